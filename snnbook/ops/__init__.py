@@ -1,0 +1,148 @@
+"""Spiking neurons forward and backward, by the engine that fits the device or the one asked for.
+
+`forward` and `backward` are the two public operations. `forward_pooled` and `backward_pooled` are the same with
+average pooling at the end, for layers: an engine may fuse what it likes in them, and a test holds both ways equal.
+"""
+
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError, unknown
+from ..neuron import NeuronParameters
+from .saved import Saved
+
+ENGINES = ("reference", "cpu")
+
+__all__ = ["ENGINES", "Saved", "backward", "backward_pooled", "engine_name", "forward", "forward_pooled"]
+
+
+def engine_name(engine: str, device: torch.device, dtype: torch.dtype = torch.float32) -> str:
+    """The engine that will run: the one asked for, or for "auto" the fastest that can.
+
+    Args:
+        engine: "auto", "reference" or "cpu"
+        device, dtype: of the currents
+    Raises:
+        UserError: if the name is unknown, or the engine asked for cannot run on this device, dtype or installation
+    """
+    if engine not in ("auto", *ENGINES):
+        raise unknown("engine", engine, ("auto", *ENGINES))
+    if engine == "reference":
+        return engine
+    obstacle = _cpu_obstacle(device, dtype)
+    if engine == "auto":
+        return "reference" if obstacle else "cpu"
+    if obstacle:
+        raise UserError(f"engine 'cpu' cannot run here: {obstacle}; use engine='reference' or 'auto'")
+    return engine
+
+
+def _cpu_obstacle(device: torch.device, dtype: torch.dtype) -> str:
+    """Why the fused CPU engine cannot run, or "" if it can."""
+    if device.type != "cpu":
+        return f"the tensors are on {device}"
+    if dtype not in (torch.float32, torch.float64):
+        return f"it computes in float32 or float64, not {dtype}"
+    if find_spec("numba") is None:
+        return "Numba is not installed (pip install numba)"
+    return ""
+
+
+def _module(name: str) -> ModuleType:
+    return import_module(f"{__name__}.{name}")
+
+
+def _for_currents(current: Tensor, threshold: Tensor, engine: str) -> ModuleType:
+    """Check the shapes of a layer's inputs and pick its engine."""
+    if current.dim() < 3:
+        raise UserError(f"current must have shape (T, N, C, ...), not {tuple(current.shape)}")
+    if len(current) == 0:
+        raise UserError("current has no time step: T must be 1 or more")
+    if not current.is_floating_point():
+        raise UserError(f"current must hold floating-point numbers, not {current.dtype}")
+    if threshold.shape != current.shape[2:3]:
+        raise UserError(
+            f"threshold must have one entry per channel, shape ({current.shape[2]},), not {tuple(threshold.shape)}"
+        )
+    return _module(engine_name(engine, current.device, current.dtype))
+
+
+def _check_gradient(grad: Tensor, like: torch.Size) -> None:
+    if grad.shape != like:
+        raise UserError(f"the gradient has shape {tuple(grad.shape)}, the output {tuple(like)}")
+
+
+@torch.no_grad()
+def forward(
+    current: Tensor, threshold: Tensor, neuron: NeuronParameters, engine: str = "auto"
+) -> tuple[Tensor, Saved]:
+    """Let the neurons of one layer integrate and fire.
+
+    Eq. (eq-neuron) of the book; App. 1 of Zhu et al. 2023.
+
+    Args:
+        current: input current c, (T, N, C, ...), any strides
+        threshold: theta, (C,)
+        neuron: time constants, steps
+        engine: "auto", "reference" or "cpu"
+    Returns:
+        spikes (T, N, C, ...) of 0 and 1, and what `backward` needs
+    Raises:
+        UserError: for wrong shapes, or an engine that cannot run here
+    """
+    return _for_currents(current, threshold, engine).forward(current, threshold, neuron)
+
+
+@torch.no_grad()
+def backward(grad_times: Tensor, saved: Saved) -> tuple[Tensor, Tensor]:
+    """Carry gradients on spike times back to the input currents.
+
+    Eq. (eq-grad-timing), (eq-grad-weight) of the book; App. 1-2 of Zhu et al. 2023.
+
+    Args:
+        grad_times: e = dL/dt at every output spike, (T, N, C, ...), 1/step; elsewhere it is not read
+        saved: what `forward` returned
+    Returns:
+        grad_timing G_t and grad_weight G_w, both (T, N, C, ...)
+    Raises:
+        UserError: if the shapes differ
+    """
+    _check_gradient(grad_times, saved.spikes.shape)
+    return _module(saved.engine).backward(grad_times, saved)
+
+
+@torch.no_grad()
+def forward_pooled(
+    current: Tensor, threshold: Tensor, neuron: NeuronParameters, window: int, engine: str = "auto"
+) -> tuple[Tensor, Any]:
+    """`forward`, then average pooling over windows of `window` x `window`. Eq. (eq-pool).
+
+    Args:
+        current: (T, N, C, H, W)
+        threshold, neuron, engine: as for `forward`
+        window: side of the pooling window, positions
+    Returns:
+        means (T, N, C, H // window, W // window), and what `backward_pooled` needs (the engine's own)
+    """
+    return _for_currents(current, threshold, engine).forward_pooled(current, threshold, neuron, window)
+
+
+@torch.no_grad()
+def backward_pooled(grad_pooled: Tensor, saved: Any, sum_weight: bool = False) -> tuple[Tensor | None, Tensor]:
+    """Backward of `forward_pooled`: adjusted pooling, then the neurons. Eq. (eq-pool), (eq-grad-timing).
+
+    Args:
+        grad_pooled: dL/dt at the pooled outputs, (T, N, C, H // window, W // window), 1/step
+        saved: what `forward_pooled` returned
+        sum_weight: True where the input repeats at every step and its times are given: then G_w comes summed over
+            time, (1, N, C, H, W), and G_t, which nobody needs, as None
+    Returns:
+        grad_timing G_t and grad_weight G_w, (T, N, C, H, W)
+    """
+    _check_gradient(grad_pooled, saved.output_shape)
+    return _module(saved.engine).backward_pooled(grad_pooled, saved, sum_weight)

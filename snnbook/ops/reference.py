@@ -1,0 +1,146 @@
+"""The equations in plain torch, one line each: the text that the book shows, and the oracle of every faster engine.
+
+Runs on any device and dtype. Time is the first axis; a layer's threshold has one entry per channel.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..neuron import SLOPE_BOUND_TIMING, SLOPE_BOUND_WEIGHT, NeuronParameters
+from .saved import Saved
+
+
+def forward(current: Tensor, threshold: Tensor, neuron: NeuronParameters) -> tuple[Tensor, Saved]:
+    """Let the neurons of one layer integrate and fire.
+
+    Eq. (eq-neuron) of the book; App. 1 of Zhu et al. 2023.
+
+    Args:
+        current: input current c, (T, N, C, ...)
+        threshold: theta, (C,)
+        neuron: time constants, steps
+    Returns:
+        spikes (T, N, C, ...) of 0 and 1, and what backward needs
+    """
+    theta = threshold.reshape(-1, *[1] * (current.dim() - 3))
+    m = s = g = u_prev = torch.zeros_like(current[0])
+    spikes, slopes, traces = [], [], []
+    for c in current:
+        m = (m + c) * neuron.decay_m
+        s = (s + c) * neuron.decay_s
+        g = (g + c) * neuron.decay_g
+        u = (m - s) * neuron.gain if neuron.leaky else u_prev + g
+        du = u - u_prev if neuron.leaky else g
+        fired = u >= theta
+        spikes.append(fired.to(current.dtype))
+        slopes.append(du)
+        traces.append(g if neuron.kernel == "exponential" else du)
+        m, s, g, u_prev = (x.masked_fill(fired, 0) for x in (m, s, g, u))
+    spikes, du = torch.stack(spikes), torch.stack(slopes)
+    dg = torch.stack(traces) if neuron.kernel == "exponential" and neuron.leaky else du
+    return spikes, Saved(spikes, du, dg, neuron, "reference")
+
+
+def time_slope(slope: Tensor, bound: float) -> Tensor:
+    """How far a spike moves when its potential is raised: -1/slope, cut to [-bound, 0]. Eq. (eq-time-slope).
+
+    A slope of 0 or below gives 0: there the crossing time is no function of the potential.
+
+    Args:
+        slope: du or dg, any shape
+        bound: largest magnitude kept
+    """
+    return torch.where(slope > 0, -1 / slope, 0.0).clamp(min=-bound)
+
+
+def backward(grad_times: Tensor, saved: Saved) -> tuple[Tensor, Tensor]:
+    """Carry gradients on spike times back to the input currents: the neuron, run backwards in time.
+
+    A spike at t* starts three traces that decay towards earlier steps, until an earlier spike replaces them. With
+    lag k = t* - t they hold a decay^(k+1), so their difference is eps(k), and the third is kappa(k).
+    Eq. (eq-grad-timing), (eq-grad-weight) of the book; App. 1-2 of Zhu et al. 2023.
+
+    Args:
+        grad_times: e = dL/dt at every output spike, (T, N, C, ...), 1/step; elsewhere it is not read
+        saved: what `forward` returned
+    Returns:
+        grad_timing G_t and grad_weight G_w, both (T, N, C, ...)
+    """
+    neuron = saved.neuron
+    by_weight = grad_times * time_slope(saved.du, SLOPE_BOUND_WEIGHT)
+    by_timing = -grad_times * time_slope(saved.dg, SLOPE_BOUND_TIMING)
+    grad_timing, grad_weight = torch.empty_like(by_timing), torch.empty_like(by_weight)
+    weight_m = weight_s = timing_m = timing_s = timing_g = earlier = torch.zeros_like(grad_times[0])
+    for t in reversed(range(len(grad_times))):
+        fired = saved.spikes[t] > 0
+        weight_m = torch.where(fired, by_weight[t], weight_m) * neuron.decay_m
+        weight_s = torch.where(fired, by_weight[t], weight_s) * neuron.decay_s
+        grad_weight[t] = (weight_m - weight_s) * neuron.gain
+        if neuron.kernel == "exponential":
+            timing_g = torch.where(fired, by_timing[t], timing_g) * neuron.decay_g
+            grad_timing[t] = timing_g
+        else:
+            timing_m = torch.where(fired, by_timing[t], timing_m) * neuron.decay_m
+            timing_s = torch.where(fired, by_timing[t], timing_s) * neuron.decay_s
+            response = (timing_m - timing_s) * neuron.gain
+            grad_timing[t] = response - earlier.masked_fill(fired, 0)
+            earlier = response
+    return grad_timing, grad_weight
+
+
+def pool_forward(spikes: Tensor, window: int) -> Tensor:
+    """Average pooling over windows of `window` x `window`. Eq. (eq-pool).
+
+    Args:
+        spikes: (T, N, C, H, W); rows and columns that fill no window are left out
+        window: side of the window, >= 1
+    Returns:
+        means, (T, N, C, H // window, W // window)
+    """
+    return F.avg_pool2d(spikes.flatten(0, 1), window).unflatten(0, spikes.shape[:2])
+
+
+def pool_backward(grad_pooled: Tensor, spikes: Tensor, window: int) -> Tensor:
+    """Share a window's gradient equally among its spikes, so that the sum is conserved. Eq. (eq-pool).
+
+    Args:
+        grad_pooled: dL/dt at the pooled outputs, (T, N, C, H // window, W // window), 1/step
+        spikes: what was pooled, (T, N, C, H, W)
+        window: side of the window
+    Returns:
+        dL/dt at the spikes, (T, N, C, H, W), 0 elsewhere
+    """
+    mean = pool_forward(spikes, window)
+    share = torch.where(mean > 0, grad_pooled / (window**2 * mean), 0.0)
+    share = share.repeat_interleave(window, -2).repeat_interleave(window, -1)
+    rows, columns = (full - part for full, part in zip(spikes.shape[-2:], share.shape[-2:], strict=True))
+    return F.pad(share, (0, columns, 0, rows)) * spikes
+
+
+@dataclass(frozen=True, eq=False)
+class SavedPooled:
+    """What `forward_pooled` leaves: the neurons' own pass, the window, and the shape of the pooled output."""
+
+    neurons: Saved
+    window: int
+    output_shape: torch.Size
+    engine: str = "reference"
+
+
+def forward_pooled(
+    current: Tensor, threshold: Tensor, neuron: NeuronParameters, window: int
+) -> tuple[Tensor, SavedPooled]:
+    """`forward`, then `pool_forward`. Arguments and results as in `snnbook.ops.forward_pooled`."""
+    spikes, saved = forward(current, threshold, neuron)
+    pooled = pool_forward(spikes, window)
+    return pooled, SavedPooled(saved, window, pooled.shape)
+
+
+def backward_pooled(grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool) -> tuple[Tensor | None, Tensor]:
+    """`pool_backward`, then `backward`. Arguments and results as in `snnbook.ops.backward_pooled`."""
+    grad_times = pool_backward(grad_pooled, saved.neurons.spikes, saved.window)
+    grad_timing, grad_weight = backward(grad_times, saved.neurons)
+    return (None, grad_weight.sum(0, keepdim=True)) if sum_weight else (grad_timing, grad_weight)
