@@ -78,9 +78,7 @@ def _check_gradient(grad: Tensor, like: torch.Size) -> None:
 
 
 @torch.no_grad()
-def forward(
-    current: Tensor, threshold: Tensor, neuron: NeuronParameters, engine: str = "auto"
-) -> tuple[Tensor, Saved]:
+def forward(current: Tensor, threshold: Tensor, neuron: NeuronParameters, engine: str = "auto") -> tuple[Tensor, Saved]:
     """Let the neurons of one layer integrate and fire.
 
     Eq. (eq-neuron) of the book; App. 1 of Zhu et al. 2023.
@@ -123,11 +121,11 @@ def forward_pooled(
     """`forward`, then average pooling over windows of `window` x `window`. Eq. (eq-pool).
 
     Args:
-        current: (T, N, C, H, W)
+        current: (T, N, C, H, W); with window 1 any (T, N, C, ...)
         threshold, neuron, engine: as for `forward`
-        window: side of the pooling window, positions
+        window: side of the pooling window, positions; 1 for none
     Returns:
-        means (T, N, C, H // window, W // window), and what `backward_pooled` needs (the engine's own)
+        means (T, N, C, H // window, W // window), or with window 1 the spikes, and what `backward_pooled` needs (the engine's own)
     """
     return _for_currents(current, threshold, engine).forward_pooled(current, threshold, neuron, window)
 

@@ -135,12 +135,13 @@ def forward_pooled(
 ) -> tuple[Tensor, SavedPooled]:
     """`forward`, then `pool_forward`. Arguments and results as in `snnbook.ops.forward_pooled`."""
     spikes, saved = forward(current, threshold, neuron)
-    pooled = pool_forward(spikes, window)
+    pooled = pool_forward(spikes, window) if window > 1 else spikes
     return pooled, SavedPooled(saved, window, pooled.shape)
 
 
 def backward_pooled(grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool) -> tuple[Tensor | None, Tensor]:
     """`pool_backward`, then `backward`. Arguments and results as in `snnbook.ops.backward_pooled`."""
-    grad_times = pool_backward(grad_pooled, saved.neurons.spikes, saved.window)
+    spikes = saved.neurons.spikes
+    grad_times = pool_backward(grad_pooled, spikes, saved.window) if saved.window > 1 else grad_pooled
     grad_timing, grad_weight = backward(grad_times, saved.neurons)
     return (None, grad_weight.sum(0, keepdim=True)) if sum_weight else (grad_timing, grad_weight)

@@ -1,0 +1,166 @@
+"""Between two layers: an affine map followed by spiking neurons, whose backward carries gradients on spike times.
+
+One autograd function serves convolutions and fully connected layers. Its output's gradient is e = dL/dt at every
+output spike; its input x gets W^T G_t at the input spikes (eq-grad-timing), its weight gets G_w x (eq-grad-weight).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.grad import conv2d_input, conv2d_weight
+
+from . import ops
+from .neuron import NeuronParameters
+
+
+class Affine(Protocol):
+    """A linear map without bias, and its two transposes. Inputs and currents have the batch axis first."""
+
+    def current(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Input currents c = W x."""
+        ...
+
+    def grad_input(self, grad: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
+        """W^T grad, in the shape of x."""
+        ...
+
+    def grad_weight(self, grad: Tensor, x: Tensor, shape: torch.Size) -> Tensor:
+        """Sum over the batch of grad (x) x, in the shape of W."""
+        ...
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """x (B, C_in, H, W), weight (C_out, C_in, K, K), stride 1, `padding` zeros on every side."""
+
+    padding: int = 0
+
+    def current(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Input currents, (B, C_out, H', W')."""
+        return F.conv2d(x, weight, padding=self.padding)
+
+    def grad_input(self, grad: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
+        """(B, C_in, H, W)."""
+        return conv2d_input(shape, weight, grad, padding=self.padding)
+
+    def grad_weight(self, grad: Tensor, x: Tensor, shape: torch.Size) -> Tensor:
+        """(C_out, C_in, K, K)."""
+        return conv2d_weight(x, shape, grad, padding=self.padding)
+
+
+@dataclass(frozen=True)
+class FullyConnected:
+    """x (B, F_in), weight (F_out, F_in)."""
+
+    def current(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Input currents, (B, F_out)."""
+        return F.linear(x, weight)
+
+    def grad_input(self, grad: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
+        """(B, F_in)."""
+        return grad @ weight
+
+    def grad_weight(self, grad: Tensor, x: Tensor, shape: torch.Size) -> Tensor:
+        """(F_out, F_in)."""
+        return grad.T @ x
+
+
+Force = Callable[[ops.Saved], Tensor]
+"""Takes a layer's own pass, returns the spikes (T, N, C) to pass on in its place: the supervisory spike."""
+
+
+def distinct_steps(x: Tensor) -> Tensor:
+    """The steps that differ: all of them, or the first alone where x is one step expanded over time (stride 0)."""
+    return x[:1] if len(x) > 1 and x.stride(0) == 0 else x
+
+
+def currents(x: Tensor, weight: Tensor, affine: Affine) -> Tensor:
+    """Input currents of every step, (T, N, C, ...); an input that repeats is mapped once and expanded again.
+
+    Args:
+        x: spikes or an expanded image, (T, N, ...)
+        weight, affine: the map
+    """
+    steps = distinct_steps(x)
+    current = affine.current(steps.flatten(0, 1), weight).unflatten(0, steps.shape[:2])
+    return current.expand(len(x), *current.shape[1:])
+
+
+class _SpikingAffine(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        threshold: Tensor,
+        affine: Affine,
+        neuron: NeuronParameters,
+        window: int,
+        engine: str,
+        force: Force | None,
+    ) -> tuple[Tensor, Tensor]:
+        current = currents(x, weight, affine)
+        if force is None:
+            raw, ctx.pass_ = ops.forward_pooled(current, threshold, neuron, window, engine)
+            spikes = raw
+        else:
+            raw, saved = ops.forward(current, threshold, neuron, engine)
+            spikes = force(saved)
+            ctx.pass_ = saved.with_spikes(spikes)
+        ctx.save_for_backward(x, weight)
+        ctx.affine = affine
+        raw = raw.detach()
+        ctx.mark_non_differentiable(raw)
+        return spikes.detach(), raw  # detached: the pass kept on ctx must not refer to the node's own outputs
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_times: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        need_input, need_weight = ctx.needs_input_grad[:2]
+        steps = x if need_input else distinct_steps(x)
+        if isinstance(ctx.pass_, ops.Saved):
+            grad_timing, grad_weight = ops.backward(grad_times, ctx.pass_)
+            grad_weight = grad_weight if len(steps) == len(x) else grad_weight.sum(0, keepdim=True)
+        else:
+            grad_timing, grad_weight = ops.backward_pooled(grad_times, ctx.pass_, sum_weight=len(steps) < len(x))
+        grad_x = grad_w = None
+        if need_input:
+            back = ctx.affine.grad_input(grad_timing.flatten(0, 1), weight, x.flatten(0, 1).shape)
+            grad_x = back.unflatten(0, x.shape[:2]) * x
+        if need_weight:
+            grad_w = ctx.affine.grad_weight(grad_weight.flatten(0, 1), steps.flatten(0, 1), weight.shape)
+        return grad_x, grad_w, None, None, None, None, None, None
+
+
+def spiking_affine(
+    x: Tensor,
+    weight: Tensor,
+    threshold: Tensor,
+    affine: Affine,
+    neuron: NeuronParameters,
+    window: int = 1,
+    engine: str = "auto",
+    force: Force | None = None,
+) -> tuple[Tensor, Tensor]:
+    """One layer: currents, neurons, and average pooling where the window is above 1.
+
+    Args:
+        x: spikes, or an image expanded over time (direct coding), (T, N, ...)
+        weight: W_hat
+        threshold: theta, (C,)
+        affine: which map the weight stands for
+        neuron: time constants, steps
+        window: side of the adjusted average pooling's window; 1 for none
+        engine: see `snnbook.ops`
+        force: replaces the output spikes, as supervision does; goes with window 1
+    Returns:
+        spikes to pass on and the neurons' own, both (T, N, C, ...); only the first carries gradients
+    Raises:
+        UserError: for wrong shapes
+    """
+    return _SpikingAffine.apply(x, weight, threshold, affine, neuron, window, engine, force)

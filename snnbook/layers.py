@@ -1,0 +1,220 @@
+"""Layers: weight-standardised spiking convolution and linear map, adjusted pooling, dropout over time.
+
+Whatever the next step depends on is a parameter (weight, gamma, beta) or a buffer (threshold), so that a state_dict
+holds it all. App. 1 of Zhu et al. 2023; the released settings where it is silent.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import UserError
+from .events import Affine, Convolution, Force, FullyConnected, currents, spiking_affine
+from .neuron import NeuronParameters
+from .ops import reference
+
+VARIANCE_FLOOR = 1e-5
+"""Added to a channel's weight variance before its root is taken (released settings)."""
+
+WEIGHT_BOUND = 4.0
+"""Raw weights are clipped to +- this in every forward pass (released settings)."""
+
+
+class SpikingLayer(nn.Module):
+    """An affine map with standardised weights, neurons with thresholds of their own, and pooling if asked for.
+
+    Eq. (eq-standardise), (eq-fold) of the book; App. 1.
+
+    Args:
+        weight: raw W, (C_out, ...)
+        affine: which map the weight stands for
+        neuron: time constants, steps
+        pool: side of an adjusted average pooling's window after the neurons; 1 for none
+        engine: see `snnbook.ops`
+    """
+
+    threshold: Tensor
+
+    def __init__(self, weight: Tensor, affine: Affine, neuron: NeuronParameters, pool: int, engine: str) -> None:
+        super().__init__()
+        self.affine, self.neuron, self.pool, self.engine = affine, neuron, pool, engine
+        self.weight = nn.Parameter(weight.detach().clone())
+        self.gamma = nn.Parameter(torch.ones(len(weight)))
+        self.beta = nn.Parameter(torch.zeros(len(weight)))
+        self.register_buffer("threshold", torch.ones(len(weight)))
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Move gamma into the threshold, theta <- theta/gamma, beta <- beta/gamma, gamma <- 1; clip the raw weights.
+
+        The layer's output is unchanged by the folding: the neuron is linear up to its threshold. Eq. (eq-fold).
+
+        Raises:
+            UserError: if a gamma is not above 0 (looked at on the CPU only: elsewhere it would halt the device)
+        """
+        if self.gamma.device.type == "cpu" and not bool((self.gamma > 0).all()):
+            worst = self.gamma.min().item()
+            raise UserError(
+                f"gamma of a layer with {len(self.gamma)} channels fell to {worst:.3g}, and thresholds are divided by "
+                "it; try a lower learning rate"
+            )
+        self.threshold.div_(self.gamma)
+        self.beta.div_(self.gamma)
+        self.gamma.fill_(1)
+        self.weight.clamp_(-WEIGHT_BOUND, WEIGHT_BOUND)
+
+    def standardised(self, scale: float = 1.0) -> Tensor:
+        """W_hat = gamma (W - mean) / sqrt(var + 1e-5) + beta per output channel. Eq. (eq-standardise).
+
+        Args:
+            scale: multiplies gamma, as the search for a first threshold does
+        Returns:
+            the shape of the raw weight
+        """
+        w = self.weight.flatten(1)
+        variance, mean = torch.var_mean(w, dim=1, keepdim=True)
+        w_hat = (scale * self.gamma[:, None]) * (w - mean) / (variance + VARIANCE_FLOOR).sqrt() + self.beta[:, None]
+        return w_hat.view_as(self.weight)
+
+    def current(self, x: Tensor, scale: float = 1.0) -> Tensor:
+        """Input currents, (T, N, C, ...), for x (T, N, ...) and gamma multiplied by `scale`."""
+        return currents(x, self.standardised(scale), self.affine)
+
+    def forward(self, x: Tensor, force: Force | None = None) -> Any:
+        """Spikes, averaged over pooling windows where the layer pools.
+
+        Args:
+            x: spikes, or an image expanded over time, (T, N, ...)
+            force: replaces the output spikes, as supervision does; then the neurons' own are returned too
+        Returns:
+            (T, N, C, ...); with `force` a pair of them
+        """
+        self.fold()
+        spikes, raw = spiking_affine(
+            x, self.standardised(), self.threshold, self.affine, self.neuron, self.pool, self.engine, force
+        )
+        return spikes if force is None else (spikes, raw)
+
+
+class SpikingConv2d(SpikingLayer):
+    """Convolution of stride 1, then neurons, then pooling if asked for.
+
+    Args:
+        in_channels, out_channels, kernel_size, padding: as in `torch.nn.Conv2d`
+        neuron, pool, engine: as in `SpikingLayer`
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        padding: int = 0,
+        neuron: NeuronParameters | None = None,
+        pool: int = 1,
+        engine: str = "auto",
+    ) -> None:
+        weight = nn.Conv2d(in_channels, out_channels, kernel_size, bias=False).weight
+        super().__init__(weight, Convolution(padding), neuron or NeuronParameters(), pool, engine)
+
+
+class SpikingLinear(SpikingLayer):
+    """Fully connected map, then neurons.
+
+    Args:
+        in_features, out_features: as in `torch.nn.Linear`
+        neuron, engine: as in `SpikingLayer`
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, neuron: NeuronParameters | None = None, engine: str = "auto"
+    ) -> None:
+        weight = nn.Linear(in_features, out_features, bias=False).weight
+        super().__init__(weight, FullyConnected(), neuron or NeuronParameters(), 1, engine)
+
+
+class _AdjustedPooling(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, spikes: Tensor, window: int) -> Tensor:
+        ctx.save_for_backward(spikes)
+        ctx.window = window
+        return reference.pool_forward(spikes, window)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_pooled: Tensor) -> tuple[Tensor, None]:
+        return reference.pool_backward(grad_pooled, ctx.saved_tensors[0], ctx.window), None
+
+
+class AdjustedAvgPool2d(nn.Module):
+    """Average pooling whose backward shares a window's gradient among its spikes. Eq. (eq-pool).
+
+    Args:
+        window: side of the window, positions
+    """
+
+    def __init__(self, window: int) -> None:
+        super().__init__()
+        self.window = window
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """(T, N, C, H, W) -> (T, N, C, H // window, W // window)."""
+        return _AdjustedPooling.apply(spikes, self.window)
+
+
+class PlainPool2d(nn.Module):
+    """Average or max pooling with torch's own backward, for comparison: it does not conserve the gradients' sum.
+
+    Args:
+        window: side of the window, positions
+        kind: "avg" or "max"
+    """
+
+    def __init__(self, window: int, kind: str) -> None:
+        super().__init__()
+        self.pool = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}[kind](window)
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """(T, N, C, H, W) -> (T, N, C, H // window, W // window)."""
+        return self.pool(spikes.flatten(0, 1)).unflatten(0, spikes.shape[:2])
+
+
+class _Mask(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, spikes: Tensor, factor: Tensor, grad_factor: Tensor) -> Tensor:
+        ctx.save_for_backward(grad_factor)
+        return spikes * factor
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return grad * ctx.saved_tensors[0], None, None
+
+
+class TimeDropout(nn.Module):
+    """Dropout of whole channels or features, one mask for all time steps of a sample. Eq. (eq-dropout).
+
+    The plain backward (released settings) multiplies by mask/(1 - p) once more, on top of the factor that the layer
+    above has already put in by multiplying with its input; the sum of e comes out about 1/(1 - p) times too large at
+    every dropout. With `conserving` backward multiplies by the mask alone.
+
+    Args:
+        p: share dropped, in [0, 1)
+        conserving: keep the sum of the gradients on spike times
+    """
+
+    def __init__(self, p: float, conserving: bool = False) -> None:
+        super().__init__()
+        if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0 <= p < 1:
+            raise UserError(f"dropout must be a share in [0, 1), not {p!r}")
+        self.p, self.conserving = float(p), conserving
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """(T, N, C, ...) -> the same shape; the identity outside of training."""
+        if not self.training or self.p == 0:
+            return spikes
+        shape = (*spikes.shape[1:3], *[1] * (spikes.dim() - 3))
+        mask = torch.empty(shape, device=spikes.device, dtype=spikes.dtype).bernoulli_(1 - self.p)
+        factor = mask / (1 - self.p)
+        return _Mask.apply(spikes, factor, mask if self.conserving else factor)

@@ -1,0 +1,229 @@
+"""Networks from their one-line notation, their first thresholds, and the supervision of their output.
+
+"32C5-P2-64C5-P2-1024" reads: 32 channels of 5x5 convolution, 2x2 pooling, 64 channels of 5x5 convolution, 2x2
+pooling, 1024 fully connected neurons. The output layer is left out, as in the paper, and added by `build`.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from . import encoding, ops
+from .errors import UserError, unknown
+from .layers import AdjustedAvgPool2d, PlainPool2d, SpikingConv2d, SpikingLayer, SpikingLinear, TimeDropout
+from .neuron import NeuronParameters
+
+POOLINGS = ("adjusted", "avg", "max")
+TOKEN = re.compile(r"(?P<channels>\d+)C(?P<kernel>\d+)|P(?P<pool>\d+)|(?P<features>\d+)")
+
+SEARCH_RANGE = (0.01, 100.0)
+"""Factors between which the first threshold of a layer is searched (released settings)."""
+
+SEARCH_RATIO = 1.01
+"""The search ends when its bounds are this close (released settings)."""
+
+FORCE_SLOPE = 0.05
+"""Slope of the potential above which a step may take the supervisory spike (released settings)."""
+
+
+def supervise(saved: ops.Saved, labels: Tensor) -> Tensor:
+    """The output spikes with the label neuron made to fire. Eq. (eq-supervise); App. 1.
+
+    It fires at the last step whose slope du is above 0.05; where there is none, at the first step; and not at all
+    where du is 0 there, since then it had no input to credit. The neuron's state does not change.
+
+    Args:
+        saved: the output layer's pass, (T, N, C)
+        labels: (N,)
+    Returns:
+        spikes, (T, N, C)
+    """
+    steps, samples = len(saved.spikes), torch.arange(len(labels), device=labels.device)
+    du = saved.du[:, samples, labels]
+    rising = du > FORCE_SLOPE
+    last = steps - 1 - rising.flip(0).int().argmax(0)
+    step = torch.where(rising.any(0), last, 0)
+    forced = saved.spikes.clone()
+    forced[step, samples, labels] = torch.where(du[step, samples] != 0, 1.0, forced[step, samples, labels])
+    return forced
+
+
+class Network(nn.Module):
+    """Spiking layers in a row, ending in one output neuron per class.
+
+    Args:
+        layers: `SpikingLayer`s with pooling, dropout and one `nn.Flatten(2)` between them
+        in_shape: (C, H, W) of an input image or frame
+        steps: T that images are shown for
+    """
+
+    def __init__(self, layers: Sequence[nn.Module], in_shape: tuple[int, int, int], steps: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+        self.in_shape, self.steps = tuple(in_shape), steps
+
+    @property
+    def spiking(self) -> list[SpikingLayer]:
+        """The layers that hold neurons, input side first."""
+        return [layer for layer in self.layers if isinstance(layer, SpikingLayer)]
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Check the input; show images (N, C, H, W) for `steps` steps; pass (T, N, C, H, W) through.
+
+        Raises:
+            UserError: for another shape, an empty axis, or a type that is not floating point
+        """
+        if x.dim() not in (4, 5) or tuple(x.shape[-3:]) != self.in_shape or 0 in x.shape:
+            wanted = ", ".join(map(str, self.in_shape))
+            raise UserError(f"input must have shape (N, {wanted}) or (T, N, {wanted}), not {tuple(x.shape)}")
+        if not x.is_floating_point():
+            raise UserError(f"input must be floating point, not {x.dtype}; normalise it first")
+        return encoding.direct(x, self.steps) if x.dim() == 4 else x
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        """Output spikes.
+
+        Args:
+            x: (T, N, C, H, W), or (N, C, H, W) for direct coding
+            labels: (N,), integers; given in training, the label neuron is made to fire (`supervise`)
+        Returns:
+            spikes, (T, N, classes); with labels a pair, with and without the supervisory spike
+        Raises:
+            UserError: for wrong shapes, or labels that are no classes
+        """
+        x = self.encode(x)
+        for layer in self.layers[:-1]:
+            x = layer(x)
+        if labels is None:
+            return self.layers[-1](x)
+        if labels.shape != x.shape[1:2] or labels.is_floating_point():
+            raise UserError(f"labels must be {x.shape[1]} integers, not {labels.dtype} of shape {tuple(labels.shape)}")
+        return self.layers[-1](x, force=lambda saved: supervise(saved, labels))
+
+    @torch.no_grad()
+    def initialise(self, batch: Tensor, rate: float) -> None:
+        """Choose every layer's thresholds so that its neurons fire at about the wanted rate. Eq. (eq-initialise).
+
+        Layer by layer, input side first, by geometric bisection on a factor of the layer's gamma; App. 1 and the
+        released settings.
+
+        Args:
+            batch: first training images in dataset order, (N, C, H, W) or (T, N, C, H, W)
+            rate: wanted spikes per neuron over all T steps, measured on the last third of them
+        Raises:
+            UserError: for a wrong shape, or a rate that is not above 0
+        """
+        if not (isinstance(rate, (int, float)) and math.isfinite(rate) and rate > 0):
+            raise UserError(f"rate must be a number of spikes above 0, not {rate!r}")
+        x = self.encode(batch)
+        training = self.training
+        self.eval()
+        for layer in self.layers:
+            if isinstance(layer, SpikingLayer):
+                layer.fold()
+                layer.threshold.div_(_search_factor(layer, x, rate))
+            x = layer(x)
+        self.train(training)
+
+
+def _search_factor(layer: SpikingLayer, x: Tensor, rate: float) -> float:
+    """The last factor that the bisection tried."""
+    steps = len(x)
+    start = 2 * steps // 3
+    wanted = rate * (steps - start) / steps
+    low, high = SEARCH_RANGE
+    factor = 1.0
+    while high / low >= SEARCH_RATIO:
+        factor = math.sqrt(low * high)
+        spikes, _ = ops.forward(layer.current(x, factor), layer.threshold, layer.neuron, layer.engine)
+        if spikes[start:].sum(0).mean().item() > wanted:
+            high = factor
+        else:
+            low = factor
+    return factor
+
+
+def _tokens(notation: str) -> list[re.Match[str]]:
+    tokens = []
+    for part in notation.split("-"):
+        match = TOKEN.fullmatch(part.strip())
+        if match is None or any(int(v) == 0 for v in match.groupdict().values() if v):
+            raise UserError(f"cannot read {part!r} in network {notation!r}; write layers as 32C5, P2 or 1024")
+        tokens.append(match)
+    return tokens
+
+
+def build(
+    notation: str,
+    in_shape: tuple[int, int, int],
+    classes: int,
+    neuron: NeuronParameters | None = None,
+    steps: int = 5,
+    padding: int | Sequence[int] = 0,
+    pooling: str = "adjusted",
+    dropout: float = 0.0,
+    engine: str = "auto",
+) -> Network:
+    """A network from its notation, with torch's default weights and thresholds of 1.
+
+    Args:
+        notation: such as "32C5-P2-64C5-P2-1024", without the output layer
+        in_shape: (C, H, W)
+        classes: output neurons
+        neuron: time constants, steps
+        steps: T
+        padding: of every convolution, or one number per convolution
+        pooling: "adjusted", "avg" or "max"
+        dropout: share dropped after every pooling and every hidden fully connected layer
+        engine: see `snnbook.ops`
+    Raises:
+        UserError: for notation that cannot be read or does not fit the input
+    """
+    if pooling not in POOLINGS:
+        raise unknown("pooling", pooling, POOLINGS)
+    neuron = neuron or NeuronParameters()
+    tokens = _tokens(notation)
+    convolutions = sum(token["kernel"] is not None for token in tokens)
+    paddings = [padding] * convolutions if isinstance(padding, int) else list(padding)
+    if len(paddings) != convolutions:
+        raise UserError(f"padding lists {len(paddings)} numbers for {convolutions} convolutions in {notation!r}")
+    layers: list[nn.Module] = []
+    shape: tuple[int, ...] = tuple(in_shape)
+    for token in tokens:
+        if token["features"]:
+            features = math.prod(shape)
+            if len(shape) > 1:
+                layers.append(nn.Flatten(2))
+            layers.append(SpikingLinear(features, int(token["features"]), neuron, engine))
+            shape = (int(token["features"]),)
+        elif len(shape) == 1:
+            raise UserError(f"{token[0]!r} comes after a fully connected layer in network {notation!r}")
+        elif token["kernel"]:
+            kernel, pad = int(token["kernel"]), paddings.pop(0)
+            layers.append(SpikingConv2d(shape[0], int(token["channels"]), kernel, pad, neuron, engine=engine))
+            shape = (int(token["channels"]), *(side + 2 * pad - kernel + 1 for side in shape[1:]))
+        else:
+            window = int(token["pool"])
+            _append_pooling(layers, window, pooling)
+            shape = (shape[0], *(side // window for side in shape[1:]))
+        if min(shape) < 1:
+            raise UserError(f"nothing is left of the {in_shape} input at {token[0]!r} in network {notation!r}")
+        if dropout and not token["kernel"]:
+            layers.append(TimeDropout(dropout))
+    if len(shape) > 1:
+        layers.append(nn.Flatten(2))
+    layers.append(SpikingLinear(math.prod(shape), classes, neuron, engine))
+    return Network(layers, tuple(in_shape), steps)
+
+
+def _append_pooling(layers: list[nn.Module], window: int, pooling: str) -> None:
+    """Adjusted pooling right after a convolution becomes part of that layer, so that an engine can fuse the two."""
+    if pooling != "adjusted":
+        layers.append(PlainPool2d(window, pooling))
+    elif layers and isinstance(layers[-1], SpikingConv2d) and layers[-1].pool == 1:
+        layers[-1].pool = window
+    else:
+        layers.append(AdjustedAvgPool2d(window))

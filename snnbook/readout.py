@@ -1,0 +1,45 @@
+"""From output spikes to a class, and to the step at which it was clear."""
+
+import torch
+from torch import Tensor
+
+EARLY_BONUS = 0.1
+"""How much more the first step's spike counts than one after the last step's would (released settings)."""
+
+
+def score(spikes: Tensor) -> Tensor:
+    """A spike count that prefers early spikes on ties: sum_t o[t] (1.1 - (t - 1)/(10 T)). Eq. (eq-readout).
+
+    Args:
+        spikes: output spikes, (T, N, C)
+    Returns:
+        (N, C)
+    """
+    steps = len(spikes)
+    t = torch.arange(steps, device=spikes.device, dtype=spikes.dtype)
+    return torch.einsum("tnc,t->nc", spikes, 1 + EARLY_BONUS - EARLY_BONUS * t / steps)
+
+
+def predict(spikes: Tensor) -> Tensor:
+    """The class with the highest score, (N,), from output spikes (T, N, C)."""
+    return score(spikes).argmax(1)
+
+
+def exit_step(spikes: Tensor, labels: Tensor) -> Tensor:
+    """The step, counted from 0, at which each sample could have been decided. Eq. (eq-early-exit); App. 5.3.
+
+    That is the first step at which exactly one output neuron fires. T where there is none, where that neuron is not
+    the label, or where the full readout would choose another one (the last as in the authors' release).
+
+    Args:
+        spikes: output spikes, (T, N, C)
+        labels: (N,)
+    Returns:
+        steps, (N,), int64, 0..T
+    """
+    alone = spikes.sum(2) == 1
+    step = alone.int().argmax(0)
+    samples = torch.arange(len(labels), device=spikes.device)
+    who = spikes[step, samples].argmax(1)
+    right = alone.any(0) & (who == labels) & (who == predict(spikes))
+    return torch.where(right, step, len(spikes))
