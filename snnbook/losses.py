@@ -2,8 +2,8 @@
 
 The gradient e = dL/dt stands at the spike's place in a tensor of the spikes' shape, 0 elsewhere. It is not the
 derivative of the printed value in the spikes; `torch.autograd.gradcheck` fails on these losses, and must.
-Where a loss is defined on rates, the approximation d(int s)/dt = -1 turns a rate gradient r into e = -r (eq-approximation):
-more spikes wanted gives e > 0, and descent moves the spikes earlier. App. 3-5 and Table 2 of Zhu et al. 2023.
+Where a loss is defined on rates, the approximation d(int s)/dt = -1 (eq-approximation) turns a rate gradient r into
+e = -r: more spikes wanted gives e > 0, and descent moves the spikes earlier. App. 3-5 and Table 2 of Zhu et al. 2023.
 """
 
 import inspect

@@ -125,7 +125,8 @@ def forward_pooled(
         threshold, neuron, engine: as for `forward`
         window: side of the pooling window, positions; 1 for none
     Returns:
-        means (T, N, C, H // window, W // window), or with window 1 the spikes, and what `backward_pooled` needs (the engine's own)
+        means (T, N, C, H // window, W // window), or with window 1 the spikes; and what
+        `backward_pooled` needs (the engine's own)
     """
     return _for_currents(current, threshold, engine).forward_pooled(current, threshold, neuron, window)
 
