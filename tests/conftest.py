@@ -1,0 +1,60 @@
+"""What all tests share: golden numbers, engines, and a bound on threads so that runs repeat."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+from snnbook import NeuronParameters
+
+GOLDEN = Path(__file__).parent / "golden"
+ENGINES = ("reference", "cpu")
+
+settings.register_profile("snnbook", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("snnbook")
+
+
+@lru_cache
+def golden_file(name: str) -> dict[str, np.ndarray]:
+    """All arrays of one golden file."""
+    with np.load(GOLDEN / name) as archive:
+        return {key: archive[key] for key in archive.files}
+
+
+def golden_cases(name: str, quantity: str) -> list[str]:
+    """The cases of a golden file that hold a quantity."""
+    return sorted(key.split("/")[0] for key in golden_file(name) if key.endswith(f"/{quantity}"))
+
+
+class Golden:
+    """The arrays of one case, as tensors."""
+
+    def __init__(self, file: str, case: str) -> None:
+        self.file, self.case = file, case
+
+    def __call__(self, quantity: str) -> torch.Tensor:
+        return torch.from_numpy(golden_file(self.file)[f"{self.case}/{quantity}"].copy())
+
+    @property
+    def neuron(self) -> NeuronParameters:
+        tau_m, tau_s, tau_g = (float(tau) for tau in self("tau"))
+        kernel = "exact" if self.case.startswith("orig") else "exponential"
+        return NeuronParameters(tau_m, tau_s, tau_g, kernel, leaky=not self.case.startswith("nonleaky"))
+
+
+def relative(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    """Largest difference as a share of the largest entry; shapes must be equal, NaN never agrees."""
+    assert ours.shape == theirs.shape
+    difference = (ours.double() - theirs.double()).abs().max().item() / max(theirs.abs().max().item(), 1e-30)
+    return difference if difference == difference else float("inf")
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """Each engine that runs on a processor."""
+    if request.param == "cpu":
+        pytest.importorskip("numba", reason="the cpu engine needs Numba")
+    return request.param

@@ -1,0 +1,363 @@
+"""Events, layers and networks: golden training steps, the sum that every layer conserves, state, supervision."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from snnbook import NeuronParameters, encoding, events, layers, losses, networks, ops, readout
+from snnbook.errors import UserError
+
+from .conftest import golden_file, relative
+
+FASHION = "32C5-P2-64C5-P2-1024"
+# Notation, input, padding, and the number of weights, added up by hand.
+PAPER_NETWORKS = {
+    "mnist": ("15C5-P2-40C5-P2-300", (1, 28, 28), 0, 210_375),
+    "fashion_mnist": (FASHION, (1, 28, 28), 2, 3_273_504),
+    "nmnist": ("12C5-P2-64C5-P2", (2, 34, 34), (1, 0), 42_840),
+    "vgg11": (
+        "128C3-128C3-P2-256C3-256C3-256C3-P2-512C3-512C3-512C3-P2-2048-2048",
+        (3, 32, 32),
+        1,
+        28_515_712,
+    ),
+    "cifarnet": ("128C3-256C3-P2-512C3-P2-1024C3-512C3-1024-512", (3, 32, 32), 1, 44_999_040),
+}
+
+
+def small(engine="auto", steps=5):
+    torch.manual_seed(0)
+    return networks.build("6C3-P2-8C3-P2-16", (1, 12, 12), 4, steps=steps, padding=1, engine=engine)
+
+
+def images(n=6, seed=1, shape=(1, 12, 12)):
+    return torch.randn(n, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+class Step:
+    """The golden training run, one step at a time."""
+
+    golden = staticmethod(lambda key: torch.from_numpy(golden_file("steps.npz")[key].copy()))
+
+    def __init__(self, engine):
+        g = self.golden
+        self.net = networks.build(
+            "6C5-P2-8C5-P2-32", (1, 28, 28), 10, NeuronParameters(*g("tau").tolist()), 5, 2, engine=engine
+        )
+        for i, layer in enumerate(self.net.spiking):
+            layer.weight.data.copy_(g(f"layer{i}/weight_raw"))
+        self.net.initialise(g("images")[:8], rate=g("avg_spike_init").item())
+        self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=5e-4, weight_decay=0.005)
+        self.loss = losses.get("enhanced_counting", target_label=5, target_others=1)
+
+
+def test_golden_training_steps(engine):
+    run = Step(engine)
+    g, net = run.golden, run.net
+    for i, layer in enumerate(net.spiking):
+        assert relative(layer.threshold, g(f"layer{i}/threshold_init")) < 1e-6
+    for k in range(3):
+        batch = slice(8 * k, 8 * k + 8)
+        run.optimiser.zero_grad()
+        spikes, raw = net(g("images")[batch], labels=g("labels")[batch])
+        assert torch.equal(spikes, g(f"step{k}/spikes"))
+        assert torch.equal(raw, g(f"step{k}/spikes_raw"))
+        value = run.loss(spikes, g("labels")[batch])
+        assert value.item() == pytest.approx(g(f"step{k}/loss").item(), rel=1e-6)
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1000)
+        for i, layer in enumerate(net.spiking):
+            assert relative(layer.threshold, g(f"step{k}/layer{i}/threshold_before")) < 1e-6
+            for name in ("weight", "gamma", "beta"):
+                assert relative(getattr(layer, name).grad, g(f"step{k}/layer{i}/grad_{name}")) < 1e-4, (k, i, name)
+        run.optimiser.step()
+        for i, layer in enumerate(net.spiking):
+            for name in ("weight", "gamma", "beta"):
+                assert relative(getattr(layer, name).data, g(f"step{k}/layer{i}/{name}")) < 1e-4, (k, i, name)
+    net.eval()
+    assert torch.equal(net(g("images")[:8]), g("eval/spikes"))
+    for i, layer in enumerate(net.spiking):
+        assert relative(layer.threshold, g(f"eval/layer{i}/threshold")) < 1e-6
+        assert relative(layer.beta, g(f"eval/layer{i}/beta")) < 1e-4
+
+
+@given(st.integers(0, 1000), st.sampled_from(["adjusted", "avg"]))
+@hypothesis_settings(max_examples=15)
+def test_the_sum_of_gradients_through_a_network(seed, pooling):
+    """Eq. (eq-conserved) layer by layer with adjusted pooling; plain average pooling breaks it.
+
+    With the exact kernel, since its slope is above 0 at every spike, so that no gradient is cut.
+    """
+    torch.manual_seed(seed)
+    neuron = NeuronParameters(kernel="exact")
+    net = networks.build("4C3-P2-6C3-P2-12", (2, 12, 12), 3, neuron, 6, padding=1, pooling=pooling).double()
+    x = (torch.rand(6, 4, 2, 12, 12, dtype=torch.float64) < 0.4).double()
+    net.initialise(x, 1.5)
+    outputs = [x.requires_grad_()]
+    for layer in net.layers:
+        outputs.append(layer(outputs[-1]))
+        outputs[-1].retain_grad()
+    out = outputs[-1]
+    out.backward(torch.randn(out.shape, dtype=torch.float64) * out.detach())
+    total = out.grad.sum().item()
+    off = max(abs(output.grad.sum().item() - total) for output in outputs)
+    if pooling == "adjusted":
+        assert off < 1e-9 * out.grad.abs().sum().item()
+    else:
+        assert off > 1e-3 * abs(total)
+
+
+@pytest.mark.parametrize("conserving", [False, True])
+def test_dropout_backward(conserving):
+    torch.manual_seed(0)
+    drop = layers.TimeDropout(0.5, conserving)
+    spikes = torch.ones(4, 3, 6, 2, 2, requires_grad=True)
+    out = drop(spikes)
+    mask = out[0, :, :, 0, 0] > 0
+    assert 0 < mask.sum() < mask.numel()
+    assert torch.equal(out, (mask[None, :, :, None, None] * 2.0).expand_as(out))
+    out.backward(torch.ones_like(out))
+    factor = 1.0 if conserving else 2.0
+    assert torch.equal(spikes.grad, (mask[None, :, :, None, None] * factor).expand_as(out))
+    drop.eval()
+    assert drop(spikes) is spikes
+
+
+def test_layers_agree_between_engines():
+    """Fused blocks against the reference: outputs and every gradient, by name."""
+    results = {}
+    for name in ("reference", "cpu"):
+        pytest.importorskip("numba")
+        net = small(name)
+        net.initialise(images(), 1.0)
+        labels = torch.tensor([0, 1, 2, 3, 0, 1])
+        spikes, raw = net(images(), labels=labels)
+        losses.get("counting")(spikes, labels).backward()
+        results[name] = spikes, raw, {n: p.grad for n, p in net.named_parameters()}
+    want, got = results["reference"], results["cpu"]
+    assert torch.equal(got[0], want[0])
+    assert torch.equal(got[1], want[1])
+    for name, gradient in want[2].items():
+        assert relative(got[2][name], gradient) < 1e-4, name
+
+
+@pytest.mark.parametrize("affine", ["conv", "linear"])
+def test_an_input_that_repeats_is_computed_once_and_equal(affine, engine):
+    torch.manual_seed(0)
+    if affine == "conv":
+        image, weight, map_ = torch.randn(3, 2, 6, 6), torch.randn(4, 2, 3, 3), events.Convolution(1)
+    else:
+        image, weight, map_ = torch.randn(3, 7), torch.randn(4, 7), events.FullyConnected()
+    threshold = torch.full((4,), 0.5)
+    grads = []
+    for x in (image.expand(5, *image.shape), image.repeat(5, *[1] * image.dim())):
+        w = weight.clone().requires_grad_()
+        spikes, _ = events.spiking_affine(x, w, threshold, map_, NeuronParameters(), engine=engine)
+        spikes.backward(torch.arange(spikes.numel()).view_as(spikes) / spikes.numel())
+        grads.append((spikes.detach(), w.grad))
+    assert torch.equal(grads[0][0], grads[1][0])
+    assert relative(grads[0][1], grads[1][1]) < 1e-5
+
+
+def test_gradient_accumulation_and_scaling(engine):
+    net = small(engine)
+    net.initialise(images(), 1.0)
+    labels = torch.tensor([0, 1, 2, 3, 0, 1])
+    loss = losses.get("ttfs")
+    spikes, _ = net(images(), labels=labels)
+    loss(spikes, labels).backward()
+    once = {n: p.grad.clone() for n, p in net.named_parameters()}
+    spikes, _ = net(images(), labels=labels)
+    (3 * loss(spikes, labels)).backward()
+    for name, parameter in net.named_parameters():
+        assert relative(parameter.grad, 4 * once[name]) < 1e-5, name
+
+
+def test_state_dict_round_trip(engine):
+    net = small(engine)
+    net.initialise(images(), 1.0)
+    with torch.no_grad():
+        for layer in net.spiking:
+            layer.gamma.mul_(1.1)  # not folded yet when saved
+    other = small(engine)
+    other.load_state_dict(net.state_dict())
+    assert torch.equal(other(images(seed=5)), net(images(seed=5)))
+    assert any("threshold" in key for key in net.state_dict())
+
+
+def test_folding_leaves_the_output_unchanged_and_refuses_a_dead_gamma():
+    net = small().double()
+    x = images().double()
+    net.initialise(x, 1.0)
+    layer = net.spiking[1]
+    with torch.no_grad():
+        layer.gamma.uniform_(0.5, 2.0)
+        layer.beta.uniform_(-0.1, 0.1)
+    before = [p.detach().clone() for p in (layer.gamma, layer.threshold, layer.standardised())]
+    unfolded, _ = ops.forward(
+        layer.affine.current(x[:, :1].expand(-1, 6, -1, -1), before[2])[None], before[1], layer.neuron
+    )
+    layer.fold()
+    folded, _ = ops.forward(
+        layer.affine.current(x[:, :1].expand(-1, 6, -1, -1), layer.standardised())[None], layer.threshold, layer.neuron
+    )
+    assert unfolded.any()
+    assert torch.equal(folded, unfolded)
+    torch.testing.assert_close(layer.threshold, before[1] / before[0])
+    assert (layer.gamma == 1).all()
+    for bad in (0.0, -0.5, float("nan")):
+        with torch.no_grad():
+            layer.gamma[1] = bad
+        with pytest.raises(UserError, match="lower learning rate"):
+            net(x)
+
+
+def test_standardised_weights():
+    layer = layers.SpikingConv2d(3, 4, 3)
+    with torch.no_grad():
+        layer.gamma.copy_(torch.tensor([0.5, 1, 2, 3]))
+        layer.beta.copy_(torch.tensor([0.0, 1, -1, 2]))
+    w = layer.standardised().flatten(1)
+    torch.testing.assert_close(w.mean(1), layer.beta.detach(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(w.std(1), layer.gamma.detach(), rtol=2e-3, atol=0)
+
+
+def test_initialise_reaches_the_rate(engine):
+    net = small(engine, steps=9)
+    net.initialise(images(32), 2.0)
+    x = net.encode(images(32))
+    for layer in net.layers[:-1]:
+        if isinstance(layer, layers.SpikingLayer):
+            spikes, _ = ops.forward(layer.current(x), layer.threshold, layer.neuron)
+            late = spikes[6:].sum(0).mean().item()
+            assert late == pytest.approx(2.0 * 3 / 9, rel=0.15)
+        x = layer(x)
+
+
+def supervised(du, spikes=None, label=0):
+    du = torch.tensor(du).reshape(-1, 1, 1)
+    spikes = torch.zeros_like(du) if spikes is None else torch.tensor(spikes).reshape(-1, 1, 1)
+    saved = ops.Saved(spikes, du, du, NeuronParameters(), "reference")
+    return networks.supervise(saved, torch.tensor([label])).flatten().tolist()
+
+
+def test_supervision_by_hand():
+    assert supervised([0.2, 0.3, 0.01]) == [0, 1, 0]  # the last step that rises by more than 0.05
+    assert supervised([0.2, 0.3, 0.01], [1.0, 0, 0]) == [1, 1, 0]
+    assert supervised([0.01, -0.3, 0.05]) == [1, 0, 0]  # none does: the first step
+    assert supervised([-0.2, -0.3, -0.1]) == [1, 0, 0]
+    assert supervised([0.0, 0.01, 0.0]) == [0, 0, 0]  # no input at the first step: it stays silent
+    assert supervised([0.0, 0.0, 0.0], [0.0, 0, 1]) == [0, 0, 1]
+
+
+def test_supervision_leaves_the_network_as_it_is():
+    net = small()
+    net.initialise(images(), 0.5)
+    labels = torch.tensor([3, 2, 1, 0, 3, 2])
+    spikes, raw = net(images(), labels=labels)
+    assert torch.equal(raw, net(images()))
+    assert not raw.requires_grad
+    changed = (spikes != raw).nonzero()
+    assert len(changed) > 0
+    assert (changed[:, 2] == labels[changed[:, 1]]).all()
+
+
+@pytest.mark.parametrize("name", PAPER_NETWORKS)
+def test_the_papers_networks(name):
+    notation, shape, padding, weights = PAPER_NETWORKS[name]
+    with torch.device("meta"):
+        net = networks.build(notation, shape, 10, padding=padding, steps=2)
+    assert sum(layer.weight.numel() for layer in net.spiking) == weights
+
+
+def test_pooling_and_dropout_stand_where_the_notation_says():
+    net = networks.build("4C3-P2-6", (1, 8, 8), 3, pooling="max", dropout=0.1)
+    assert [type(layer).__name__ for layer in net.layers] == [
+        "SpikingConv2d",
+        "PlainPool2d",
+        "TimeDropout",
+        "Flatten",
+        "SpikingLinear",
+        "TimeDropout",
+        "SpikingLinear",
+    ]
+    assert networks.build("4C3-P2-6", (1, 8, 8), 3).layers[0].pool == 2
+    assert net(torch.rand(2, 1, 8, 8)).shape == (5, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("notation", "settings", "words"),
+    [
+        ("32C5-Q2", {}, "cannot read 'Q2'"),
+        ("", {}, "cannot read ''"),
+        ("0C3", {}, "cannot read '0C3'"),
+        ("8C5-P2-8C5-P2-8C5", {}, "nothing is left"),
+        ("10-8C3", {}, "after a fully connected layer"),
+        ("8C3-8C3", {"padding": [1]}, "padding lists 1 numbers for 2"),
+        ("8C3", {"pooling": "mean"}, "unknown pooling"),
+        ("8C3-4", {"dropout": 1.5}, "share in"),
+    ],
+)
+def test_bad_notation_gets_one_line(notation, settings, words):
+    with pytest.raises(UserError, match=words) as caught:
+        networks.build(notation, (1, 12, 12), 4, **settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_input_gets_one_line():
+    net = small()
+    for words, call in {
+        "input must have shape": lambda: net(torch.rand(2, 3, 12, 12)),
+        "must be floating point": lambda: net(torch.ones(2, 1, 12, 12, dtype=torch.uint8)),
+        "labels must be 2 integers": lambda: net(torch.rand(2, 1, 12, 12), labels=torch.tensor([1])),
+        "spikes above 0": lambda: net.initialise(torch.rand(2, 1, 12, 12), 0),
+    }.items():
+        with pytest.raises(UserError, match=words):
+            call()
+
+
+def test_encodings():
+    image = torch.tensor([0.0, 0.39, 0.4, 0.99, 1.0]).reshape(1, 1, 1, 5)
+    spikes = encoding.latency(image, 5)
+    assert spikes.flatten(1).argmax(0).tolist() == [0, 1, 2, 4, 4]
+    assert (spikes.sum(0) == 1).all()
+    assert encoding.latency(image, 5, bright_first=True).flatten(1).argmax(0).tolist() == [4, 3, 3, 0, 0]
+    direct = encoding.direct(image, 5)
+    assert direct.shape == (5, 1, 1, 1, 5)
+    assert direct.stride(0) == 0
+    for bad in (image * 2, image - 0.1, image * float("nan")):
+        with pytest.raises(UserError, match=r"\[0, 1\]"):
+            encoding.latency(bad, 5)
+
+
+def test_readout_prefers_early_spikes_on_ties():
+    spikes = torch.zeros(5, 1, 3)
+    spikes[[1, 4], 0, 0] = 1
+    spikes[[0, 4], 0, 2] = 1
+    assert readout.score(spikes)[0].tolist() == pytest.approx([1.08 + 1.02, 0, 1.1 + 1.02])
+    assert readout.predict(spikes).tolist() == [2]
+
+
+def test_exit_step_by_hand():
+    spikes = torch.zeros(4, 5, 2)
+    spikes[0, 0] = 1  # a tie waits ...
+    spikes[2, 0, 1] = 1  # ... until one fires alone
+    spikes[1, 1, 0] = 1  # the wrong one
+    spikes[1, 3, 0] = 1  # first alone, but the full readout chooses the other
+    spikes[2:, 3, 1] = 1
+    spikes[0, 4, 1] = 1
+    assert readout.exit_step(spikes, torch.tensor([1, 1, 0, 1, 1])).tolist() == [2, 4, 4, 4, 0]
+
+
+def test_one_hot_of_every_layer_output():
+    """Outputs of hidden spiking layers without pooling are 0 or 1; pooled ones are multiples of 1/window^2."""
+    net = small()
+    net.initialise(images(), 1.0)
+    x = net.encode(images())
+    for layer in net.layers:
+        x = layer(x)
+        assert torch.equal((x * 4).round(), x * 4)
+    assert F.one_hot(readout.predict(x), 4).sum() == len(images())
