@@ -1,0 +1,598 @@
+"""The data sets: the IDX reader, where files are looked for, downloads from a server on this machine, the loader."""
+
+import dataclasses
+import gzip
+import hashlib
+import importlib.util
+import os
+import struct
+import subprocess
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snnbook import datasets, download
+from snnbook.datasets import Batches, Dataset
+from snnbook.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+REAL = Path(os.environ.get("SNNBOOK_DATA") or ROOT.parent / "shared" / "data")
+CLOSED = "http://127.0.0.1:9/"  # nothing listens on the discard port
+TRAIN, TEST = 30, 12  # images in the small data set
+
+needs_real = pytest.mark.skipif(
+    not (REAL / "fashion-mnist").is_dir() or not (REAL / "mnist").is_dir(),
+    reason="the real MNIST and Fashion-MNIST files are not here: set SNNBOOK_DATA to their folder",
+)
+
+
+def idx(values):
+    """An IDX file of unsigned bytes, written out by hand."""
+    return struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape) + values.tobytes()
+
+
+def small(seed=0):
+    """Content of the four files of a small data set of random images, by name."""
+    rng = np.random.default_rng(seed)
+    contents = {}
+    for split, count in (("train", TRAIN), ("t10k", TEST)):
+        images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        contents[f"{split}-images-idx3-ubyte"] = idx(images)
+        contents[f"{split}-labels-idx1-ubyte"] = idx((np.arange(count) % 10).astype(np.uint8))
+    return contents
+
+
+def write(folder, contents, packed=True):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (folder / (f"{name}.gz" if packed else name)).write_bytes(gzip.compress(content) if packed else content)
+    return folder
+
+
+def publish(monkeypatch, contents, mirrors, name="fashion_mnist"):
+    """Let `contents` be the published files of a data set, and `mirrors` its mirrors."""
+    sums = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
+    source = dataclasses.replace(download.SOURCES[name], mirrors=tuple(mirrors), sha256=sums)
+    monkeypatch.setitem(download.SOURCES, name, source)
+
+
+@pytest.fixture(autouse=True)
+def places(monkeypatch, tmp_path):
+    """Every place that is looked in lies in an empty folder, and no mirror answers."""
+    monkeypatch.delenv("SNNBOOK_DATA", raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name, appauthor: str(tmp_path / "cache" / name))
+    monkeypatch.setattr(download, "DEBIAN_FOLDER", tmp_path / "debian")
+    for name in ("mnist", "fashion_mnist"):
+        closed = dataclasses.replace(download.SOURCES[name], mirrors=(CLOSED,))
+        monkeypatch.setitem(download.SOURCES, name, closed)
+    return tmp_path
+
+
+@pytest.fixture
+def serve():
+    """serve(folder) -> address of a server on this machine that gives out a folder; .asked lists the requests."""
+    servers = []
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, form, *values):
+            self.server.asked.append(self.path)
+
+    def start(folder):
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+        server.asked = start.asked
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_address[1]}/"
+
+    start.asked = []
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def fails(call, *words):
+    """The call raises a UserError of one line that holds all these words; returns the line."""
+    with pytest.raises(UserError) as caught:
+        call()
+    line = str(caught.value)
+    assert "\n" not in line
+    for word in words:
+        assert str(word) in line
+    return line
+
+
+# ---- the IDX reader ----
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_read_idx_reads_bytes_written_by_hand(tmp_path, packed):
+    # two images of 2 x 3 pixels
+    raw = bytes.fromhex("00000803 00000002 00000002 00000003 000102fdfeff 0a0b0c0d0e0f")
+    path = tmp_path / "images"
+    path.write_bytes(gzip.compress(raw) if packed else raw)
+    values = datasets.read_idx(path)
+    assert values.dtype == np.uint8
+    assert values.tolist() == [[[0, 1, 2], [253, 254, 255]], [[10, 11, 12], [13, 14, 15]]]
+    labels = tmp_path / "labels"
+    labels.write_bytes(bytes.fromhex("00000801 00000004 09000003"))
+    assert datasets.read_idx(labels, dimensions=1).tolist() == [9, 0, 0, 3]
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b"", ["0 bytes", "header"]),
+        (bytes.fromhex("0000"), ["2 bytes", "header"]),
+        (b"<html>gone</html>", ["not an IDX file", "3c 68 74 6d"]),
+        (bytes.fromhex("01000801 00000001 07"), ["not an IDX file", "01 00 08 01"]),
+        (bytes.fromhex("00000d01 00000001 00000000"), ["type 0x0d", "unsigned bytes"]),
+        (bytes.fromhex("00000800"), ["0 dimension(s)"]),
+        (bytes.fromhex("00000803 00000001 0000"), ["inside its header", "10 of 16"]),
+        (bytes.fromhex("00000801 00000003 0102"), ["holds 2 values", "3"]),
+        (bytes.fromhex("00000801 00000003 01020304"), ["holds 4 values", "3"]),
+        (bytes.fromhex("00000803 00000001 00000002 00000002 010203"), ["1 x 2 x 2 = 4"]),
+    ],
+)
+def test_read_idx_says_what_is_wrong_with_a_file(tmp_path, raw, words):
+    path = tmp_path / "broken-idx"
+    path.write_bytes(raw)
+    fails(lambda: datasets.read_idx(path), path, *words, "swapped" if raw == b"\0\0\x08\0" else "Get")
+
+
+def test_read_idx_wants_the_number_of_dimensions_asked_for(tmp_path):
+    path = tmp_path / "labels"
+    path.write_bytes(idx(np.arange(5, dtype=np.uint8)))
+    fails(lambda: datasets.read_idx(path, dimensions=3), path, "1 dimension(s) where 3", "swapped")
+
+
+def test_read_idx_names_a_gzip_file_that_is_cut_short_or_damaged(tmp_path):
+    packed = gzip.compress(idx(np.random.default_rng(0).integers(0, 256, 5000, dtype=np.uint8)))
+    path = tmp_path / "labels.gz"
+    for size in (5, 100, len(packed) - 1):
+        path.write_bytes(packed[:size])
+        fails(lambda: datasets.read_idx(path), path, "cut short", "get it again")
+    for place in (10, 200, len(packed) - 6):  # the kind of the first block, the data, the checksum
+        path.write_bytes(packed[:place] + bytes([packed[place] ^ 0xFF]) + packed[place + 1 :])
+        fails(lambda: datasets.read_idx(path), path, "damaged", "get it again")
+
+
+def test_read_idx_names_a_file_that_cannot_be_read(tmp_path):
+    fails(lambda: datasets.read_idx(tmp_path / "none"), tmp_path / "none", "No such file")
+    fails(lambda: datasets.read_idx(tmp_path), tmp_path, "cannot be read")
+
+
+# ---- loading, and where files are looked for ----
+
+
+@pytest.mark.parametrize("folder", ["fashion-mnist", "fashion_mnist", "FashionMNIST/raw"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_load_reads_the_readers_own_folder(monkeypatch, tmp_path, folder, packed):
+    contents = small()
+    where = write(tmp_path / "own" / folder, contents, packed)
+    monkeypatch.setenv("SNNBOOK_DATA", str(tmp_path / "own"))
+    for split, prefix, count in (("train", "train", TRAIN), ("test", "t10k", TEST)):
+        data = datasets.load("fashion_mnist", split)
+        pixels, labels = contents[f"{prefix}-images-idx3-ubyte"][16:], contents[f"{prefix}-labels-idx1-ubyte"][8:]
+        assert (data.name, data.split, data.classes, data.source) == ("fashion_mnist", split, 10, where)
+        assert len(data) == count
+        assert data.images.dtype == torch.uint8
+        assert data.images.shape == (count, 1, 28, 28)
+        assert data.images.numpy().tobytes() == pixels
+        assert data.labels.dtype == torch.int64
+        assert data.labels.tolist() == list(labels)
+        assert data.sha256 == hashlib.sha256(pixels + labels).hexdigest()
+
+
+def test_load_takes_the_first_place_that_has_the_files(monkeypatch, tmp_path):
+    own, cache, debian = small(1), small(2), small(3)
+    publish(monkeypatch, debian, [CLOSED])
+    write(tmp_path / "debian" / "fashion-mnist", debian)
+    assert datasets.load("fashion_mnist", "train").source == tmp_path / "debian" / "fashion-mnist"
+    publish(monkeypatch, cache, [CLOSED])
+    write(tmp_path / "cache" / "snnbook" / "fashion-mnist", cache)
+    assert datasets.load("fashion_mnist", "train").source == tmp_path / "cache" / "snnbook" / "fashion-mnist"
+    write(tmp_path / "own" / "fashion-mnist", own)
+    monkeypatch.setenv("SNNBOOK_DATA", str(tmp_path / "own"))
+    assert datasets.load("fashion_mnist", "train").source == tmp_path / "own" / "fashion-mnist"
+
+
+@pytest.mark.parametrize("place", ["cache/snnbook", "debian"])
+def test_a_file_that_is_not_the_published_one_is_refused_outside_the_readers_folder(monkeypatch, tmp_path, place):
+    publish(monkeypatch, small(0), [CLOSED])
+    folder = write(tmp_path / place / "fashion-mnist", small(1))
+    fails(
+        lambda: datasets.load("fashion_mnist", "test"),
+        folder / "t10k-images-idx3-ubyte.gz",
+        "not the published file",
+        "Delete it",
+    )
+
+
+def own_folder(monkeypatch, tmp_path, **changes):
+    """SNNBOOK_DATA with a small data set in which some files are replaced (keys with _ for -)."""
+    contents = small() | {name.replace("_", "-"): content for name, content in changes.items()}
+    folder = write(tmp_path / "own" / "fashion-mnist", contents)
+    monkeypatch.setenv("SNNBOOK_DATA", str(tmp_path / "own"))
+    return folder
+
+
+def test_load_refuses_images_and_labels_that_do_not_fit_together(monkeypatch, tmp_path):
+    def load():
+        return datasets.load("fashion_mnist", "train")
+
+    good = small()
+    folder = own_folder(monkeypatch, tmp_path, train_labels_idx1_ubyte=good["t10k-labels-idx1-ubyte"])
+    fails(load, folder, "30 images", "12 labels", "same split")
+    own_folder(monkeypatch, tmp_path, train_images_idx3_ubyte=good["train-labels-idx1-ubyte"])
+    fails(load, "train-images", "1 dimension(s) where 3", "swapped")
+    own_folder(monkeypatch, tmp_path, train_images_idx3_ubyte=idx(np.zeros((30, 27, 28), np.uint8)))
+    fails(load, "train-images", "27 x 28", "28 x 28")
+    own_folder(monkeypatch, tmp_path, train_labels_idx1_ubyte=idx(np.full(30, 10, np.uint8)))
+    fails(load, "train-labels", "label 10", "0 to 9")
+    own_folder(
+        monkeypatch,
+        tmp_path,
+        train_images_idx3_ubyte=idx(np.zeros((0, 28, 28), np.uint8)),
+        train_labels_idx1_ubyte=idx(np.zeros(0, np.uint8)),
+    )
+    fails(load, "train-images", "no images")
+
+
+def test_load_notices_published_files_in_the_wrong_place(monkeypatch, tmp_path):
+    fashion, digits = small(0), small(1)
+    publish(monkeypatch, fashion, [CLOSED])
+    publish(monkeypatch, digits, [CLOSED], "mnist")
+    swapped = {name: fashion[name.replace("train", "t10k")] for name in fashion if name.startswith("train")}
+    write(tmp_path / "own" / "fashion-mnist", fashion | swapped)
+    monkeypatch.setenv("SNNBOOK_DATA", str(tmp_path / "own"))
+    fails(
+        lambda: datasets.load("fashion_mnist", "train"),
+        "fashion-mnist",
+        "published t10k-images-idx3-ubyte of fashion_mnist",
+        "swapped",
+        "Put train-images-idx3-ubyte of fashion_mnist there",
+    )
+    write(tmp_path / "own" / "fashion-mnist", digits)
+    fails(lambda: datasets.load("fashion_mnist", "train"), "published train-images-idx3-ubyte of mnist", "swapped")
+
+
+def test_names_are_checked():
+    fails(lambda: datasets.load("fashion_mist", "train"), "unknown data set", "Did you mean 'fashion_mnist'?")
+    fails(lambda: datasets.load("mnist", "tests"), "unknown split", "Did you mean 'test'?")
+    for name in ("nmnist", "cifar10", "cifar100"):
+        fails(lambda name=name: datasets.load(name, "train"), name, "no reader", "mnist, fashion_mnist")
+
+
+# ---- downloads ----
+
+
+def test_download_goes_on_to_the_next_mirror_and_fills_the_cache(monkeypatch, tmp_path, serve, capfd):
+    contents = small()
+    empty, full = tmp_path / "empty", write(tmp_path / "full", contents)
+    empty.mkdir()
+    publish(monkeypatch, contents, [CLOSED, serve(empty), serve(full)])
+    data = datasets.load("fashion_mnist", "train")
+    cache = tmp_path / "cache" / "snnbook" / "fashion-mnist"
+    assert data.source == cache
+    assert data.images.numpy().tobytes() == contents["train-images-idx3-ubyte"][16:]
+    names = {"train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"}
+    assert {path.name for path in cache.iterdir()} == names  # no other split, nothing unfinished
+    assert all((cache / name).read_bytes() == (full / name).read_bytes() for name in names)
+    assert "train-images-idx3-ubyte.gz: 100%" in capfd.readouterr().err  # the progress bar
+    asked = list(serve.asked)
+    assert len(asked) >= 4  # two files, each asked of the empty and of the full mirror
+    datasets.load("fashion_mnist", "train")
+    assert serve.asked == asked  # the second time nothing is asked
+
+
+def test_download_brings_only_the_file_that_the_cache_lacks(monkeypatch, tmp_path, serve):
+    contents = small()
+    publish(monkeypatch, contents, [serve(write(tmp_path / "full", contents))])
+    cache = tmp_path / "cache" / "snnbook" / "fashion-mnist"
+    write(cache, {"train-images-idx3-ubyte": contents["train-images-idx3-ubyte"]}, packed=False)
+    assert len(datasets.load("fashion_mnist", "train")) == TRAIN
+    assert any("train-labels" in line for line in serve.asked)
+    assert not any("train-images" in line for line in serve.asked)
+
+
+def test_a_download_with_a_wrong_checksum_leaves_nothing(monkeypatch, tmp_path, serve):
+    publish(monkeypatch, small(0), [serve(write(tmp_path / "other", small(1)))])
+    fails(lambda: datasets.load("fashion_mnist", "test"), "SHA-256 is not the published file's", "t10k-images")
+    assert list((tmp_path / "cache" / "snnbook" / "fashion-mnist").iterdir()) == []
+
+
+def test_a_download_that_is_cut_short_leaves_nothing(monkeypatch, tmp_path, serve):
+    contents = small()
+    cut = write(tmp_path / "cut", contents)
+    for path in cut.iterdir():
+        path.write_bytes(path.read_bytes()[:-9])
+    publish(monkeypatch, contents, [serve(cut)])
+    fails(lambda: datasets.load("fashion_mnist", "test"), "cut short or damaged")
+    assert list((tmp_path / "cache" / "snnbook" / "fashion-mnist").iterdir()) == []
+
+
+def test_an_interrupted_download_leaves_nothing(monkeypatch, tmp_path):
+    def interrupted(url, path):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(download, "_fetch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        datasets.load("mnist", "test")
+    assert list((tmp_path / "cache" / "snnbook" / "mnist").iterdir()) == []
+
+
+def test_where_all_fails_one_line_names_every_place(monkeypatch, tmp_path, serve):
+    missing = serve(tmp_path)
+    publish(monkeypatch, small(), [CLOSED, missing])
+    cache, debian = tmp_path / "cache" / "snnbook" / "fashion-mnist", tmp_path / "debian" / "fashion-mnist"
+    write(debian, {"train-images-idx3-ubyte": b""})
+    line = fails(
+        lambda: datasets.load("fashion_mnist", "train"),
+        "SNNBOOK_DATA (not set)",
+        f"{cache} (no such folder)",
+        f"{debian} (lacks train-labels-idx1-ubyte.gz)",
+        f"{CLOSED}train-images-idx3-ubyte.gz (ConnectionError)",
+        f"{missing}train-images-idx3-ubyte.gz (HTTP status 404)",
+        "What to do",
+        "set SNNBOOK_DATA",
+    )
+    assert line.startswith("the train files of fashion_mnist")
+    monkeypatch.setenv("SNNBOOK_DATA", str(tmp_path / "own"))
+    fails(lambda: datasets.load("fashion_mnist", "train"), f"{tmp_path / 'own' / 'fashion-mnist'} (no such folder)")
+
+
+def test_a_cache_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "cache").write_text("a file in the way")
+    fails(lambda: datasets.load("mnist", "train"), "cannot write", tmp_path / "cache", "SNNBOOK_DATA")
+
+
+def test_the_mirrors_of_the_package_are_folders_on_the_web():
+    fresh = importlib.util.spec_from_file_location("snnbook.fresh_download", download.__file__)
+    module = importlib.util.module_from_spec(fresh)
+    sys.modules[fresh.name] = module
+    fresh.loader.exec_module(module)
+    del sys.modules[fresh.name]
+    for name in ("mnist", "fashion_mnist"):
+        source = module.SOURCES[name]
+        assert len(source.mirrors) >= 2
+        assert all(mirror.startswith(("https://", "http://")) and mirror.endswith("/") for mirror in source.mirrors)
+        assert set(source.sha256) == {file for files in module.FILES.values() for file in files}
+
+
+# ---- the check ----
+
+
+def rows():
+    return {(row.name, row.split): row for row in datasets.check()}
+
+
+def test_check_says_what_is_there_without_a_network(monkeypatch, tmp_path):
+    def never(*_):
+        raise AssertionError("check must not use the network")
+
+    monkeypatch.setattr(download, "_fetch", never)
+    contents = small()
+    publish(monkeypatch, contents, [CLOSED])
+    cache = write(tmp_path / "cache" / "snnbook" / "fashion-mnist", contents)
+    seen = rows()
+    assert set(seen) == {(name, split) for name in datasets.NAMES for split in ("train", "test")}
+    assert seen["mnist", "train"].state == "missing"
+    assert (seen["fashion_mnist", "test"].state, seen["fashion_mnist", "test"].images) == ("ok", TEST)
+    assert seen["fashion_mnist", "test"].source == cache
+    assert (seen["fashion_mnist_subset", "train"].state, seen["fashion_mnist_subset", "train"].images) == ("ok", 2000)
+    assert (seen["fashion_mnist_subset", "test"].state, seen["fashion_mnist_subset", "test"].images) == ("ok", 1000)
+
+    write(cache, small(1))
+    row = rows()["fashion_mnist", "test"]
+    assert (row.state, row.images) == ("differs", TEST)
+    assert "delete it" in row.note
+
+    own = write(tmp_path / "own" / "fashion-mnist", small(1))
+    monkeypatch.setenv("SNNBOOK_DATA", str(tmp_path / "own"))
+    row = rows()["fashion_mnist", "test"]
+    assert (row.state, row.images, row.source) == ("differs", TEST, own)
+    assert "used all the same" in row.note
+
+    (own / "t10k-images-idx3-ubyte.gz").write_bytes(b"\x1f\x8b")
+    row = rows()["fashion_mnist", "test"]
+    assert (row.state, row.images) == ("damaged", None)
+    assert "cut short" in row.note
+
+
+def test_describe_is_one_line():
+    for row in datasets.check():
+        line = datasets.describe(row)
+        assert "\n" not in line
+        assert line.startswith(row.name)
+        assert row.split in line
+        assert row.state in line
+    subset = datasets.describe(rows()["fashion_mnist_subset", "train"])
+    assert "2,000 images" in subset
+    assert str(ROOT / "snnbook" / "data") in subset
+
+
+# ---- what comes with the package ----
+
+
+def test_the_bundled_subset_is_balanced_and_complete():
+    for split, each in (("train", 200), ("test", 100)):
+        data = datasets.load("fashion_mnist_subset", split)
+        assert torch.bincount(data.labels).tolist() == [each] * 10
+    folder = ROOT / "snnbook" / "data" / "fashion_mnist_subset"
+    assert "Copyright (c) 2017 Zalando SE, https://tech.zalando.com" in (folder / "LICENSE").read_text()
+    assert "Permission is hereby granted, free of charge" in (folder / "LICENSE").read_text()
+    assert all(path.stat().st_size < 900_000 for path in folder.iterdir())
+
+
+@needs_real
+def test_the_bundled_subset_is_made_by_its_script(monkeypatch, tmp_path):
+    monkeypatch.setenv("SNNBOOK_DATA", str(REAL))
+    spec = importlib.util.spec_from_file_location("make_subset", ROOT / "tools" / "make_subset.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    script.make(tmp_path / "made")
+    bundled = ROOT / "snnbook" / "data" / "fashion_mnist_subset"
+    for files in download.FILES.values():
+        for file in (f"{name}.gz" for name in files):
+            # another zlib may pack the same content in other bytes
+            assert download.content(tmp_path / "made" / file) == download.content(bundled / file)
+
+
+@needs_real
+@pytest.mark.parametrize(("name", "first"), [("fashion_mnist", [9, 0, 0, 3, 0]), ("mnist", [5, 0, 4, 1, 9])])
+def test_the_real_files(monkeypatch, name, first):
+    monkeypatch.setenv("SNNBOOK_DATA", str(REAL))
+    train, test = datasets.load(name, "train"), datasets.load(name, "test")
+    assert (len(train), len(test)) == (60_000, 10_000)
+    assert train.labels[:5].tolist() == first
+    scaled = train.images.double() / 255
+    wanted = {"mnist": (0.1307, 0.3081), "fashion_mnist": (0.2860, 0.3530)}[name]
+    assert (scaled.mean().item(), scaled.std().item()) == pytest.approx(wanted, abs=1e-4)
+    assert all(row.state == "ok" for row in datasets.check() if row.name == name)
+
+
+# ---- the loader ----
+
+MEAN, STD = 0.1307, 0.3081
+
+
+def numbered(count):
+    """A data set whose image i has i in its top left corner and 255 - i in the top right one; label i mod 10."""
+    images = torch.zeros(count, 1, 28, 28, dtype=torch.uint8)
+    images[:, 0, 0, 0] = torch.arange(count)
+    images[:, 0, 0, -1] = 255 - torch.arange(count)
+    images[:, 0, 1, :] = torch.arange(28)
+    return Dataset("numbered", "train", images, torch.arange(count) % 10, 10, Path(), "")
+
+
+def loader(data, batch_size=7, **changes):
+    return Batches(data, batch_size, **(dict(device="cpu", mean=MEAN, std=STD) | changes))
+
+
+def pixels(images):
+    """Undo the normalisation."""
+    return ((images.double() * STD + MEAN) * 255).round().long()
+
+
+def drawn(batches, epoch):
+    """The whole epoch: images, labels, the index of each image and whether it was mirrored."""
+    images, labels = (torch.cat(parts) for parts in zip(*batches.epoch(epoch), strict=True))
+    left, right = pixels(images)[:, 0, 0, 0], pixels(images)[:, 0, 0, -1]
+    mirrored = pixels(images)[:, 0, 1, 0] == 27
+    return images, labels, torch.where(mirrored, right, left), mirrored
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    count=st.integers(1, 60),
+    size=st.integers(1, 70),
+    seed=st.integers(0, 2**31),
+    epoch=st.integers(0, 500),
+    flip=st.booleans(),
+    shuffle=st.booleans(),
+)
+def test_an_epoch_shows_every_image_once_with_its_label(count, size, seed, epoch, flip, shuffle):
+    batches = loader(numbered(count), size, seed=seed, flip=flip, shuffle=shuffle)
+    sizes = [len(labels) for _, labels in batches.epoch(epoch)]
+    assert len(sizes) == len(batches)
+    assert sizes[:-1] == [size] * (len(sizes) - 1)
+    assert 0 < sizes[-1] <= size
+    _, labels, index, mirrored = drawn(batches, epoch)
+    assert sorted(index.tolist()) == list(range(count))
+    assert labels.tolist() == [i % 10 for i in index.tolist()]
+    assert shuffle or index.tolist() == list(range(count))
+    assert flip or not mirrored.any()
+
+
+def test_order_and_flips_depend_on_seed_and_epoch_only():
+    data = numbered(200)
+    images, _, index, mirrored = drawn(loader(data, seed=3, flip=True), 5)
+    again = loader(data, seed=3, flip=True)
+    drawn(again, 0)  # another epoch before it, other random numbers around it
+    torch.manual_seed(99)
+    torch.rand(10)
+    assert torch.equal(drawn(again, 5)[0], images)
+    assert torch.equal(drawn(loader(data, 50, seed=3, flip=True), 5)[0], images)  # whatever the batch size
+    state = torch.random.get_rng_state()
+    drawn(again, 6)
+    assert torch.equal(torch.random.get_rng_state(), state)  # and it leaves torch's own generator alone
+    for seed, epoch in ((3, 6), (4, 5), (5, 3)):
+        _, _, other, flipped = drawn(loader(data, seed=seed, flip=True), epoch)
+        assert (other == index).float().mean() < 0.1
+        assert not torch.equal(flipped, mirrored)
+
+
+def test_flips_are_exact_mirror_images_of_about_half():
+    data = numbered(250)
+    whole = loader(data)
+    straight = whole.first(250)
+    share = []
+    seen = torch.zeros(250, 2, dtype=torch.bool)
+    for epoch in range(20):
+        images, _, index, mirrored = drawn(loader(data, flip=True), epoch)
+        expected = torch.where(mirrored[:, None, None, None], straight[index].flip(-1), straight[index])
+        assert torch.equal(images, expected)
+        seen[index, mirrored.long()] = True
+        share.append(mirrored.float().mean().item())
+    assert np.mean(share) == pytest.approx(0.5, abs=0.03)  # 5,000 draws: four standard deviations
+    assert seen.all()  # each image is shown both ways in the end: drawn anew each epoch
+
+
+def test_images_are_normalised():
+    data = numbered(256)
+    out = loader(data).first(256)
+    assert out.dtype == torch.float32
+    assert out.shape == (256, 1, 28, 28)
+    expected = (data.images.double() / 255 - MEAN) / STD
+    assert (out.double() - expected).abs().max() < 1e-6
+    for images, labels in loader(data).epoch(0):
+        assert (images.dtype, labels.dtype) == (torch.float32, torch.int64)
+    assert data.images.dtype == torch.uint8  # untouched
+    assert data.images[-1, 0, 0, 0] == 255
+
+
+def test_first_is_in_order_and_never_mirrored():
+    batches = loader(numbered(20), flip=True, seed=1)
+    assert pixels(batches.first(8))[:, 0, 0, 0].tolist() == list(range(8))
+    assert len(batches.first(50)) == 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"batch_size": 0}, ["batch_size", "at least 1", "0"]),
+        ({"batch_size": 2.5}, ["batch_size", "whole number", "2.5"]),
+        ({"batch_size": True}, ["batch_size", "True"]),
+        ({"seed": -1}, ["seed", "at least 0", "-1"]),
+        ({"std": 0.0}, ["std above 0"]),
+        ({"mean": float("nan")}, ["mean nan"]),
+    ],
+)
+def test_settings_of_the_loader_are_checked(changes, words):
+    fails(lambda: loader(numbered(5), **changes), *words)
+
+
+def test_epoch_and_count_are_checked_at_once():
+    batches = loader(numbered(5))
+    fails(lambda: batches.epoch(-1), "epoch index")
+    fails(lambda: batches.first(0), "count")
+
+
+def test_the_reader_needs_torch_and_numpy_alone():
+    code = (
+        "import sys, snnbook.datasets; "
+        "print([name for name in ('pooch', 'platformdirs', 'requests') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
