@@ -1,0 +1,58 @@
+# Two commands do everything on a fresh machine: `make book` builds the book, `make test` checks all of it.
+# Both set up .venv first. A torch that is already there (in .venv, or in the Python named here) is kept.
+PYTHON ?= python3
+BIN := .venv/bin
+SHELL := /bin/bash
+export JUPYTER_PLATFORM_DIRS = 1
+
+.PHONY: help setup book test lab bench notebooks mutations lint clean
+
+help:
+	@echo "make book       set up .venv, run every chapter and build book/_build/html/index.html"
+	@echo "make test       set up .venv, build the book, then check code, notebooks and pages"
+	@echo "make lab        open the chapters in JupyterLab"
+	@echo "make notebooks  run the chapters and store their text outputs"
+	@echo "make mutations  break the package on purpose, one line at a time: each break must turn a test red"
+	@echo "make bench      training step and inference, fused engine against the reference"
+	@echo "make clean      remove what was built; 'rm -rf .venv' removes the environment too"
+
+setup: .venv/ready
+
+.venv/ready: requirements.txt pyproject.toml
+	@if [ ! -x $(BIN)/python ]; then \
+	    if $(PYTHON) -c 'import torch' 2>/dev/null; then $(PYTHON) -m venv --system-site-packages .venv; \
+	    else $(PYTHON) -m venv .venv; fi; fi
+	@if $(BIN)/python -c 'import torch' 2>/dev/null; then grep -v '^torch==' requirements.txt > .venv/requirements.txt; \
+	    else cp requirements.txt .venv/requirements.txt; fi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement .venv/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+book: setup
+	$(BIN)/jupyter-book build -W --keep-going -n book/
+	@echo "Open book/_build/html/index.html in a browser; it needs no network."
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+test: lint book
+	$(BIN)/python tools/notebooks.py check
+	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest --nbval book/ --ignore=book/_build
+
+lab: setup
+	$(BIN)/jupyter lab book/
+
+notebooks: setup
+	$(BIN)/python tools/notebooks.py refresh
+
+mutations: setup
+	$(BIN)/python tests/mutations.py
+
+bench: setup
+	$(BIN)/python benchmarks/training_step.py
+
+clean:
+	rm -rf book/_build book/vendor build .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,170 @@
+"""The house's order: floors, labels that exist, files of a screenful, a heart that needs little, a README that runs."""
+
+import ast
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "snnbook"
+
+# A module imports only from lower floors (and, within floor 2, layers from events; modules of one floor as listed).
+FLOORS = {
+    "errors": 0,
+    "neuron": 0.1,
+    "files": 0.2,
+    "ops": 1,
+    "events": 2,
+    "encoding": 2,
+    "losses": 2,
+    "readout": 2,
+    "layers": 2.1,
+    "download": 2,
+    "networks": 3,
+    "datasets": 3,
+    "settings": 4,
+    "experiments": 4.1,
+    "provenance": 4.1,
+    "measure": 4.1,
+    "records": 4.2,
+    "checkpoints": 4.2,
+    "trainer": 4.3,
+    "training": 4.4,
+    "book": 5,
+    "terminal": 5.5,
+    "__main__": 6,
+}
+LARGEST_FILE = 300  # lines
+OPTIONAL = (
+    "numba",
+    "triton",
+    "pooch",
+    "platformdirs",
+    "tqdm",
+    "cyclopts",
+    "matplotlib",
+    "ipywidgets",
+    "IPython",
+    "sympy",
+)
+
+
+def modules():
+    """(name of the room, path) of every module of the package."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        yield path.relative_to(PACKAGE).parts[0].removesuffix(".py"), path
+
+
+def imported_rooms(path):
+    """The package's own modules that a file imports."""
+    depth = len(path.relative_to(PACKAGE).parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("snnbook")):
+            parts = (node.module or "").removeprefix("snnbook").strip(".").split(".")
+            if node.level and node.level < depth:
+                continue  # within its own room
+            yield from [parts[0]] if parts[0] else [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            yield from [a.name.split(".")[1] for a in node.names if a.name.startswith("snnbook.")]
+
+
+def test_imports_point_downward():
+    wrong = []
+    for room, path in modules():
+        for other in imported_rooms(path):
+            if room != "__init__" and other in FLOORS and other != room and FLOORS[other] >= FLOORS[room]:
+                wrong.append(f"{path.name} imports {other}")
+    assert not wrong
+
+
+def test_every_module_has_its_floor():
+    assert {room for room, _ in modules()} - {"__init__"} == set(FLOORS)
+
+
+def test_no_file_is_long():
+    paths = [*PACKAGE.rglob("*.py"), *(ROOT / "benchmarks").glob("*.py"), *(ROOT / "tools").glob("*.py")]
+    long = {str(p.relative_to(ROOT)): n for p in paths if (n := len(p.read_text().splitlines())) > LARGEST_FILE}
+    assert not long
+
+
+def book_text():
+    """Markdown of all pages of the book."""
+    parts = [path.read_text() for path in sorted((ROOT / "book").glob("*.md"))]
+    for path in sorted((ROOT / "book").glob("*.ipynb")):
+        parts += [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown"]
+    return "\n".join(parts)
+
+
+def test_every_equation_that_the_code_cites_stands_once_in_the_book():
+    defined = re.findall(r"\$\$ \((eq-[a-z-]+)\)", book_text())
+    cited = {label for _, path in modules() for label in re.findall(r"\((eq-[a-z-]+)\)", path.read_text())}
+    assert cited, "no citation found: is the pattern still right?"
+    assert not cited - set(defined)
+    assert len(defined) == len(set(defined))
+
+
+def test_the_heart_needs_torch_and_numpy_alone():
+    """Floors 0 to 4 import, train and evaluate where nothing else is installed."""
+    code = f"""
+    import sys
+
+    class Absent:
+        def find_spec(self, name, path=None, target=None):
+            if name.split(".")[0] in {OPTIONAL}:
+                raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+    sys.meta_path.insert(0, Absent())
+    import torch
+    from snnbook import experiments, losses, networks, ops
+    from snnbook import checkpoints, datasets, events, layers, measure, readout, records, trainer, training
+
+    assert ops.engine_name("auto", torch.device("cpu")) == "reference"
+    net = networks.build("4C3-P2-8", (1, 8, 8), 3)
+    x, y = torch.rand(6, 1, 8, 8), torch.tensor([0, 1, 2, 0, 1, 2])
+    net.initialise(x, 0.6)
+    spikes, _ = net(x, labels=y)
+    losses.get("enhanced_counting")(spikes, y).backward()
+    assert all(p.grad is not None for p in net.parameters())
+    assert experiments.get("quick").steps == 5
+    print("fine")
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "fine", done.stderr
+
+
+def readme_blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+
+
+def test_the_readme_example_trains_a_network():
+    (example,) = readme_blocks("python")
+    lines = [line for line in example.splitlines() if line.strip() and not line.startswith(("import", "from"))]
+    assert len(lines) <= 12
+    torch.manual_seed(0)
+    scope = {}
+    exec(example, scope)  # the README's own text
+    assert scope["accuracy"] > 0.9
+
+
+def test_the_readme_names_commands_that_exist():
+    commands = "\n".join(readme_blocks("bash"))
+    for target in re.findall(r"^make (\w+)", commands, flags=re.M):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.M), target
+    words = set(re.findall(r"^snnbook (\w+)", commands, flags=re.M))
+    assert words
+    for word in words:
+        done = subprocess.run([sys.executable, "-m", "snnbook", word, "--help"], capture_output=True, text=True)
+        assert done.returncode == 0, (word, done.stderr)
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "CHANGELOG.md", "LICENSE", "CITATION.cff", "requirements.txt", ".ci/run"]
+)
+def test_what_a_reader_expects_is_there(name):
+    assert (ROOT / name).stat().st_size > 100
