@@ -2,7 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import losses, networks, ops
+from . import experiments, losses, networks, ops
 from .neuron import NeuronParameters
 
 try:
@@ -10,4 +10,4 @@ try:
 except PackageNotFoundError:  # used from a source tree that was never installed
     __version__ = "0+source"
 
-__all__ = ["NeuronParameters", "losses", "networks", "ops"]
+__all__ = ["NeuronParameters", "experiments", "losses", "networks", "ops"]

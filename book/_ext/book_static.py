@@ -1,0 +1,148 @@
+"""Sphinx extension of the book: pages that ask nothing of any other host, pictures that all have words.
+
+- bakes slider figures: kernels that the build starts inherit the environment variable that says so;
+- runs notebooks again when the package changes, not only when they do;
+- puts MathJax into the built book;
+- numbers theorems, exercises, equations and figures by chapter: the title "4. ..." makes them 4.1, 4.2;
+- links the equation labels in listings of the package's source;
+- leaves out the scripts of a service for live code that the book does not use;
+- fails the build on a picture without alt text, or a page that would load something from elsewhere.
+"""
+
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.errors import ExtensionError
+from sphinx.util import logging
+
+logger = logging.getLogger(__name__)
+
+BAKE = "SNNBOOK_BAKE"
+MATHJAX = "mathjax/tex-svg.js"
+CHAPTER = re.compile(r"(\d+|[A-Z])\. ")
+UNUSED = "sphinx_thebe"  # jupyter-book loads it always; it would fetch its code from a CDN
+AFTER_SPHINX = 900  # event priority: Sphinx's own handlers run at 500
+EQUATION_LINK = re.compile(r'<a class="snn-equation" data-label="([\w-]+)">')
+FILE_NAME = re.compile(r"\S+\.(png|svg|jpe?g|gif)$", re.I)
+ELSEWHERE = re.compile(r"(https?:)?//", re.I)
+LOADED_BY_LINK = {"stylesheet", "preload", "prefetch", "modulepreload", "icon", "manifest"}
+
+
+def setup(app: Sphinx) -> dict:
+    os.environ[BAKE] = "1"
+    app.add_config_value("book_package_hash", package_hash(), "env")  # changed: every page is read again
+    app.connect("config-inited", configure, priority=100)
+    app.connect("builder-inited", place_mathjax)
+    app.connect("env-get-updated", number_by_chapter, priority=AFTER_SPHINX)
+    app.connect("html-page-context", link_equations)
+    app.connect("build-finished", inspect_pages)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def package_hash() -> str:
+    """A digest of the package's source: what the notebooks' outputs depend on beside themselves."""
+    root = Path(importlib.util.find_spec("snnbook").origin).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*")):
+        if path.suffix in {".py", ".js"}:
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def configure(app: Sphinx, config) -> None:
+    """A fresh execution cache for every state of the package, and MathJax from the book itself."""
+    config.nb_execution_cache_path = str(Path(app.outdir).parent / ".jupyter_cache" / config.book_package_hash)
+    config.mathjax_path = f"../{MATHJAX}"  # seen from _static
+    if not config.html_theme_options.get("launch_buttons", {}).get("thebe"):
+        for event in ("env-before-read-docs", "doctree-resolved"):
+            for listener in list(app.events.listeners[event]):
+                if listener.handler.__module__ == UNUSED:
+                    app.disconnect(listener.id)
+
+
+def place_mathjax(app: Sphinx) -> None:
+    """Copy MathJax (one file, no fonts) out of the Python package that carries it."""
+    if app.builder.format != "html":
+        return
+    spec = importlib.util.find_spec("sphinx-mathjax-offline")
+    if spec is None:
+        raise ExtensionError("MathJax is missing: run pip install sphinx-mathjax-offline")
+    source = Path(spec.origin).parent / "static" / MATHJAX
+    target = Path(app.outdir) / MATHJAX
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def number_by_chapter(app: Sphinx, env: BuildEnvironment) -> list[str]:
+    """Number what is numbered within its chapter, 4.1, 4.2; pages without a chapter's number share one count."""
+    counts: Counter = Counter()
+    for page, kinds in env.toc_fignumbers.items():
+        chapter = CHAPTER.match(env.titles[page].astext())
+        prefix = (chapter[1],) if chapter else ()
+        for kind, numbers in kinds.items():
+            for label in numbers:
+                counts[kind, prefix] += 1
+                numbers[label] = (*prefix, counts[kind, prefix])
+    return list(env.toc_fignumbers)
+
+
+def link_equations(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
+    """Point the labels in source listings, such as (eq-neuron), at their equations."""
+    equations = app.env.get_domain("math").equations
+
+    def link(found: re.Match) -> str:
+        label = found[1]
+        if label not in equations:
+            logger.warning("a source listing cites the equation %s, which no page has", label, location=pagename)
+            return found[0]
+        page = equations[label][0]
+        number = ".".join(map(str, app.env.toc_fignumbers[page]["displaymath"][f"equation-{label}"]))
+        address = f"{app.builder.get_relative_uri(pagename, page)}#equation-{label}"
+        return f'<a class="snn-equation" href="{address}" title="equation ({number})">'
+
+    if "body" in context:
+        context["body"] = EQUATION_LINK.sub(link, context["body"])
+
+
+class PageInspector(HTMLParser):
+    """Collects what is wrong with one built page."""
+
+    def __init__(self):
+        super().__init__()
+        self.faults: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        source = given.get("src") or ""
+        if tag == "img":
+            alt = (given.get("alt") or "").strip()
+            if not alt or FILE_NAME.match(alt):
+                self.faults.append(f"a picture has no alt text (alt={alt!r}, src={source[:60]!r})")
+        if tag == "link" and LOADED_BY_LINK & set((given.get("rel") or "").split()):
+            source = given.get("href") or ""
+        if ELSEWHERE.match(source):
+            self.faults.append(f"<{tag}> loads {source[:100]} from another host")
+
+
+def inspect_pages(app: Sphinx, exception: Exception | None) -> None:
+    """Fail the build where a page, rebuilt or not, has a picture without words or loads from elsewhere."""
+    if exception is not None or app.builder.format != "html":
+        return
+    faults = []
+    for page in sorted(app.env.found_docs):
+        path = Path(app.builder.get_outfilename(page))
+        if not path.exists():
+            continue
+        inspector = PageInspector()
+        inspector.feed(path.read_text(encoding="utf-8"))
+        faults += [f"{page}: {fault}" for fault in inspector.faults]
+    if faults:
+        raise ExtensionError("the built pages have faults:\n  " + "\n  ".join(faults))

@@ -1,0 +1,238 @@
+"""The command line: `snnbook`, or `python -m snnbook`. Thin: what it does is done elsewhere."""
+
+import dataclasses
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from . import __version__
+from .errors import UserError
+
+BAD, INTERRUPTED = 2, 130
+"""Exit codes: something given was wrong; stopped by Ctrl-C (128 + the signal's number, as shells have it)."""
+
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
+"""What torch says where memory is full, on a GPU and on a CPU."""
+
+
+def _whole(_: type, tokens: Sequence[Any]) -> int:
+    """Whole numbers as people write them, and no others: cyclopts alone rounds 1.5 to 2."""
+    text = tokens[0].value
+    if not text.lstrip("+-").isdecimal() or not text.isascii():
+        raise ValueError(f"not a whole number: {text!r}")
+    return int(text)
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """Settings that take the place of the experiment's own."""
+
+    loss: str | None = None
+    "enhanced_counting, counting, kernel, tet, timing or ttfs"
+    epochs: Whole | None = None
+    "passes over the training images"
+    seed: Whole | None = None
+    "of weights, order, flips and dropout"
+    batch_size: Whole | None = None
+    "images a step"
+    learning_rate: float | None = None
+    "at the start; falls to 0 along a cosine"
+    weight_decay: float | None = None
+    "of the weights (and of gamma and beta, where the experiment has no other for these)"
+    norm_weight_decay: float | None = None
+    "of gamma and beta"
+    optimiser: str | None = None
+    "adamw or sgd"
+    target_label: float | None = None
+    "spikes wanted of the label neuron (counting losses)"
+    target_others: float | None = None
+    "spikes wanted of the other neurons (counting losses)"
+    t_unfired: float | None = None
+    "time that a silent neuron counts with, in units of T (ttfs)"
+    kernel_tau_s: float | None = None
+    "time constant of the loss's filter, steps (kernel)"
+    network: str | None = None
+    "layers, such as 32C5-P2-64C5-P2-1024; the output layer is added"
+    steps: Whole | None = None
+    "time steps T"
+    tau_m: float | None = None
+    "membrane time constant, steps"
+    tau_s: float | None = None
+    "synaptic time constant, steps"
+    tau_g: float | None = None
+    "time constant of the backward kernel, steps"
+    rate: float | None = None
+    "spikes per neuron that thresholds are initialised for"
+    dropout: float | None = None
+    "share of channels and features dropped"
+    engine: str | None = None
+    "what computes the neurons: auto, reference or cpu"
+
+
+app = App(
+    name="snnbook",
+    help="Train spiking neural networks on the times of their spikes; the trainer of the book that runs.",
+    version=__version__,
+)
+data = App(name="data", help="The data sets on this machine.")
+app.command(data)
+
+
+@app.command
+def train(
+    name: str | None = None,
+    /,
+    *,
+    out: str | None = None,
+    resume: str | None = None,
+    device: str = "auto",
+    changes: Changes | None = None,
+) -> None:
+    """Train an experiment, or go on with a stopped run.
+
+    Args:
+        name: the experiment, such as quick or fashion_mnist; `snnbook experiments` lists them
+        out: folder of the run, new or empty; without it, one is made in runs/
+        resume: folder of a stopped run to go on with; its settings are used as they are
+        device: auto, cpu or cuda
+    """
+    from . import experiments, terminal, training
+
+    given = {key: value for key, value in dataclasses.asdict(changes or Changes()).items() if value is not None}
+    progress = terminal.TerminalProgress()
+    command = sys.argv[1:]
+    try:
+        if resume is not None:
+            extra = [f"--{key.replace('_', '-')}" for key in given] + ["--out"] * (out is not None)
+            if name is not None or extra:
+                raise UserError(
+                    f"--resume goes on with a run's own settings; leave out {' '.join([*filter(None, [name]), *extra])}"
+                )
+            record = training.resume(resume, device, progress, command)
+        else:
+            if name is None:
+                raise UserError("name an experiment, such as: snnbook train quick. See: snnbook experiments")
+            record = training.fit(experiments.get(name, **given), out, device, progress, command)
+    except KeyboardInterrupt as stop:
+        if progress.folder is None:
+            raise
+        again = f"snnbook train --resume {shlex.quote(str(progress.folder))}"
+        raise KeyboardInterrupt(f"stopped; all finished epochs are kept. Go on with: {again}") from stop
+    print(terminal.summary(record, progress.folder))
+
+
+@app.command
+def evaluate(run: str, /, *, checkpoint: Literal["best", "last"] = "best", device: str = "auto") -> None:
+    """Test a trained network.
+
+    Args:
+        run: the run's folder
+        checkpoint: best or last
+        device: auto, cpu or cuda
+    """
+    from . import terminal, training
+
+    print(terminal.evaluation(training.evaluate(run, checkpoint, device), run, checkpoint))
+
+
+@app.command
+def record(run: str, /, *, results: str = "results") -> None:
+    """Write a finished run's settings, provenance and figures as one small file, to be kept with the sources.
+
+    Args:
+        run: the run's folder
+        results: folder that the file goes to
+    """
+    from . import records
+
+    path = Path(results) / f"{Path(run).resolve().name}.jsonl"
+    if path.exists():
+        raise UserError(f"{path} is there already; name another folder by --results, or move it away")
+    records.write(records.read(run), path)
+    print(path)
+
+
+@app.command
+def experiments() -> None:
+    """List the experiments: name, time steps, loss, parameters, network."""
+    import torch
+
+    from . import experiments, terminal
+
+    found = [experiments.get(name) for name in experiments.names()]
+    with torch.device("meta"):
+        sizes = [sum(p.numel() for p in experiment.build_network().parameters()) for experiment in found]
+    print(terminal.catalogue(found, sizes))
+
+
+@data.command
+def check() -> None:
+    """Look for the data sets' files and hold them against their published checksums. Uses no network."""
+    from . import datasets
+
+    found = datasets.check()
+    for status in found:
+        print(datasets.describe(status))
+    if damaged := [f"{status.name} {status.split}" for status in found if status.state == "damaged"]:
+        raise UserError(f"damaged: {', '.join(damaged)}; see above")
+
+
+@app.command
+def version() -> None:
+    """Print the versions of snnbook, Python, torch, NumPy and Numba."""
+    from . import provenance
+
+    print(", ".join(f"{name} {number or '(not installed)'}" for name, number in provenance.versions().items()))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line.
+
+    Args:
+        arguments: without the program; None takes this process's
+    Returns:
+        the exit code: 0, BAD with one line on standard error, or INTERRUPTED
+    """
+    sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal cannot show
+    try:
+        command, bound, *_ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+        command(*bound.args, **bound.kwargs)
+        sys.stdout.flush()
+    except (CycloptsError, UserError) as error:
+        return _complain(str(error))
+    except BrokenPipeError:  # whoever read our output has gone, as in `snnbook experiments | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BAD
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _complain(f"{error.filename}: {error.strerror}")
+    except (MemoryError, RuntimeError) as error:  # torch raises both, and marks neither but by its words
+        if not isinstance(error, MemoryError) and not any(words in str(error) for words in OUT_OF_MEMORY):
+            raise
+        return _complain("memory is full; try a smaller --batch-size or --network")
+    except KeyboardInterrupt as stop:
+        _complain(str(stop) or "stopped")
+        return INTERRUPTED
+    return 0
+
+
+def _complain(message: str) -> int:
+    """One line on standard error, whatever the message holds."""
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(message.split()))
+    print(f"snnbook: {line}", file=sys.stderr)
+    return BAD
+
+
+if __name__ == "__main__":
+    sys.exit(main())

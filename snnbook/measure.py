@@ -1,0 +1,135 @@
+"""What is watched while a network trains (App. Fig. 1-3): sums kept on the device, looked at once in a while."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import readout
+from .errors import UserError
+from .networks import Network
+
+TRAIN_SUMS = ("loss", "correct", "samples", "grad_sum", "grad_abs_sum", "positive", "spikes", "gradient_norm")
+"""What is added up over an epoch's batches; `positive` and `spikes` count output spikes with e > 0, and all."""
+
+
+class Totals:
+    """Sums over the batches of an epoch, on the device.
+
+    Args:
+        device: where they are kept
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._sums = torch.zeros(len(TRAIN_SUMS), dtype=torch.float64, device=device)
+        self._batches = 0
+
+    @torch.no_grad()
+    def add(self, loss: Tensor, spikes: Tensor, raw: Tensor, labels: Tensor, gradient_norm: Tensor) -> None:
+        """Take in one batch.
+
+        Args:
+            loss: its value, a scalar
+            spikes: output with the supervisory spike, (T, N, C), after `backward`; its gradient is e
+            raw: output without, (T, N, C)
+            labels: (N,)
+            gradient_norm: of all parameters, before clipping
+        """
+        e = spikes.grad
+        correct = (readout.predict(raw) == labels).sum()
+        values = (loss, correct, e.sum(), e.abs().sum(), (e > 0).sum(), spikes.sum(), gradient_norm)
+        loss, correct, *rest = (value.double() for value in values)
+        samples = torch.full_like(loss, len(labels))
+        self._sums += torch.stack([loss, correct, samples, *rest])
+        self._batches += 1
+
+    def read(self) -> dict[str, float]:
+        """The sums so far, by the names in TRAIN_SUMS, but the loss as a mean over batches. Waits for the device.
+
+        Raises:
+            UserError: if loss or gradient is no longer finite
+        """
+        sums = dict(zip(TRAIN_SUMS, self._sums.tolist(), strict=True))
+        sums["loss"] /= self._batches
+        for name in ("loss", "gradient_norm"):
+            if not math.isfinite(sums[name]):
+                raise UserError(
+                    f"training broke down: {name.replace('_', ' ')} is {sums[name]}; try a lower learning rate "
+                    "or a smaller gradient clip"
+                )
+        return sums
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a network does on test images.
+
+    Args:
+        accuracy: share
+        exit_time: mean early-exit step, as a share of T
+        firing_rates: spikes per neuron: a list of layers, each a list of T steps
+    """
+
+    accuracy: float
+    exit_time: float
+    firing_rates: list[list[float]]
+
+
+@torch.no_grad()
+def evaluate(net: Network, batches: Iterable[tuple[Tensor, Tensor]], encode: Callable[[Tensor], Tensor]) -> Evaluation:
+    """Test a network without supervision. Eq. (eq-readout), (eq-early-exit).
+
+    Args:
+        net: left in evaluation mode
+        batches: images and labels
+        encode: images -> what the network takes
+    """
+    net.eval()
+    rates = [0] * len(net.spiking)
+    correct = exits = samples = 0
+
+    def count(index: int) -> Callable[[Any, Any, Tensor], None]:
+        def hook(layer: Any, inputs: Any, output: Tensor) -> None:
+            # pooling keeps the mean, but for rows that fill no window
+            rates[index] = rates[index] + output.flatten(1).mean(1).double() * output.shape[1]
+
+        return hook
+
+    handles = [layer.register_forward_hook(count(index)) for index, layer in enumerate(net.spiking)]
+    try:
+        for images, labels in batches:
+            spikes = net(encode(images))
+            correct = correct + (readout.predict(spikes) == labels).sum()
+            exits = exits + readout.exit_step(spikes, labels).sum()
+            samples += len(labels)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return Evaluation(
+        int(correct) / samples, int(exits) / (samples * net.steps), [(rate / samples).tolist() for rate in rates]
+    )
+
+
+def thresholds(net: Network) -> tuple[list[dict[str, float]], list[float]]:
+    """Mean, standard deviation (of the channels, n in the denominator), least and largest threshold of every layer.
+
+    Returns:
+        one table per layer, and all thresholds of the output layer
+    Raises:
+        UserError: if one is not a number above 0, which a gamma of 0 or below leaves behind
+    """
+    found = []
+    for number, layer in enumerate(net.spiking, start=1):
+        theta = layer.threshold.double().cpu()
+        if not bool((theta > 0).all() & theta.isfinite().all()):
+            raise UserError(
+                f"training broke down: layer {number} of {len(net.spiking)} has a threshold of {theta.min():.3g}; "
+                "try a lower learning rate"
+            )
+        std, mean = torch.std_mean(theta, correction=0)
+        values = (mean, std, theta.min(), theta.max())
+        found.append(dict(zip(("mean", "std", "min", "max"), (value.item() for value in values), strict=True)))
+    return found, theta.tolist()

@@ -1,0 +1,279 @@
+"""Everything that determines a training run, apart from the machine: one frozen value, checked when it is made."""
+
+import dataclasses
+import inspect
+import math
+import re
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from . import losses, networks, ops
+from .errors import UserError, unknown
+from .files import exactly
+from .neuron import NeuronParameters
+
+INPUTS: dict[str, tuple[tuple[int, int, int], int]] = {
+    "mnist": ((1, 28, 28), 10),
+    "fashion_mnist": ((1, 28, 28), 10),
+    "fashion_mnist_subset": ((1, 28, 28), 10),
+    "nmnist": ((2, 34, 34), 10),
+    "cifar10": ((3, 32, 32), 10),
+    "cifar100": ((3, 32, 32), 100),
+}
+"""Shape (C, H, W) of an image or frame, and number of classes, by data set."""
+
+EVENT_DATASETS = ("nmnist",)
+"""Data sets that come as frames over time, and are shown as they are."""
+
+ENCODINGS = ("direct", "latency", "latency_bright_first", "frames")
+OPTIMISERS = ("adamw", "sgd")
+
+AUGMENTATIONS = ("crop", "flip", "autoaugment")
+"""Random crop after padding by 4 pixels; mirroring left to right; AutoAugment's CIFAR10 policy (App. Table 1)."""
+
+LARGEST_SIZE = 2**15
+"""Of a layer in channels, neurons or positions, and of T: above it, sizes of tensors overflow before memory ends."""
+
+LARGEST_PADDING = 2**10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """The settings of a training run.
+
+    Args:
+        name: the experiment that they started from
+        dataset: key of INPUTS
+        network: layers in the one-line notation of `networks.build`, output layer left out
+        padding: zeros on every side of a convolution's input, or one number per convolution
+        steps: T
+        neuron: time constants, steps
+        pooling: "adjusted", "avg" or "max"
+        dropout: share dropped after every pooling and hidden fully connected layer, in [0, 1)
+        encoding: "direct", "latency" (dark pixels first), "latency_bright_first"; "frames" for events
+        mean, std: of pixel values scaled to 0..1, one per channel
+        augmentation: of training images, names from AUGMENTATIONS
+        loss: key of `losses.LOSSES`
+        target_label, target_others: spikes wanted of the label neuron and of the others (counting losses), >= 0
+        clip, label_scaling: switches of the counting losses
+        t_unfired: time that a silent neuron counts with (ttfs), units of T, > 0
+        kernel_tau_s: time constant of the kernel loss's filter, steps, > 1; None takes the neuron's tau_s
+        rate: spikes per neuron over T steps that thresholds are initialised for (avg_spike_init), > 0
+        optimiser: "adamw" or "sgd" (without momentum)
+        learning_rate: at the start; follows a cosine to 0 over the epochs, stepped each epoch; > 0
+        weight_decay: of W, >= 0
+        norm_weight_decay: of gamma and beta, >= 0; None takes weight_decay
+        gradient_clip: largest norm of the whole gradient, > 0
+        epochs, batch_size: >= 1
+        seed: of weights, order, flips and dropout, >= 0
+        engine: see `snnbook.ops`
+
+    Raises:
+        UserError: for a wrong type, range or name, or values that do not go together; one line that says which
+    """
+
+    name: str
+    dataset: str
+    network: str
+    padding: int | tuple[int, ...] = 0
+    steps: int = 5
+    neuron: NeuronParameters
+    pooling: str = "adjusted"
+    dropout: float = 0.0
+    encoding: str = "direct"
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    augmentation: tuple[str, ...] = ()
+    loss: str = "enhanced_counting"
+    target_label: float = 5.0
+    target_others: float = 1.0
+    clip: bool = True
+    label_scaling: bool = True
+    t_unfired: float = 4.0
+    kernel_tau_s: float | None = None
+    rate: float = 0.6
+    optimiser: str = "adamw"
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.0
+    norm_weight_decay: float | None = None
+    gradient_clip: float = 1000.0
+    epochs: int = 100
+    batch_size: int = 50
+    seed: int = 0
+    engine: str = "auto"
+
+    def __post_init__(self) -> None:
+        for field in ("name", "network"):
+            if not isinstance(value := getattr(self, field), str) or not value:
+                raise UserError(f"{field} must be text, not {value!r}")
+        for field, choices in _CHOICES.items():
+            if not isinstance(value := getattr(self, field), str) or value not in choices:
+                raise unknown(_SPOKEN.get(field, field), value, choices)
+        for field, (least, most) in _WHOLE.items():
+            _whole(field, getattr(self, field), least, most)
+        for field, bounds in _REAL.items():
+            if (value := getattr(self, field)) is not None or field not in _OPTIONAL:
+                self._set(field, _real(field, value, **bounds))
+        for field in ("clip", "label_scaling"):
+            if not isinstance(value := getattr(self, field), bool):
+                raise UserError(f"{field} must be True or False, not {value!r}")
+        if not isinstance(self.neuron, NeuronParameters):
+            raise UserError(f"neuron must be a NeuronParameters, not {self.neuron!r}")
+        self._check_sequences()
+        self._check_encoding()
+        if any(len(size) > 5 or int(size) > LARGEST_SIZE for size in re.findall(r"\d+", self.network)):
+            raise UserError(f"sizes in network {self.network!r} must be {LARGEST_SIZE} or less")
+        with torch.device("meta"):  # shapes only: no memory, no random numbers
+            self.build_network()
+
+    def _set(self, field: str, value: Any) -> None:
+        object.__setattr__(self, field, value)
+
+    def _check_sequences(self) -> None:
+        if isinstance(self.padding, (list, tuple)):
+            self._set("padding", tuple(_whole("padding", value, 0, LARGEST_PADDING) for value in self.padding))
+        else:
+            _whole("padding", self.padding, 0, LARGEST_PADDING)
+        for field, bounds in (("mean", {}), ("std", {"above": 0})):
+            values = _sequence(field, getattr(self, field))
+            if len(values) != self.in_shape[0]:
+                raise UserError(f"{field} must list {self.in_shape[0]} number(s), one per channel, not {len(values)}")
+            self._set(field, tuple(_real(field, value, **bounds) for value in values))
+        names = _sequence("augmentation", self.augmentation)
+        for name in names:
+            if name not in AUGMENTATIONS:
+                raise unknown("augmentation", name, AUGMENTATIONS)
+        self._set("augmentation", tuple(name for name in AUGMENTATIONS if name in names))
+
+    def _check_encoding(self) -> None:
+        events = self.dataset in EVENT_DATASETS
+        if (self.encoding == "frames") != events:
+            wanted = "'frames'" if events else "'direct', 'latency' or 'latency_bright_first'"
+            raise UserError(f"data set {self.dataset!r} goes with encoding {wanted}, not {self.encoding!r}")
+        if self.encoding.startswith("latency") and (set(self.mean) != {0.0} or set(self.std) != {1.0}):
+            raise UserError("latency coding needs intensities in [0, 1]: set mean to 0 and std to 1")
+
+    @property
+    def in_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image or frame."""
+        return INPUTS[self.dataset][0]
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return INPUTS[self.dataset][1]
+
+    @property
+    def loss_settings(self) -> dict[str, Any]:
+        """The settings that this experiment's loss takes, by the loss's own names."""
+        settings = {
+            "target_label": self.target_label,
+            "target_others": self.target_others,
+            "clip": self.clip,
+            "label_scaling": self.label_scaling,
+            "t_unfired": self.t_unfired,
+            "tau_s": self.neuron.tau_s if self.kernel_tau_s is None else self.kernel_tau_s,
+        }
+        taken = inspect.signature(losses.LOSSES[self.loss]).parameters
+        return {name: value for name, value in settings.items() if name in taken}
+
+    def build_loss(self) -> losses.Loss:
+        """The loss, with this experiment's settings."""
+        return losses.get(self.loss, **self.loss_settings)
+
+    def build_network(self) -> networks.Network:
+        """The network, with random weights (torch's generator) and thresholds of 1."""
+        return networks.build(
+            self.network,
+            self.in_shape,
+            self.classes,
+            neuron=self.neuron,
+            steps=self.steps,
+            padding=self.padding,
+            pooling=self.pooling,
+            dropout=self.dropout,
+            engine=self.engine,
+        )
+
+    def override(self, **settings: Any) -> "Experiment":
+        """The same experiment with other settings; the neuron's constants may be given by their own names.
+
+        Raises:
+            UserError: for an unknown setting or a wrong value
+        """
+        known = [field for field in (*_FIELDS, *_NEURON_FIELDS) if field != "name"]
+        for setting in settings:
+            if setting not in known:
+                raise unknown("setting", setting, known)
+        constants = {field: settings.pop(field) for field in _NEURON_FIELDS if field in settings}
+        if constants:
+            settings["neuron"] = dataclasses.replace(settings.get("neuron", self.neuron), **constants)
+        return dataclasses.replace(self, **settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; `from_dict` makes an equal experiment of them."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> "Experiment":
+        """The experiment that `to_dict` wrote, also after a way through JSON.
+
+        Raises:
+            UserError: if a setting is missing, unknown or wrong
+        """
+        values = exactly("setting", values, _FIELDS)
+        neuron = NeuronParameters(**exactly("setting of the neuron", values["neuron"], _NEURON_FIELDS))
+        return cls(**{**values, "neuron": neuron})
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(Experiment))
+_NEURON_FIELDS = tuple(field.name for field in dataclasses.fields(NeuronParameters))
+
+_CHOICES = {
+    "dataset": INPUTS,
+    "loss": losses.LOSSES,
+    "pooling": networks.POOLINGS,
+    "encoding": ENCODINGS,
+    "optimiser": OPTIMISERS,
+    "engine": ("auto", *ops.ENGINES),
+}
+_SPOKEN = {"dataset": "data set"}
+_WHOLE = {"steps": (1, LARGEST_SIZE), "epochs": (1, 2**31), "batch_size": (1, 2**31), "seed": (0, 2**63 - 1)}
+_REAL: dict[str, dict[str, float]] = {
+    "dropout": {"least": 0, "below": 1},
+    "target_label": {"least": 0},
+    "target_others": {"least": 0},
+    "t_unfired": {"above": 0},
+    "kernel_tau_s": {"above": 1},
+    "rate": {"above": 0},
+    "learning_rate": {"above": 0},
+    "weight_decay": {"least": 0},
+    "norm_weight_decay": {"least": 0},
+    "gradient_clip": {"above": 0},
+}
+_OPTIONAL = ("kernel_tau_s", "norm_weight_decay")
+
+
+def _whole(field: str, value: Any, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        limit = f"{most} or less" if isinstance(value, int) and value > most else f"{least} or more"
+        raise UserError(f"{field} must be a whole number, {limit}, not {value!r}")
+    return value
+
+
+def _real(field: str, value: Any, least: float = -math.inf, above: float = -math.inf, below: float = math.inf) -> float:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not abs(value) <= sys.float_info.max or value < least or value <= above or value >= below:
+        bounds = ((f"{least:g} or more", least), (f"above {above:g}", above), (f"below {below:g}", below))
+        words = [text for text, bound in bounds if math.isfinite(bound)]
+        raise UserError(f"{field} must be {', '.join(['a finite number', *words])}, not {value!r}")
+    return float(value)
+
+
+def _sequence(field: str, value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise UserError(f"{field} must be a list, not {value!r}")
+    return tuple(value)

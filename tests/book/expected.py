@@ -1,0 +1,33 @@
+"""What each built page must hold, counted by hand and not from the page: a widget that goes missing is a failure."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Page:
+    """Counts of one page.
+
+    Args:
+        explores: figures with controls
+        figures: still pictures
+        listings: listings of the package's source
+        exercises: numbered exercises
+        math: whether the page has equations
+    """
+
+    explores: int = 0
+    figures: int = 0
+    listings: int = 0
+    exercises: int = 0
+    math: bool = False
+
+
+PAGES = {
+    "index": Page(),
+    "03_rate_losses_keep_time": Page(explores=2, listings=1, exercises=3, math=True),
+    "04_counting_and_enhanced": Page(explores=3, figures=2, listings=2, exercises=4, math=True),
+    "05_first_spikes_zero_sum": Page(explores=2, listings=1, exercises=4, math=True),
+    "notation": Page(math=True),
+    "disagreements": Page(explores=1, figures=2, math=True),
+    "references": Page(),
+}

@@ -1,0 +1,74 @@
+"""Readers with any kind of colour blindness can tell the book's colours apart, and see them on the card."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from snnbook import losses
+from snnbook.book import style
+
+# Machado, Oliveira and Fernandes 2009, severity 1.0, on linear RGB
+SEEN_BY = {
+    "everyone": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+TO_XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.119192, 0.9503041]]
+)
+WHITE = np.array([0.95047, 1.0, 1.08883])
+LEAST_DISTANCE = 30  # in CIELAB; about 2 is just seen side by side
+LEAST_CONTRAST = 3  # WCAG 1.4.11, for graphics
+
+ROLES = {name: colour for name, colour in style.COLORS.items() if name != "grid"}
+LOSSES = {name: look.color for name, look in style.LOSSES.items()}
+
+
+def linear(colour):
+    srgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+def lab(rgb):
+    xyz = TO_XYZ @ np.clip(rgb, 0, 1) / WHITE
+    x, y, z = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def distance(one, other, eyes):
+    return np.linalg.norm(lab(np.array(eyes) @ linear(one)) - lab(np.array(eyes) @ linear(other)))
+
+
+def contrast(one, other):
+    dark, light = sorted(TO_XYZ[1] @ linear(colour) for colour in (one, other))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_the_measure_knows_what_red_and_green_are_to_a_deuteranope():
+    assert distance("#ff0000", "#00ff00", SEEN_BY["everyone"]) > 150
+    assert distance("#c04000", "#608000", SEEN_BY["deuteranopia"]) < LEAST_DISTANCE
+
+
+@pytest.mark.parametrize("eyes", SEEN_BY)
+@pytest.mark.parametrize("colours", [ROLES, LOSSES], ids=["roles", "losses"])
+def test_colours_stay_apart(colours, eyes):
+    near = {
+        (one, other): round(distance(colours[one], colours[other], SEEN_BY[eyes]), 1)
+        for one, other in itertools.combinations(colours, 2)
+        if distance(colours[one], colours[other], SEEN_BY[eyes]) < LEAST_DISTANCE
+    }
+    assert not near
+
+
+@pytest.mark.parametrize("colour", [*ROLES.values(), *LOSSES.values()])
+def test_colours_stand_out_from_the_card(colour):
+    assert contrast(colour, style.PAPER) >= LEAST_CONTRAST
+
+
+def test_every_loss_has_a_look_of_its_own():
+    for name in style.LOSSES:
+        losses.get(name)
+    looks = style.LOSSES.values()
+    assert len({look.marker for look in looks}) == len({str(look.dash) for look in looks}) == len(looks) == 6

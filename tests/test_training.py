@@ -1,0 +1,573 @@
+"""The trainer: figures held against direct computation, going on after any stop, damage, guards."""
+
+import dataclasses
+import io
+import json
+import math
+import pickle
+import zipfile
+
+import pytest
+import torch
+
+from snnbook import checkpoints, datasets, files, measure, networks, readout, records, training
+from snnbook.errors import UserError
+from snnbook.trainer import Trainer, encode, learning_rate
+
+from .small_runs import BATCH, TEST, TRAIN, StopAfter, small, write_data
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def data(tmp_path_factory):
+    """The small data set, where `load` looks first."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SNNBOOK_DATA", str(write_data(tmp_path_factory.mktemp("data"))))
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, data):
+    """A run of three epochs that nothing disturbed; not to be written to."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    training.fit(small(), folder, "cpu")
+    return folder
+
+
+def state(folder, name=checkpoints.LAST):
+    return checkpoints.read(folder / name)
+
+
+def same_state(a, b):
+    """Two checkpoints hold the same, to the bit."""
+    assert (a.experiment, a.epoch) == (b.experiment, b.epoch)
+    for one, other in ((a.model, b.model), (a.generators, b.generators)):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one)
+    assert a.optimiser["param_groups"] == b.optimiser["param_groups"]
+    assert a.optimiser["state"].keys() == b.optimiser["state"].keys()
+    for key, entry in a.optimiser["state"].items():
+        assert all(torch.equal(entry[name], b.optimiser["state"][key][name]) for name in entry)
+
+
+def same_run(a, b):
+    """Two folders hold the same run: weights to the bit, figures but for the times."""
+    same_state(state(a), state(b))
+    same_state(state(a, checkpoints.BEST), state(b, checkpoints.BEST))
+    lines = [[json.loads(line) for line in (folder / records.EPOCHS).read_text().splitlines()] for folder in (a, b)]
+    for line in (*lines[0], *lines[1]):
+        for name in records.TIMES:
+            del line[name]
+    assert lines[0] == lines[1]
+
+
+# ---- a run ----
+
+
+def test_a_run_leaves_its_folder(finished):
+    names = {path.name for path in finished.iterdir()}
+    assert names == {"settings.json", "provenance.json", "epochs.jsonl", "last.pt", "best.pt"}
+    record = records.read(finished)
+    assert record.finished
+    assert record.experiment == small()
+    assert [each.epoch for each in record.epochs] == [1, 2, 3]
+    assert record.provenance.data == {split: datasets.load("fashion_mnist", split).sha256 for split in datasets.SPLITS}
+    assert state(finished).epoch == 3
+    assert state(finished, checkpoints.BEST).epoch == record.best.epoch
+
+
+def test_the_small_network_learns(tmp_path):
+    record = training.fit(small(epochs=12, network="4C5-P4-16"), tmp_path / "run", "cpu")
+    assert record.best.test_accuracy > 0.5  # chance is 0.1
+    assert record.last.loss < record.epochs[0].loss
+
+
+def test_same_seed_same_run_other_seed_other_run(finished, tmp_path):
+    torch.manual_seed(99)
+    before = torch.get_rng_state()
+    training.fit(small(), tmp_path / "a", "cpu")
+    same_run(finished, tmp_path / "a")
+    assert torch.equal(torch.get_rng_state(), before), "fit must leave torch's generator as it was"
+    training.fit(small(seed=1), tmp_path / "b", "cpu")
+    assert not torch.equal(state(tmp_path / "b").model["layers.0.weight"], state(finished).model["layers.0.weight"])
+
+
+@pytest.mark.parametrize("loss", ["counting", "kernel", "tet", "timing", "ttfs"])
+def test_every_loss_trains(loss, tmp_path):
+    record = training.fit(small(loss=loss, epochs=1), tmp_path / "run", "cpu")
+    assert record.last.grad_abs_sum > 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimiser": "sgd", "learning_rate": 1e-3},
+        {"encoding": "latency", "mean": (0.0,), "std": (1.0,)},
+        {"encoding": "latency_bright_first", "mean": (0.0,), "std": (1.0,)},
+        {"dropout": 0.2},
+        {"pooling": "max"},
+        {"engine": "auto"},
+        {"batch_size": 7},
+        {"batch_size": 1000},
+        {"norm_weight_decay": 0.1},
+    ],
+    ids=str,
+)
+def test_other_settings_train_and_go_on(changes, tmp_path):
+    experiment = small(epochs=2, **changes)
+    training.fit(experiment, tmp_path / "straight", "cpu")
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(experiment, tmp_path / "stopped", "cpu", StopAfter(1))
+    training.resume(tmp_path / "stopped", "cpu")
+    same_run(tmp_path / "straight", tmp_path / "stopped")
+
+
+def test_folders_are_named_after_the_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        training.fit(small(epochs=1, loss="ttfs", seed=7), device="cpu")
+    found = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert found == ["fashion_mnist-ttfs-seed7", "fashion_mnist-ttfs-seed7-2"]
+
+
+# ---- figures ----
+
+
+def test_figures_of_an_epoch(tmp_path):
+    """One batch an epoch, so that an epoch's figures can be computed beside it."""
+    experiment = small(batch_size=TRAIN, epochs=1, augmentation=(), network="4C5-P4-16")
+    record = training.fit(experiment, tmp_path / "run", "cpu")
+    with torch.random.fork_rng(devices=[]):
+        trainer = Trainer(experiment, CPU)
+        trainer.initialise()
+    images, labels = next(trainer._training.epoch(0))
+    spikes, raw = trainer.net(images, labels=labels)
+    spikes.retain_grad()
+    value = experiment.build_loss()(spikes, labels)
+    value.backward()
+    e = spikes.grad[spikes > 0].double()
+    found = record.last
+    wanted = {
+        "loss": value.item(),
+        "grad_sum": e.sum().item(),
+        "grad_abs_sum": e.abs().sum().item(),
+        "positive_ratio": (e.sum() / e.abs().sum()).item(),
+        "positive_share": (e > 0).double().mean().item(),
+        "train_accuracy": (readout.predict(raw) == labels).double().mean().item(),
+        "learning_rate": 0.01,
+    }
+    assert not torch.equal(raw, spikes), "the case must tell the forced spikes from the neurons' own"
+    assert {name: getattr(found, name) for name in wanted} == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["adjusted", "max"])
+def test_figures_of_a_test(pooling, tmp_path):
+    """Firing rates, accuracy and exit time, with the layers run one by one on all test images at once."""
+    experiment = small(epochs=1, pooling=pooling, network="4C5-P4-16")
+    found = training.fit(experiment, tmp_path / "run", "cpu").last
+    net = experiment.build_network().eval()
+    checkpoints.fit_into(net, state(tmp_path / "run").model, tmp_path)
+    test = datasets.load("fashion_mnist", "test")
+    x = ((test.images / 255 - 0.1307) / 0.3081).expand(3, -1, -1, -1, -1)
+    rates = []
+    with torch.no_grad():
+        for layer in net.layers:
+            x = layer(x)
+            if layer in net.spiking:
+                rates.append([step.mean().item() for step in x])
+    assert found.firing_rates == [pytest.approx(each, rel=1e-5) for each in rates]
+    assert any(rate > 0 for rate in rates[-1])
+    accuracy = (readout.predict(x) == test.labels).double().mean().item()
+    assert found.test_accuracy == pytest.approx(accuracy, rel=1e-6)
+    assert found.exit_time == pytest.approx(readout.exit_step(x, test.labels).double().mean().item() / 3, rel=1e-6)
+    for layer, spread in zip(net.spiking, found.thresholds, strict=True):
+        theta = layer.threshold.double()
+        wanted = (theta.mean(), theta.std(correction=0), theta.min(), theta.max())
+        assert [spread[name] for name in records.SPREAD] == pytest.approx([each.item() for each in wanted], rel=1e-6)
+    assert found.output_thresholds == pytest.approx(net.spiking[-1].threshold.tolist(), rel=1e-6)
+
+
+def test_totals_of_silence():
+    """No spike, no gradient: the two shares are unknown, not 0."""
+    experiment = small(epochs=1)
+    trainer = Trainer(experiment, CPU)
+    for layer in trainer.net.spiking:
+        layer.threshold.fill_(1e6)
+    trainer.net.layers[0].register_forward_pre_hook(lambda layer, x: (x[0] * 0,))
+    found = trainer.epoch(1, lambda *_: None)
+    assert (found.positive_ratio, found.positive_share, found.grad_abs_sum) == (None, None, 0)
+    assert found.exit_time == 1
+
+
+def test_looks_add_up(tmp_path):
+    seen = []
+
+    class Listen(training.Progress):
+        def look(self, images, loss, accuracy):
+            seen.append(images)
+
+    training.fit(small(), tmp_path / "run", "cpu", Listen())
+    assert sum(seen) == 3 * TRAIN
+
+
+def test_learning_rate_is_a_cosine_from_its_start():
+    experiment = small(epochs=4, learning_rate=0.01)
+    rates = [learning_rate(experiment, epoch) for epoch in (1, 2, 3, 4)]
+    assert rates == pytest.approx([0.01, 0.005 * (1 + math.sqrt(0.5)), 0.005, 0.005 * (1 - math.sqrt(0.5))])
+    torch_rates, optimiser = [], torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.01)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=4)
+    for _ in range(4):
+        torch_rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        schedule.step()
+    assert rates == pytest.approx(torch_rates)
+
+
+def test_weights_and_norms_decay_on_their_own():
+    trainer = Trainer(small(weight_decay=0.3, norm_weight_decay=0.2), CPU)
+    weights, norms = trainer.optimiser.param_groups
+    assert (weights["weight_decay"], norms["weight_decay"]) == (0.3, 0.2)
+    assert {id(p) for p in weights["params"]} == {id(layer.weight) for layer in trainer.net.spiking}
+    assert {id(p) for p in norms["params"]} == {id(p) for each in trainer.net.spiking for p in (each.gamma, each.beta)}
+    assert Trainer(small(weight_decay=0.3), CPU).optimiser.param_groups[1]["weight_decay"] == 0.3
+
+
+def test_gradients_are_clipped():
+    trainer = Trainer(small(optimiser="sgd", learning_rate=1.0, weight_decay=0.0, gradient_clip=1e-3), CPU)
+    trainer.initialise()
+    before = [p.detach().clone() for p in trainer.net.parameters()]
+    images, labels = next(trainer._training.epoch(0))
+    trainer.net.train()
+    trainer._step(images, labels, measure.Totals(CPU))
+    moved = torch.stack([(p - q).norm() for p, q in zip(trainer.net.parameters(), before, strict=True)]).norm()
+    assert moved.item() == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_initialised_on_the_first_images_in_order():
+    trainer = Trainer(small(), CPU)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = small().build_network()
+    train = datasets.load("fashion_mnist", "train")
+    net.initialise((train.images[:BATCH] / 255 - 0.1307) / 0.3081, rate=0.6)
+    trainer.initialise()
+    for ours, theirs in zip(trainer.net.spiking, net.spiking, strict=True):
+        assert torch.allclose(ours.threshold, theirs.threshold, rtol=1e-5)
+
+
+# ---- going on ----
+
+
+@pytest.mark.parametrize("mid_epoch", [False, True], ids=["between epochs", "within an epoch"])
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_a_stopped_run_goes_on_to_the_same_end(epoch, mid_epoch, finished, tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(small(), folder, "cpu", StopAfter(epoch, mid_epoch))
+    assert len(records.read(folder).epochs) == epoch - mid_epoch
+    record = training.resume(folder, "cpu")
+    same_run(finished, folder)
+    sessions = record.provenance.sessions
+    if epoch == 3 and not mid_epoch:
+        assert len(sessions) == 1, "nothing was left to do"
+    else:
+        assert [each.from_epoch for each in sessions] == [0, epoch - mid_epoch]
+
+
+@pytest.mark.parametrize("write", range(1, 9))
+def test_a_run_that_dies_at_any_write_goes_on_to_the_same_end(write, finished, tmp_path, monkeypatch):
+    """The process ends right before the n-th file is put in its place, appended lines included."""
+    folder, count = tmp_path / "run", 0
+
+    class Killed(BaseException):
+        pass
+
+    def dying(original):
+        def call(*arguments):
+            nonlocal count
+            count += 1
+            if count == write:
+                raise Killed
+            return original(*arguments)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_atomic", dying(files.write_atomic))
+        patch.setattr(files, "append", dying(files.append))
+        with pytest.raises(Killed):
+            training.fit(small(), folder, "cpu")
+    if write <= 2:  # no settings yet: not a run
+        with pytest.raises(UserError, match="not a run folder"):
+            training.resume(folder, "cpu")
+        return
+    training.resume(folder, "cpu")
+    same_run(finished, folder)
+
+
+def test_half_a_line_and_part_files_do_no_harm(finished, tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(small(), folder, "cpu", StopAfter(2))
+    with (folder / records.EPOCHS).open("ab") as file:
+        file.write(b'{"epoch": 3, "lo')
+    (folder / ".last.pt.part").write_bytes(b"half")
+    training.resume(folder, "cpu")
+    same_run(finished, folder)
+    assert not (folder / ".last.pt.part").exists()
+
+
+def test_a_run_in_the_way_is_left_alone(finished, tmp_path):
+    before = {path.name: path.read_bytes() for path in finished.iterdir()}
+    with pytest.raises(UserError, match="holds a run already: go on with it by --resume"):
+        training.fit(small(), finished, "cpu")
+    assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter").write_text("dear")
+    (tmp_path / "file").write_text("")
+    for taken in ("full", "file"):
+        with pytest.raises(UserError, match="is there already and is not an empty folder"):
+            training.fit(small(), tmp_path / taken, "cpu")
+    with pytest.raises(UserError, match="cannot make the folder"):
+        training.fit(small(), tmp_path / "file" / "run", "cpu")
+    (tmp_path / "empty").mkdir()
+    training.fit(small(epochs=1), tmp_path / "empty", "cpu")
+
+
+def test_no_folder_is_made_for_settings_that_cannot_run(tmp_path):
+    for changes, words in (
+        ({"augmentation": ("crop", "flip")}, "cannot augment by crop"),
+        ({"engine": "triton"}, "unknown engine"),
+    ):
+        with pytest.raises(UserError, match=words):
+            training.fit(small(**changes), tmp_path / "run", "cpu")
+    with pytest.raises(UserError, match="unknown device"):
+        training.fit(small(), tmp_path / "run", "gpu")
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_data_are_refused(finished, tmp_path, monkeypatch):
+    folder = copy(finished, tmp_path)
+    monkeypatch.setenv("SNNBOOK_DATA", str(write_data(tmp_path / "other", seed=5)))
+    for call in (training.resume, training.evaluate):
+        with pytest.raises(UserError, match="are not those that"):
+            call(folder, device="cpu")
+
+
+# ---- checkpoints ----
+
+
+def copy(folder, to):
+    target = to / "copy"
+    target.mkdir()
+    for path in folder.iterdir():
+        (target / path.name).write_bytes(path.read_bytes())
+    return target
+
+
+def refused(folder):
+    """Both ways into last.pt give one line with its name, and write nothing."""
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for call in (lambda: training.resume(folder, "cpu"), lambda: training.evaluate(folder, "last", "cpu")):
+        with pytest.raises(UserError) as caught:
+            call()
+        assert str(folder / "last.pt") in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0, 1e-4, 0.01, 0.3, 0.6, 0.9, 0.99, 1])
+def test_a_cut_checkpoint_is_refused(share, finished, tmp_path):
+    folder = copy(finished, tmp_path)
+    whole = (folder / "last.pt").read_bytes()
+    (folder / "last.pt").write_bytes(whole[: min(int(share * len(whole)), len(whole) - 1)])
+    assert "cut short, damaged" in refused(folder)
+
+
+def test_a_checkpoint_is_refused_wherever_it_is_cut(finished, tmp_path):
+    path = tmp_path / "last.pt"
+    whole = (finished / "last.pt").read_bytes()
+    for length in range(0, len(whole), len(whole) // 97):
+        path.write_bytes(whole[:length])
+        with pytest.raises(UserError, match="cut short, damaged"):
+            checkpoints.read(path)
+
+
+def test_a_flipped_bit_is_found_in_weights(finished, tmp_path):
+    path = tmp_path / "last.pt"
+    whole = bytearray((finished / "last.pt").read_bytes())
+    with zipfile.ZipFile(finished / "last.pt") as archive:
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+    whole[largest.header_offset + 200 + largest.file_size // 2] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(UserError, match="damaged"):
+        checkpoints.read(path)
+
+
+def foreign(values):
+    buffer = io.BytesIO()
+    torch.save(values, buffer)
+    return buffer.getvalue()
+
+
+class Bomb:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('the checkpoint ran code')",))
+
+
+def archive_of(name, content):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"not a checkpoint", "not a checkpoint"),
+        (pickle.dumps(Bomb()), "not a checkpoint"),
+        (foreign(Bomb()), "not a checkpoint"),
+        (archive_of("archive/data.pkl", pickle.dumps(Bomb())), "not a checkpoint"),
+        (archive_of("letter.txt", b"dear"), "not a checkpoint"),
+        (foreign({"weight": torch.zeros(3)}), "not a checkpoint of snnbook"),
+        (foreign([1, 2]), "not a checkpoint of snnbook"),
+        (foreign({"format": checkpoints.FORMAT, "version": 2}), "version 2"),
+        (foreign({"format": checkpoints.FORMAT, "version": 1}), "missing"),
+    ],
+)
+def test_foreign_files_are_refused_and_not_run(content, words, finished, tmp_path):
+    folder = copy(finished, tmp_path)
+    (folder / "last.pt").write_bytes(content)
+    assert words in refused(folder)
+
+
+def rewritten(folder, **changes):
+    """Put other values into a folder's last.pt."""
+    values = torch.load(folder / "last.pt", weights_only=True)
+    (folder / "last.pt").write_bytes(foreign(values | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"epoch": 7}, "cannot be"),
+        ({"epoch": "3"}, "epoch of the checkpoint must be int"),
+        ({"model": {}}, "does not hold the network"),
+        ({"model": {"layers.0.weight": torch.zeros(3)}}, "does not hold the network"),
+        ({"model": {3: 4}}, "does not hold the network"),
+        ({"experiment": {}}, "missing"),
+        ({"more": 1}, "unknown entry 'more'"),
+    ],
+)
+def test_checkpoints_that_do_not_fit_are_refused(changes, words, finished, tmp_path):
+    folder = copy(finished, tmp_path)
+    rewritten(folder, **changes)
+    assert words in refused(folder)
+
+
+@pytest.mark.parametrize("changes", [{"optimiser": {}}, {"generators": {}}, {"generators": {"cpu": torch.zeros(3)}}])
+def test_states_that_do_not_fit_are_refused(changes, finished, tmp_path):
+    folder = copy(finished, tmp_path)
+    rewritten(folder, **changes)
+    with pytest.raises(UserError, match=r"last\.pt does not hold the optimiser and generators"):
+        training.resume(folder, "cpu")
+
+
+def test_a_checkpoint_of_another_run_is_refused(finished, tmp_path):
+    folder = copy(finished, tmp_path)
+    records.write_settings(folder, small(seed=3))
+    with pytest.raises(UserError, match="of other settings than"):
+        training.resume(folder, "cpu")
+
+
+def test_a_lost_checkpoint_is_named(finished, tmp_path):
+    folder = copy(finished, tmp_path)
+    (folder / "last.pt").unlink()
+    with pytest.raises(UserError, match=r"last\.pt is missing"):
+        training.resume(folder, "cpu")
+
+
+def test_checkpoints_hold_the_thresholds(finished):
+    model = state(finished).model
+    net = small().build_network()
+    assert model.keys() == net.state_dict().keys()
+    assert {f"layers.{index}.threshold" for index in (0, 2, 3)} <= model.keys()
+    assert not any(torch.equal(model[key], torch.ones_like(model[key])) for key in model if "threshold" in key)
+
+
+def test_checkpoints_load_by_torch_alone(finished):
+    values = torch.load(finished / "best.pt", weights_only=True)
+    net = networks.build("2C5-P4-8", (1, 28, 28), 10, steps=3)
+    net.load_state_dict(values["model"])
+
+
+# ---- evaluate ----
+
+
+def test_evaluate_repeats_the_recorded_figures(finished):
+    record = records.read(finished)
+    for which, figures in (("best", record.best), ("last", record.last)):
+        found = training.evaluate(finished, which, "cpu")
+        assert found.accuracy == pytest.approx(figures.test_accuracy, rel=1e-6)
+        assert found.exit_time == pytest.approx(figures.exit_time, rel=1e-6)
+        assert found.accuracy * TEST == pytest.approx(round(found.accuracy * TEST))
+
+
+def test_evaluate_needs_an_epoch(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(small(), tmp_path / "run", "cpu", StopAfter(1, mid_epoch=True))
+    with pytest.raises(UserError, match="no epoch is done yet"):
+        training.evaluate(tmp_path / "run", device="cpu")
+    with pytest.raises(UserError, match="not a run folder"):
+        training.evaluate(tmp_path, device="cpu")
+    with pytest.raises(UserError, match="Did you mean 'best'"):
+        training.evaluate(tmp_path / "run", "bst", "cpu")
+
+
+# ---- guards ----
+
+
+def test_gamma_at_zero_stops_with_advice(tmp_path):
+    with pytest.raises(UserError, match="learning rate"):
+        training.fit(small(learning_rate=1e3), tmp_path / "run", "cpu")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_broken_gradients_stop_with_advice(value, tmp_path, monkeypatch):
+    """A gradient that is not finite ends the epoch, and no checkpoint holds what came of it."""
+    step = Trainer._step
+
+    def poisoned(self, images, labels, totals):
+        self.net.layers[-1].weight.register_hook(lambda grad: grad * value)
+        step(self, images, labels, totals)
+
+    monkeypatch.setattr(Trainer, "_step", poisoned)
+    with pytest.raises(UserError, match=r"broke down: gradient norm is (nan|inf); try a lower learning rate"):
+        training.fit(small(batch_size=TRAIN), tmp_path / "run", "cpu")
+    assert state(tmp_path / "run").epoch == 0
+
+
+def test_broken_thresholds_are_named_by_layer():
+    net = small().build_network()
+    net.spiking[1].threshold[3] = -0.5
+    with pytest.raises(UserError, match=r"layer 2 of 3 has a threshold of -0\.5"):
+        measure.thresholds(net)
+
+
+def test_latency_frames_are_what_encode_gives():
+    images = torch.rand(2, 1, 28, 28)
+    plain = dataclasses.replace(small(), encoding="latency", mean=(0.0,), std=(1.0,))
+    assert encode(plain, images).shape == (3, 2, 1, 28, 28)
+    assert encode(small(), images) is images
+    bright = encode(plain.override(encoding="latency_bright_first"), images)
+    assert torch.equal(bright, encode(plain, 1 - images))
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "mps", "cpu:1", "meta", ""])
+def test_devices_that_are_not_there(name):
+    with pytest.raises(UserError):
+        training.choose_device(name)
+    assert training.choose_device("cpu") == CPU
