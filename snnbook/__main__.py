@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,9 @@ from .errors import UserError
 BAD, INTERRUPTED = 2, 130
 """Exit codes: something given was wrong; stopped by Ctrl-C (128 + the signal's number, as shells have it)."""
 
+LONGEST = 2000
+"""Characters of an error line that are shown."""
+
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 """What torch says where memory is full, on a GPU and on a CPU."""
 
@@ -24,7 +28,7 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 def _whole(_: type, tokens: Sequence[Any]) -> int:
     """Whole numbers as people write them, and no others: cyclopts alone rounds 1.5 to 2."""
     text = tokens[0].value
-    if not text.lstrip("+-").isdecimal() or not text.isascii():
+    if not re.fullmatch(r"[+-]?[0-9]{1,30}", text):
         raise ValueError(f"not a whole number: {text!r}")
     return int(text)
 
@@ -63,6 +67,8 @@ class Changes:
     "time constant of the loss's filter, steps (kernel)"
     network: str | None = None
     "layers, such as 32C5-P2-64C5-P2-1024; the output layer is added"
+    padding: Whole | None = None
+    "zeros on every side of each convolution's input"
     steps: Whole | None = None
     "time steps T"
     tau_m: float | None = None
@@ -158,7 +164,9 @@ def record(run: str, /, *, results: str = "results") -> None:
     path = Path(results) / f"{Path(run).resolve().name}.jsonl"
     if path.exists():
         raise UserError(f"{path} is there already; name another folder by --results, or move it away")
-    records.write(records.read(run), path)
+    found = records.read(run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    records.write(found, path)
     print(path)
 
 
@@ -205,7 +213,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal cannot show
     try:
-        command, bound, *_ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+        command, bound, *_ = app.parse_args(
+            sys.argv[1:] if arguments is None else arguments, exit_on_error=False, print_error=False
+        )
         command(*bound.args, **bound.kwargs)
         sys.stdout.flush()
     except (CycloptsError, UserError) as error:
@@ -230,7 +240,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _complain(message: str) -> int:
     """One line on standard error, whatever the message holds."""
     line = "".join(c if c.isprintable() else "?" for c in " ".join(message.split()))
-    print(f"snnbook: {line}", file=sys.stderr)
+    print(
+        f"snnbook: {line if len(line) <= LONGEST else f'{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}'}",
+        file=sys.stderr,
+    )
     return BAD
 
 

@@ -50,7 +50,7 @@ def write(checkpoint: Checkpoint, path: Path) -> None:
     values = {name: getattr(checkpoint, name) for name in _FIELDS} | {"experiment": checkpoint.experiment.to_dict()}
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "version": VERSION} | values, buffer)
-    files.write_atomic(path, buffer.getvalue())
+    files.write_atomic(path, buffer.getbuffer())
 
 
 def read(path: Path) -> Checkpoint:

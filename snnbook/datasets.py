@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from . import download
-from .errors import UserError, unknown
+from .errors import UserError, real, unknown, whole
 
 NAMES = tuple(download.SOURCES)
 """The data sets that `load` reads."""
@@ -25,9 +25,8 @@ NOT_YET = ("nmnist", "cifar10", "cifar100")
 
 SPLITS = tuple(download.FILES)
 
-CLASSES = 10
-IMAGE_SIZE = 28
-"""Height and width of an image, pixels."""
+CLASSES, IMAGE_SIZE = 10, 28
+"""Classes, and height and width of an image in pixels."""
 
 IDX_UBYTE = 0x08
 """The IDX type code of unsigned bytes, the only type read here."""
@@ -161,10 +160,8 @@ def _read(name: str, split: str, found: download.Found) -> tuple[np.ndarray, np.
         size = " x ".join(map(str, images.shape[1:]))
         raise UserError(f"{found.images} holds images of {size} pixels; {name} has {IMAGE_SIZE} x {IMAGE_SIZE}")
     if len(images) != len(labels):
-        raise UserError(
-            f"{found.images} holds {len(images):,} images and {found.labels} {len(labels):,} labels. "
-            "They must be as many: take both from the same split"
-        )
+        counts = f"{found.images} holds {len(images):,} images and {found.labels} {len(labels):,} labels"
+        raise UserError(f"{counts}. They must be as many: take both from the same split")
     if len(images) == 0:
         raise UserError(f"{found.images} holds no images. Get the file again")
     if labels.max() >= CLASSES:
@@ -255,10 +252,10 @@ class Batches:
         seed: int = 0,
         shuffle: bool = True,
     ) -> None:
-        _whole_number("batch_size", batch_size, 1)
-        _whole_number("seed", seed, 0)
-        if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
-            raise UserError(f"mean and std must be finite and std above 0, not mean {mean!r}, std {std!r}")
+        whole("batch_size", batch_size, 1)
+        whole("seed", seed, 0)
+        real("mean", mean)
+        real("std", std, above=0)
         self.batch_size, self.flip, self.seed, self.shuffle = batch_size, flip, seed, shuffle
         self._count = len(dataset)
         self._scale, self._shift = 1 / (255 * std), -mean / std
@@ -279,7 +276,7 @@ class Batches:
         Returns:
             pairs of images, float32 (N, 1, 28, 28), normalised, and labels, int64 (N,)
         """
-        _whole_number("epoch index", index, 0)
+        whole("epoch index", index, 0)
         entropy = np.random.SeedSequence([self.seed, index]).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(entropy[0]))
         order = torch.randperm(self._count, generator=generator) if self.shuffle else torch.arange(self._count)
@@ -296,13 +293,8 @@ class Batches:
         Returns:
             float32 (count, 1, 28, 28)
         """
-        _whole_number("count", count, 1)
+        whole("count", count, 1)
         return self._normalise(self._images[: min(count, self._count)])
 
     def _normalise(self, images: torch.Tensor) -> torch.Tensor:
         return torch.mul(images, self._scale).add_(self._shift)
-
-
-def _whole_number(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UserError(f"{name} must be a whole number, at least {least}, not {value!r}")

@@ -80,8 +80,8 @@ LATENCY = dict(encoding="latency", steps=10, target_label=10, target_others=1, m
 """Table 5 (App. 5.3): MNIST with latency coding. Time constants and start rate are not given; MNIST's are taken."""
 
 QUICK = dict(
-    dataset="fashion_mnist_subset", network="12C5-P2-24C5-P2-128", padding=2, steps=5, neuron=_SMALL_NEURON, rate=0.6,
-    target_label=5, target_others=1, optimiser="adamw", learning_rate=2e-3, weight_decay=0.002, epochs=10,
+    dataset="fashion_mnist_subset", network="8C3-P2-16C3-P2-128", padding=1, steps=5, neuron=_SMALL_NEURON, rate=0.6,
+    target_label=5, target_others=1, optimiser="adamw", learning_rate=2e-3, weight_decay=0.002, epochs=12,
     mean=MNIST_MEAN, std=MNIST_STD, augmentation=("flip",),
 )  # fmt: skip
 """A narrow network on the images that come with the package: under a minute on two cores."""

@@ -10,7 +10,7 @@ from typing import Any
 from .errors import UserError, unknown
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes | memoryview) -> None:
     """Put a file in its place whole, or leave what was there.
 
     Raises:
@@ -41,7 +41,7 @@ def append(path: Path, content: bytes) -> None:
         raise _unwritable(path, error) from error
 
 
-def _to_disk(file: Any, content: bytes) -> None:
+def _to_disk(file: Any, content: bytes | memoryview) -> None:
     file.write(content)
     file.flush()
     os.fsync(file.fileno())

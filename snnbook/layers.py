@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import UserError
+from .errors import UserError, real
 from .events import Affine, Convolution, Force, FullyConnected, currents, spiking_affine
 from .neuron import NeuronParameters
 from .ops import reference
@@ -206,9 +206,7 @@ class TimeDropout(nn.Module):
 
     def __init__(self, p: float, conserving: bool = False) -> None:
         super().__init__()
-        if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0 <= p < 1:
-            raise UserError(f"dropout must be a share in [0, 1), not {p!r}")
-        self.p, self.conserving = float(p), conserving
+        self.p, self.conserving = real("dropout", p, least=0, below=1), conserving
 
     def forward(self, spikes: Tensor) -> Tensor:
         """(T, N, C, ...) -> the same shape; the identity outside of training."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .errors import UserError, unknown
+from .errors import UserError, real, switch, unknown
 
 SHORT_TRAIN = 20
 """Steps from which on the target trains of `kernel` and `timing` fire every second step only (released settings)."""
@@ -92,22 +92,6 @@ def _check(spikes: Tensor, labels: Tensor) -> None:
             raise UserError("spikes must be 0 or 1 everywhere; found another value (NaN counts as one)")
 
 
-def _number(name: str, value: Any, minimum: float = -math.inf, above: float = -math.inf) -> float:
-    """A finite number within its bounds, or one line that says which."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise UserError(f"{name} must be a finite number, not {value!r}")
-    if value < minimum or value <= above:
-        bound = f"above {above:g}" if above > -math.inf else f"at least {minimum:g}"
-        raise UserError(f"{name} must be {bound}, not {value!r}")
-    return float(value)
-
-
-def _switch(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise UserError(f"{name} must be True or False, not {value!r}")
-    return value
-
-
 class _CountLoss(Loss):
     """Counts against targets: what counting and enhanced counting share. Eq. (eq-counting).
 
@@ -116,23 +100,22 @@ class _CountLoss(Loss):
         target_others: spikes wanted of every other neuron, >= 0
         clip: no gradient for a label neuron above its target, nor for another neuron below it
         label_scaling: multiply the label neurons' gradients by max(rho / 10, 1), rho the batch's ratio of clipped
-            spike counts, others to label (eq-label-scaling); a setting of the authors' release, App. 1 in words
+            spike counts, others to label (eq-label-scaling); released settings, App. 1 in words
     """
 
     def __init__(
         self, target_label: float = 5, target_others: float = 1, clip: bool = True, label_scaling: bool = True
     ) -> None:
-        self.target_label = _number("target_label", target_label, minimum=0)
-        self.target_others = _number("target_others", target_others, minimum=0)
-        self.clip = _switch("clip", clip)
-        self.label_scaling = _switch("label_scaling", label_scaling)
+        self.target_label = real("target_label", target_label, least=0)
+        self.target_others = real("target_others", target_others, least=0)
+        self.clip = switch("clip", clip)
+        self.label_scaling = switch("label_scaling", label_scaling)
 
     def per_spike(self, missing: Tensor, count: Tensor) -> Tensor:
         """Gradient per spike times T, from target - count and count, both (N, C)."""
         raise NotImplementedError
 
     def value_and_times(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """As in `Loss`."""
         steps = len(spikes)
         count = spikes.sum(0)
         target = torch.where(label, self.target_label, self.target_others).to(count)
@@ -146,12 +129,7 @@ class _CountLoss(Loss):
 
     @staticmethod
     def label_scale(count: Tensor, label: Tensor) -> Tensor:
-        """The factor max(rho / 10, 1) of a batch, a scalar. Eq. (eq-label-scaling).
-
-        Args:
-            count: clipped spike counts, (N, C)
-            label: one-hot, (N, C), bool
-        """
+        """The factor max(rho / 10, 1) of clipped counts and one-hot labels, both (N, C). Eq. (eq-label-scaling)."""
         on_label = count[label].sum()
         on_others = count.sum() - on_label
         return ((on_others + COUNT_FLOOR) / (on_label + COUNT_FLOOR) / LABEL_SCALE_UNIT).clamp(min=1.0)
@@ -211,10 +189,9 @@ class Kernel(Loss):
     name = "kernel"
 
     def __init__(self, tau_s: float = 3.0) -> None:
-        self.tau_s = _number("tau_s", tau_s, above=1)
+        self.tau_s = real("tau_s", tau_s, above=1)
 
     def value_and_times(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """As in `Loss`."""
         wanted = label_train(len(spikes)).to(spikes)[:, None, None] * label
         error = self._filter(spikes - wanted)
         # The filter's transpose runs backwards in time: that is the gradient in s[t]; its negative is e.
@@ -237,7 +214,6 @@ class TemporalEfficientTraining(Loss):
     name = "tet"
 
     def value_and_times(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """As in `Loss`."""
         log_share = spikes.log_softmax(2)
         samples = spikes.shape[0] * spikes.shape[1]
         return -log_share[label.expand_as(spikes)].sum() / samples, (label.to(spikes) - log_share.exp()) / samples
@@ -256,7 +232,6 @@ class Timing(Loss):
     """Added to t_k - t_k^target: a spike that comes exactly at its target counts as half a step late (released)."""
 
     def value_and_times(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """As in `Loss`."""
         steps, _, classes = spikes.shape
         target = self._times(label_train(steps).to(spikes)[:, None, None])
         late = ((self._times(spikes) - target + self.half_step) / steps).clamp(min=0)
@@ -285,10 +260,9 @@ class TimeToFirstSpike(Loss):
     name = "ttfs"
 
     def __init__(self, t_unfired: float = 4.0) -> None:
-        self.t_unfired = _number("t_unfired", t_unfired, above=0)
+        self.t_unfired = real("t_unfired", t_unfired, above=0)
 
     def value_and_times(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """As in `Loss`."""
         steps, samples, _ = spikes.shape
         first = (spikes.cumsum(0) == 1) & (spikes > 0)
         index = torch.arange(steps, device=spikes.device, dtype=spikes.dtype)[:, None, None]

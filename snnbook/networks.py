@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from . import encoding, ops
-from .errors import UserError, unknown
+from .errors import UserError, real, unknown
 from .layers import AdjustedAvgPool2d, PlainPool2d, SpikingConv2d, SpikingLayer, SpikingLinear, TimeDropout
 from .neuron import NeuronParameters
 
@@ -116,8 +116,7 @@ class Network(nn.Module):
         Raises:
             UserError: for a wrong shape, or a rate that is not above 0
         """
-        if not (isinstance(rate, (int, float)) and math.isfinite(rate) and rate > 0):
-            raise UserError(f"rate must be a number of spikes above 0, not {rate!r}")
+        real("rate", rate, above=0)
         x = self.encode(batch)
         training = self.training
         self.eval()

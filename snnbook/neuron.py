@@ -3,10 +3,9 @@
 The book's notation page is the authority for symbols and units; equations are cited by the labels that it carries.
 """
 
-import math
 from dataclasses import dataclass
 
-from .errors import UserError, unknown
+from .errors import UserError, real, switch, unknown
 
 SLOPE_BOUND_WEIGHT = 4.0
 """Largest |dt*/du| used for weight gradients (released settings): bounds 1/du where the potential only just crosses."""
@@ -43,11 +42,7 @@ class NeuronParameters:
 
     def __post_init__(self) -> None:
         for name in ("tau_m", "tau_s", "tau_g"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise UserError(f"{name} must be a number of time steps, not {value!r}")
-            if not (math.isfinite(value) and value > 1):
-                raise UserError(f"{name} must be finite and above 1 time step, not {value!r}")
+            real(name, getattr(self, name), above=1)
         if self.tau_m == self.tau_s:
             raise UserError(
                 f"tau_m and tau_s must differ (both are {self.tau_m}): the response kernel divides by their "
@@ -55,8 +50,7 @@ class NeuronParameters:
             )
         if self.kernel not in KERNELS:
             raise unknown("backward kernel", self.kernel, KERNELS)
-        if not isinstance(self.leaky, bool):
-            raise UserError(f"leaky must be True or False, not {self.leaky!r}")
+        switch("leaky", self.leaky)
         if not self.leaky and self.kernel == "exact":
             raise UserError("leaky=False goes with kernel='exponential' only")
 

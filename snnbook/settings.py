@@ -2,16 +2,14 @@
 
 import dataclasses
 import inspect
-import math
 import re
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from . import losses, networks, ops
-from .errors import UserError, unknown
+from .errors import UserError, real, switch, unknown, whole
 from .files import exactly
 from .neuron import NeuronParameters
 
@@ -113,13 +111,12 @@ class Experiment:
             if not isinstance(value := getattr(self, field), str) or value not in choices:
                 raise unknown(_SPOKEN.get(field, field), value, choices)
         for field, (least, most) in _WHOLE.items():
-            _whole(field, getattr(self, field), least, most)
+            whole(field, getattr(self, field), least, most)
         for field, bounds in _REAL.items():
             if (value := getattr(self, field)) is not None or field not in _OPTIONAL:
-                self._set(field, _real(field, value, **bounds))
+                self._set(field, real(field, value, **bounds))
         for field in ("clip", "label_scaling"):
-            if not isinstance(value := getattr(self, field), bool):
-                raise UserError(f"{field} must be True or False, not {value!r}")
+            switch(field, getattr(self, field))
         if not isinstance(self.neuron, NeuronParameters):
             raise UserError(f"neuron must be a NeuronParameters, not {self.neuron!r}")
         self._check_sequences()
@@ -134,14 +131,14 @@ class Experiment:
 
     def _check_sequences(self) -> None:
         if isinstance(self.padding, (list, tuple)):
-            self._set("padding", tuple(_whole("padding", value, 0, LARGEST_PADDING) for value in self.padding))
+            self._set("padding", tuple(whole("padding", value, 0, LARGEST_PADDING) for value in self.padding))
         else:
-            _whole("padding", self.padding, 0, LARGEST_PADDING)
+            whole("padding", self.padding, 0, LARGEST_PADDING)
         for field, bounds in (("mean", {}), ("std", {"above": 0})):
             values = _sequence(field, getattr(self, field))
             if len(values) != self.in_shape[0]:
                 raise UserError(f"{field} must list {self.in_shape[0]} number(s), one per channel, not {len(values)}")
-            self._set(field, tuple(_real(field, value, **bounds) for value in values))
+            self._set(field, tuple(real(field, value, **bounds) for value in values))
         names = _sequence("augmentation", self.augmentation)
         for name in names:
             if name not in AUGMENTATIONS:
@@ -255,22 +252,6 @@ _REAL: dict[str, dict[str, float]] = {
     "gradient_clip": {"above": 0},
 }
 _OPTIONAL = ("kernel_tau_s", "norm_weight_decay")
-
-
-def _whole(field: str, value: Any, least: int, most: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        limit = f"{most} or less" if isinstance(value, int) and value > most else f"{least} or more"
-        raise UserError(f"{field} must be a whole number, {limit}, not {value!r}")
-    return value
-
-
-def _real(field: str, value: Any, least: float = -math.inf, above: float = -math.inf, below: float = math.inf) -> float:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not abs(value) <= sys.float_info.max or value < least or value <= above or value >= below:
-        bounds = ((f"{least:g} or more", least), (f"above {above:g}", above), (f"below {below:g}", below))
-        words = [text for text, bound in bounds if math.isfinite(bound)]
-        raise UserError(f"{field} must be {', '.join(['a finite number', *words])}, not {value!r}")
-    return float(value)
 
 
 def _sequence(field: str, value: Any) -> tuple[Any, ...]:

@@ -46,10 +46,10 @@ class Trainer:
     """
 
     def __init__(self, experiment: Experiment, device: torch.device) -> None:
-        if unread := set(experiment.augmentation) - {"flip"}:
-            raise UserError(f"this version cannot augment by {' or '.join(sorted(unread))} yet, only by flip")
         self.experiment, self.device = experiment, device
         data = {split: datasets.load(experiment.dataset, split) for split in datasets.SPLITS}
+        if unread := set(experiment.augmentation) - {"flip"}:
+            raise UserError(f"this version cannot augment by {' or '.join(sorted(unread))} yet, only by flip")
         self.hashes = {split: data[split].sha256 for split in datasets.SPLITS}
         self.images = len(data["train"])
         self._training = batches(experiment, data["train"], device)

@@ -5,6 +5,7 @@ epochs.jsonl, then last.pt is replaced, then best.pt if it is the best so far: a
 is set right when it goes on.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -48,16 +49,15 @@ def choose_device(name: str = "auto") -> torch.device:
         UserError: if there is no such device here
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UserError(f"unknown device {name!r}; choose from: auto, cpu, cuda, cuda:1, ...") from error
-    if device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index):
-        raise UserError(f"cannot train on device {name!r}; choose from: auto, cpu, cuda, cuda:1, ...")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    match = re.fullmatch(r"cpu|cuda(?::(\d{1,3}))?", name)
+    if match is None:
+        raise UserError(f"unknown device {name!r}; choose from: auto, cpu, cuda, cuda:1, ...")
+    if name == "cpu":
+        return torch.device("cpu")
+    if (index := int(match[1] or 0)) >= torch.cuda.device_count():
         raise UserError(f"device {name!r} is not here: torch sees {torch.cuda.device_count()} GPU(s); try --device cpu")
-    return device
+    return torch.device("cuda", index)
 
 
 def fit(

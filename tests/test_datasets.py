@@ -571,10 +571,10 @@ def test_first_is_in_order_and_never_mirrored():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"batch_size": 0}, ["batch_size", "at least 1", "0"]),
+        ({"batch_size": 0}, ["batch_size", "1 or more", "0"]),
         ({"batch_size": 2.5}, ["batch_size", "whole number", "2.5"]),
         ({"batch_size": True}, ["batch_size", "True"]),
-        ({"seed": -1}, ["seed", "at least 0", "-1"]),
+        ({"seed": -1}, ["seed", "0 or more", "-1"]),
         ({"std": 0.0}, ["std above 0"]),
         ({"mean": float("nan")}, ["mean nan"]),
     ],

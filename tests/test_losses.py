@@ -188,7 +188,7 @@ def test_gradcheck_fails_by_design(name):
     [
         ("enhanced_count", {}, "Did you mean 'enhanced_counting'"),
         ("counting", {"target_lable": 5}, "Did you mean 'target_label'"),
-        ("counting", {"target_label": -1}, "at least 0"),
+        ("counting", {"target_label": -1}, "0 or more"),
         ("counting", {"target_others": float("nan")}, "finite"),
         ("counting", {"clip": 1}, "True or False"),
         ("kernel", {"tau_s": 1}, "above 1"),

@@ -298,7 +298,7 @@ def test_pooling_and_dropout_stand_where_the_notation_says():
         ("10-8C3", {}, "after a fully connected layer"),
         ("8C3-8C3", {"padding": [1]}, "padding lists 1 numbers for 2"),
         ("8C3", {"pooling": "mean"}, "unknown pooling"),
-        ("8C3-4", {"dropout": 1.5}, "share in"),
+        ("8C3-4", {"dropout": 1.5}, "dropout must be a finite number, 0 or more, below 1"),
     ],
 )
 def test_bad_notation_gets_one_line(notation, settings, words):
@@ -313,7 +313,7 @@ def test_bad_input_gets_one_line():
         "input must have shape": lambda: net(torch.rand(2, 3, 12, 12)),
         "must be floating point": lambda: net(torch.ones(2, 1, 12, 12, dtype=torch.uint8)),
         "labels must be 2 integers": lambda: net(torch.rand(2, 1, 12, 12), labels=torch.tensor([1])),
-        "spikes above 0": lambda: net.initialise(torch.rand(2, 1, 12, 12), 0),
+        "rate must be a finite number, above 0": lambda: net.initialise(torch.rand(2, 1, 12, 12), 0),
     }.items():
         with pytest.raises(UserError, match=words):
             call()

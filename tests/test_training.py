@@ -27,6 +27,14 @@ def data(tmp_path_factory):
         yield
 
 
+@pytest.fixture(autouse=True)
+def threads():
+    """As many threads for every test: sums are added in an order that depends on their number."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)  # Numba's threads, when they start, change torch's number too
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, data):
     """A run of three epochs that nothing disturbed; not to be written to."""

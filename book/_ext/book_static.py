@@ -16,6 +16,7 @@ import re
 import shutil
 from collections import Counter
 from html.parser import HTMLParser
+from importlib.metadata import version
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -26,6 +27,7 @@ from sphinx.util import logging
 logger = logging.getLogger(__name__)
 
 BAKE = "SNNBOOK_BAKE"
+LIBRARIES = ("torch", "numpy", "matplotlib")
 MATHJAX = "mathjax/tex-svg.js"
 CHAPTER = re.compile(r"(\d+|[A-Z])\. ")
 UNUSED = "sphinx_thebe"  # jupyter-book loads it always; it would fetch its code from a CDN
@@ -48,9 +50,9 @@ def setup(app: Sphinx) -> dict:
 
 
 def package_hash() -> str:
-    """A digest of the package's source: what the notebooks' outputs depend on beside themselves."""
+    """A digest of what the notebooks' outputs depend on beside themselves: the package's source, the libraries."""
     root = Path(importlib.util.find_spec("snnbook").origin).parent
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr([(name, version(name)) for name in LIBRARIES]).encode())
     for path in sorted(root.rglob("*")):
         if path.suffix in {".py", ".js"}:
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())

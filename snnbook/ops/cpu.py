@@ -27,14 +27,13 @@ _drive = njit(error_model="numpy", cache=True, parallel=True)
 
 
 @_place
-def _fire(current, p, theta, k, spikes, m, s, g):
-    """Integrate and fire at place p. Eq. (eq-neuron). Writes spikes (T, C); m, s, g are scratch, (C,)."""
+def _fire(current, p, theta, k, spikes, scratch):
+    """Integrate and fire at place p. Eq. (eq-neuron). Writes spikes (T, C); scratch is (4, C)."""
     decay_m, decay_s, decay_g, gain, leaky = k[0], k[1], k[2], k[3], k[4] > 0
     zero = k.dtype.type(0)
     repeats = len(current) == 1
-    m[:] = zero
-    s[:] = zero
-    g[:] = zero
+    m, s, g = scratch[0], scratch[1], scratch[2]
+    scratch[:] = zero
     for t in range(len(spikes)):
         c, o = current[0 if repeats else t, p], spikes[t]
         if leaky:
@@ -56,15 +55,13 @@ def _fire(current, p, theta, k, spikes, m, s, g):
 
 
 @_place
-def _replay(current, p, spikes, k, du, dg, q, m, s, g, u_prev):
+def _replay(current, p, spikes, k, du, dg, q, scratch):
     """Slopes du and dg at place p from the spikes (T, C), written at place q of arrays (T, ., C)."""
     decay_m, decay_s, decay_g, gain, leaky, exact = k[0], k[1], k[2], k[3], k[4] > 0, k[5] > 0
     zero = k.dtype.type(0)
     repeats = len(current) == 1
-    m[:] = zero
-    s[:] = zero
-    g[:] = zero
-    u_prev[:] = zero
+    m, s, g, u_prev = scratch[0], scratch[1], scratch[2], scratch[3]
+    scratch[:] = zero
     for t in range(len(spikes)):
         c, o, du_t, dg_t = current[0 if repeats else t, p], spikes[t], du[t, q], dg[t, q]
         for i in range(len(m)):
@@ -127,8 +124,8 @@ def _forward(current, theta, k, spikes, du, dg):
     for p in prange(places):
         scratch = np.empty((4, channels), k.dtype)
         fired = np.empty((steps, channels), np.uint8)
-        _fire(current, p, theta, k, fired, scratch[0], scratch[1], scratch[2])
-        _replay(current, p, fired, k, du, dg, p, scratch[0], scratch[1], scratch[2], scratch[3])
+        _fire(current, p, theta, k, fired, scratch)
+        _replay(current, p, fired, k, du, dg, p, scratch)
         for t in range(steps):
             spikes[t, p] = fired[t]
 
@@ -149,14 +146,14 @@ def _forward_pooled(current, theta, k, height, width, window, bits, pooled):
     map_rows = height // window
     for row in prange(rows):
         top = row // map_rows * height + row % map_rows * window
-        scratch = np.empty((3, channels), k.dtype)
+        scratch = np.empty((4, channels), k.dtype)
         fired = np.empty((steps, channels), np.uint8)
         for column in range(columns):
             for t in range(steps):
                 pooled[t, row, column] = 0
             for offset in range(window * window):
                 p = (top + offset // window) * width + column * window + offset % window
-                _fire(current, p, theta, k, fired, scratch[0], scratch[1], scratch[2])
+                _fire(current, p, theta, k, fired, scratch)
                 for t in range(steps):
                     byte, mean, o = bits[t // 8, p], pooled[t, row, column], fired[t]
                     for i in range(channels):
@@ -195,7 +192,7 @@ def _backward_pooled(current, grad, pooled, k, height, width, window, bits, sum_
                     byte, o = bits[t // 8, p], fired[t, 0]
                     for i in range(channels):
                         o[i] = (byte[i] >> (t % 8)) & 1
-                _replay(current, p, fired[:, 0], k, du, dg, 0, scratch[0], scratch[1], scratch[2], scratch[3])
+                _replay(current, p, fired[:, 0], k, du, dg, 0, scratch)
                 if sum_weight:
                     _carry_back(share, fired, du, dg, 0, k, dg, local, 0, traces)  # G_t is not wanted: over dg
                     total = grad_weight[0, p]
@@ -233,14 +230,9 @@ def _run(kernel: Any, *arguments: Any) -> None:
     kernel(*(x.detach().numpy() if isinstance(x, Tensor) else x for x in arguments))
 
 
-def _channels_last(x: Tensor) -> Tensor:
-    """(T, N, C, ...) -> contiguous (T, N, ..., C); no copy where memory has that order already."""
-    return x.movedim(2, -1).contiguous()
-
-
 def _places(x: Tensor) -> Tensor:
-    """(T, N, C, ...) -> contiguous (T, P, C)."""
-    return _channels_last(x).flatten(1, -2)
+    """(T, N, C, ...) -> contiguous (T, P, C); no copy where memory has channels last already."""
+    return x.movedim(2, -1).contiguous().flatten(1, -2)
 
 
 def _currents(current: Tensor) -> Tensor:
@@ -291,14 +283,14 @@ def forward_pooled(
 
 def backward_pooled(grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool) -> tuple[Tensor | None, Tensor]:
     """Arguments and results as in `snnbook.ops.backward_pooled`."""
-    steps, shape, dtype = len(grad_pooled), saved.current_shape, saved.current.dtype
+    steps, shape = len(grad_pooled), saved.current_shape
     height, width = _extent(shape)
     whole = height % saved.window == 0 and width % saved.window == 0
     empty = saved.current.new_empty if whole and not sum_weight else saved.current.new_zeros
     weight = empty((1 if sum_weight else steps, *saved.current.shape[1:]))
     timing = saved.current.new_empty((1, 1, 1)) if sum_weight else empty(weight.shape)
-    grad = _channels_last(grad_pooled).view(saved.pooled.shape)
-    k = _constants(saved.neuron, dtype)
+    grad = _places(grad_pooled).view(saved.pooled.shape)
+    k = _constants(saved.neuron, grad.dtype)
     arguments = (saved.current, grad, saved.pooled, k, height, width, saved.window, saved.bits, sum_weight)
     _run(_backward_pooled, *arguments, timing, weight)
     if sum_weight:

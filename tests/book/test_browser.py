@@ -22,7 +22,7 @@ REQUIRED = os.environ.get("SNNBOOK_REQUIRE_BROWSER") == "1"
 LAUNCH = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
 LOCAL = {"file", "data", "blob", "about"}
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
-PATIENCE = 10_000  # ms
+PATIENCE = 30_000  # ms
 STATES_COMPARED = 3
 PAGES_WITH_CONTROLS = [name for name, page in PAGES.items() if page.explores]
 
@@ -110,6 +110,7 @@ def test_a_page_is_complete_and_quiet(visit, name):
     if wanted.math:
         seen.typeset()
         assert seen.count("mjx-container") >= seen.count(".math") > 0
+        assert seen.count("mjx-assistive-mml") > 0  # what a screen reader reads
         assert seen.count("mjx-merror, [data-mjx-error]") == 0
     found = {
         "explores": seen.count("figure.snn-explore"),

@@ -28,7 +28,7 @@ def test_print_does_not_disturb_the_page(line):
 
 def test_the_session_s_own_settings_do_not_leak_in(line):
     plain = Canvas(line).svg({})
-    with mpl.rc_context({"font.size": 30, "axes.facecolor": "black", "lines.linewidth": 9}):
+    with mpl.rc_context({"font.size": 30, "xtick.direction": "in", "xtick.major.size": 9}):
         assert Canvas(line).svg({}) == plain
         assert mpl.rcParams["font.size"] == 30
 

@@ -90,7 +90,7 @@ def test_controls_are_native_named_and_off_until_the_script_runs(shown):
     assert len({r["name"] for r in radios}) == 1
     assert all("disabled" in control for control in [slider, *radios])
     assert '<label class="snn-control"><span>spikes m</span><input' in shown.html()
-    assert "<legend>loss</legend>" in shown.html()
+    assert '<fieldset class="snn-control"><legend>loss</legend>' in shown.html()
     assert page.all("img")[0]["alt"] == "m = 2, counting"
     assert page.all("p", **{"class": "snn-note"})
     assert page.all("p", role="status")
@@ -103,6 +103,11 @@ def test_two_figures_of_one_page_do_not_share_radio_buttons():
     ]
     names = [Elements(page).all("input", type="radio")[0]["name"] for page in pages]
     assert names[0] != names[1]
+
+
+def test_long_names_get_a_row_to_themselves():
+    page = explore(lambda ax, loss: None, alt="{loss}", loss=["counting", "enhanced counting"]).html()
+    assert '<fieldset class="snn-control snn-wide">' in page
 
 
 def test_a_live_figure_follows_its_sliders(shown):

@@ -38,7 +38,7 @@ def test_without_its_docstrings():
 
 
 def test_a_slice_is_cut_by_its_text():
-    shown = text(show(ops.reference.forward, start="for c in current", stop="spikes.append"))
+    shown = text(show(ops.reference.forward, start="for c in current", stop="spikes"))
     assert shown.splitlines()[0] == "for c in current:"
     assert shown.splitlines()[-1].strip() == "fired = u >= theta"
 
