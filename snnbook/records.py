@@ -5,14 +5,13 @@ small file of JSON lines with the same content and no weights: a head, then the 
 """
 
 import dataclasses
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import files
-from .errors import UserError
+from .errors import UserError, real, whole
 from .provenance import Provenance
 from .settings import Experiment
 
@@ -75,8 +74,7 @@ class EpochFigures:
     images_per_second: float
 
     def __post_init__(self) -> None:
-        if isinstance(self.epoch, bool) or not isinstance(self.epoch, int) or self.epoch < 1:
-            raise UserError(f"epoch must be a whole number, 1 or more, not {self.epoch!r}")
+        whole("epoch", self.epoch, 1)
         for name in _FIGURES[1:]:
             value = getattr(self, name)
             if name == "firing_rates":
@@ -98,10 +96,7 @@ _FIGURES = tuple(field.name for field in dataclasses.fields(EpochFigures))
 
 
 def _number(name: str, value: Any) -> float:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not abs(value) <= sys.float_info.max:
-        raise UserError(f"{name} must be a finite number, not {value!r}")
-    return float(f"{value:.{DIGITS}g}")
+    return float(f"{real(name, value):.{DIGITS}g}")
 
 
 def _list(name: str, value: Any) -> list[Any]:

@@ -225,6 +225,25 @@ def test_standardised_weights():
     torch.testing.assert_close(w.std(1), layer.gamma.detach(), rtol=2e-3, atol=0)
 
 
+def test_gradients_of_standardised_weights():
+    """Against finite differences, and against autograd of the equation as it is written."""
+    torch.manual_seed(0)
+    inputs = [torch.randn(3, 2, 2, 2), 0.5 + torch.rand(3), torch.randn(3)]
+    inputs = [x.double().requires_grad_() for x in inputs]
+    assert torch.autograd.gradcheck(layers._Standardise.apply, inputs)
+    weight, gamma, beta = inputs
+    w = weight.flatten(1)
+    mean, var = w.mean(1, keepdim=True), w.var(1, keepdim=True)
+    plain = (gamma[:, None] * (w - mean) / (var + 1e-5).sqrt() + beta[:, None]).view_as(weight)
+    ours = layers._Standardise.apply(*inputs)
+    torch.testing.assert_close(ours, plain, rtol=1e-14, atol=1e-14)
+    upstream = torch.randn_like(plain)
+    for one, other in zip(
+        torch.autograd.grad(ours, inputs, upstream), torch.autograd.grad(plain, inputs, upstream), strict=True
+    ):
+        torch.testing.assert_close(one, other)
+
+
 def test_initialise_reaches_the_rate(engine):
     net = small(engine, steps=9)
     net.initialise(images(32), 2.0)

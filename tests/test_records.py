@@ -206,14 +206,16 @@ def test_lost_lines_are_not_made_up(tmp_path):
         records.keep_epochs(tmp_path, 3)
 
 
-def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_what_was_there(step, tmp_path, monkeypatch):
+    """Neither a full disk while the bytes go out nor trouble as the file takes its place harms the one before."""
     path = tmp_path / "file"
     files.write_atomic(path, b"before")
 
-    def full(_):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.fsync", full)
+    monkeypatch.setattr(f"os.{step}", full)
     with pytest.raises(UserError, match=f"cannot write {path}: No space left on device"):
         files.write_atomic(path, b"after")
     assert path.read_bytes() == b"before"

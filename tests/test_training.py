@@ -208,6 +208,19 @@ def test_totals_of_silence():
     assert found.exit_time == 1
 
 
+def test_every_epoch_has_an_order_of_its_own(tmp_path, monkeypatch):
+    drawn, epoch = [], datasets.Batches.epoch
+
+    def listen(self, index):
+        drawn.append((self.shuffle, self.seed, index))
+        return epoch(self, index)
+
+    monkeypatch.setattr(datasets.Batches, "epoch", listen)
+    training.fit(small(seed=6), tmp_path / "run", "cpu")
+    assert [index for shuffle, _, index in drawn if shuffle] == [0, 1, 2]
+    assert {seed for shuffle, seed, _ in drawn if shuffle} == {6}
+
+
 def test_looks_add_up(tmp_path):
     seen = []
 
@@ -312,6 +325,27 @@ def test_a_run_that_dies_at_any_write_goes_on_to_the_same_end(write, finished, t
         return
     training.resume(folder, "cpu")
     same_run(finished, folder)
+
+
+def test_a_best_checkpoint_that_was_not_written_is_made_up_for(tmp_path, monkeypatch):
+    """The process ends between last.pt and best.pt of the epoch that stays the best: the first of equal ones."""
+    experiment, folder = small(learning_rate=1e-12), tmp_path / "run"
+    write = checkpoints.write
+
+    def dying(checkpoint, path):
+        if path.name == checkpoints.BEST:
+            raise KeyboardInterrupt
+        write(checkpoint, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "write", dying)
+        with pytest.raises(KeyboardInterrupt):
+            training.fit(experiment, folder, "cpu")
+    assert not (folder / checkpoints.BEST).exists()
+    assert training.resume(folder, "cpu").best.epoch == 1
+    assert state(folder, checkpoints.BEST).epoch == 1
+    training.fit(experiment, tmp_path / "straight", "cpu")
+    same_run(tmp_path / "straight", folder)
 
 
 def test_half_a_line_and_part_files_do_no_harm(finished, tmp_path):

@@ -26,6 +26,9 @@ MAX_STATES = 400
 MAX_BYTES = 600_000
 """Most bytes that one figure may add to its page."""
 
+FEW = 3
+"""Named numbers up to which radio buttons, which show all names at once, are better than a slider."""
+
 WIDE = 16
 """Letters of label and names together beyond which radio buttons get a row to themselves."""
 
@@ -44,7 +47,7 @@ NAME_SLIDERS = """setTimeout(() => {
 class Control:
     """One control: the values it runs through, the names under which they are shown, and what alt texts tell of them.
 
-    Names and booleans get radio buttons, numbers a slider.
+    Names, booleans and a few named numbers get radio buttons, other numbers a slider.
 
     Args:
         name: the parameter of the drawing function
@@ -70,9 +73,11 @@ class Control:
         for value in self.values:
             if not isinstance(value, (str, bool, int, float)):
                 raise UserError(f"{name} runs through {value!r}: give numbers, names or True and False")
-        self.by_name = any(isinstance(value, (str, bool)) for value in self.values)
-        self.shown = list(map(str, choices)) if isinstance(choices, dict) else list(map(show_value, self.values))
-        self.told = self.shown if self.by_name or isinstance(choices, dict) else self.values
+        named = isinstance(choices, dict)
+        names = any(isinstance(value, (str, bool)) for value in self.values)
+        self.by_name = names or (named and len(self.values) <= FEW)
+        self.shown = list(map(str, choices)) if named else list(map(show_value, self.values))
+        self.told = self.shown if self.by_name or named else self.values
         if len(self.values) < 2:
             raise UserError(f"{name}={choices!r} leaves nothing to choose: give two values or more")
         if len(set(self.shown)) < len(self.shown):
@@ -270,7 +275,8 @@ def explore(
         start: values shown first, {name: value}; else each control's first value
         labels: names for readers, {name: label}; plain text, Greek letters are welcome
         **params: one control each: (low, high) or (low, high, step) with both ends, a list of values, or a dict from
-            the name shown to the value. Numbers get a slider; names and booleans radio buttons
+            the name shown to the value. Numbers get a slider; names, booleans and up to three named numbers radio
+            buttons
 
     Raises:
         UserError: if a parameter cannot be read, alt is missing, or there are more than 400 states or 600 kB

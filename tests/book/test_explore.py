@@ -105,6 +105,22 @@ def test_two_figures_of_one_page_do_not_share_radio_buttons():
     assert names[0] != names[1]
 
 
+@pytest.mark.parametrize(
+    ("choices", "kind"),
+    [
+        ((0, 1), "range"),
+        ([0.5, 2], "range"),
+        ([False, True], "radio"),
+        (["a", "b", "c", "d"], "radio"),
+        ({"T": 1, "4T": 4, "20T": 20}, "radio"),
+        ({"T": 1, "2T": 2, "4T": 4, "20T": 20}, "range"),
+    ],
+)
+def test_numbers_get_a_slider_and_names_radio_buttons(choices, kind):
+    page = Elements(explore(lambda ax, x: None, alt="{x}", x=choices).html())
+    assert {control["type"] for control in page.all("input")} == {kind}
+
+
 def test_long_names_get_a_row_to_themselves():
     page = explore(lambda ax, loss: None, alt="{loss}", loss=["counting", "enhanced counting"]).html()
     assert '<fieldset class="snn-control snn-wide">' in page
