@@ -54,5 +54,5 @@ bench: setup
 	$(BIN)/python benchmarks/training_step.py
 
 clean:
-	rm -rf book/_build book/vendor build .pytest_cache .ruff_cache .hypothesis
+	rm -rf book/_build build .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
