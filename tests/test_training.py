@@ -12,7 +12,7 @@ import torch
 
 from snnbook import checkpoints, datasets, files, measure, networks, readout, records, training
 from snnbook.errors import UserError
-from snnbook.trainer import Trainer, encode, learning_rate
+from snnbook.trainer import Trainer, batches, encode, learning_rate
 
 from .small_runs import BATCH, TEST, TRAIN, StopAfter, small, write_data
 
@@ -219,6 +219,25 @@ def test_every_epoch_has_an_order_of_its_own(tmp_path, monkeypatch):
     training.fit(small(seed=6), tmp_path / "run", "cpu")
     assert [index for shuffle, _, index in drawn if shuffle] == [0, 1, 2]
     assert {seed for shuffle, seed, _ in drawn if shuffle} == {6}
+
+
+def test_augmentation_is_for_training_alone():
+    data = {split: datasets.load("fashion_mnist", split) for split in datasets.SPLITS}
+    found = {split: batches(small(), data[split], CPU) for split in datasets.SPLITS}
+    assert [(found[split].flip, found[split].shuffle) for split in ("train", "test")] == [(True, True), (False, False)]
+    assert not batches(small(augmentation=()), data["train"], CPU).flip
+
+
+def test_dropout_is_for_training_alone(tmp_path):
+    """A network with dropout tests as the same weights without it do, also right after training steps."""
+    with_dropout, folder = small(dropout=0.5, epochs=1), tmp_path / "run"
+    found = training.fit(with_dropout, folder, "cpu").last
+    net = small(epochs=1, network="2C5-P4-8").build_network()
+    names = dict(zip((each for each in state(folder).model), net.state_dict(), strict=True))
+    net.load_state_dict({names[name]: value for name, value in state(folder).model.items()})
+    test = batches(with_dropout, datasets.load("fashion_mnist", "test"), CPU)
+    plain = measure.evaluate(net, test.epoch(0), lambda images: images)
+    assert [pytest.approx(rates, rel=1e-5) for rates in plain.firing_rates] == found.firing_rates
 
 
 def test_looks_add_up(tmp_path):
