@@ -77,7 +77,7 @@ TABLES_3_AND_4: dict[str, Settings] = {
 """Rows beside enhanced counting, on Fashion-MNIST; 21 T is what the release has where the paper says 20 T."""
 
 LATENCY = dict(encoding="latency", steps=10, target_label=10, target_others=1, mean=(0.0,), std=(1.0,))
-"""Table 5 (App. 5.3): MNIST with latency coding. The appendix gives no time constants or start rate: MNIST's are taken."""
+"""Table 5 (App. 5.3): MNIST, latency coding. Time constants and start rate, which the appendix lacks, are MNIST's."""
 
 QUICK = dict(
     dataset="fashion_mnist_subset", network="8C3-P2-16C3-P2-128", padding=1, steps=5, neuron=_SMALL_NEURON, rate=0.6,

@@ -575,8 +575,8 @@ def test_first_is_in_order_and_never_mirrored():
         ({"batch_size": 2.5}, ["batch_size", "whole number", "2.5"]),
         ({"batch_size": True}, ["batch_size", "True"]),
         ({"seed": -1}, ["seed", "0 or more", "-1"]),
-        ({"std": 0.0}, ["std above 0"]),
-        ({"mean": float("nan")}, ["mean nan"]),
+        ({"std": 0.0}, ["std", "above 0", "0.0"]),
+        ({"mean": float("nan")}, ["mean", "finite", "nan"]),
     ],
 )
 def test_settings_of_the_loader_are_checked(changes, words):
