@@ -31,10 +31,12 @@ class _Standardise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
         w = weight.flatten(1)
-        variance, mean = torch.var_mean(w, dim=1, keepdim=True)
+        mean = w.mean(1, keepdim=True)
+        centred = w - mean
+        variance = torch.linalg.vecdot(centred, centred)[:, None] / (w.shape[1] - 1)
         std = (variance + VARIANCE_FLOOR).sqrt()
         ctx.save_for_backward(weight, gamma, mean, std)
-        return (w - mean).mul_(gamma[:, None]).div_(std).add_(beta[:, None]).view_as(weight)
+        return centred.mul_(gamma[:, None]).div_(std).add_(beta[:, None]).view_as(weight)
 
     @staticmethod
     @torch.autograd.function.once_differentiable

@@ -100,15 +100,15 @@ MUTATIONS = [
         "tests/test_ops.py::test_adjusted_pooling_conserves_the_sum",
     ),
     Mutation(
-        "ops/cpu.py",
-        "to[i] = e[i] / (size * mean[i])",
-        "to[i] = e[i] / size",
+        "ops/cpu_kernels.py",
+        "each[i] = e[i] / (size * mean[i])",
+        "each[i] = e[i] / size",
         "tests/test_ops.py::test_fused_pooling_equals_reference",
     ),
     Mutation(
-        "ops/cpu.py",
-        "by_weight = e[i] * (-min(one / du_t[i], bound_weight) if du_t[i] > zero else zero)",
-        "by_weight = e[i] * (-one / du_t[i] if du_t[i] > zero else zero)",
+        "ops/cpu_kernels.py",
+        "inverse = inverse if inverse < bound else bound",
+        "inverse = inverse",
         "tests/test_ops.py::test_golden_layer",
     ),
     Mutation(
