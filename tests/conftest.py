@@ -1,5 +1,6 @@
 """What all tests share: golden numbers, engines, and a bound on threads so that runs repeat."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import torch
 from hypothesis import settings
 
 from snnbook import NeuronParameters
+
+from .small_runs import write_data
 
 GOLDEN = Path(__file__).parent / "golden"
 ENGINES = ("reference", "cpu")
@@ -58,3 +61,11 @@ def engine(request: pytest.FixtureRequest) -> str:
     if request.param == "cpu":
         pytest.importorskip("numba", reason="the cpu engine needs Numba")
     return request.param
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The small data set of small_runs.py, where `datasets.load` looks first."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SNNBOOK_DATA", str(write_data(tmp_path_factory.mktemp("data"))))
+        yield

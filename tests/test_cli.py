@@ -19,6 +19,8 @@ from snnbook.trainer import Trainer
 
 from .small_runs import TEST, TRAIN, small, write_data
 
+pytestmark = pytest.mark.usefixtures("data")
+
 SMALL = [
     "fashion_mnist",
     "--network",
@@ -32,14 +34,6 @@ SMALL = [
     "--engine",
     "reference",
 ]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def data(tmp_path_factory):
-    """The small data set, where `load` looks first."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SNNBOOK_DATA", str(write_data(tmp_path_factory.mktemp("data"))))
-        yield
 
 
 @pytest.fixture(autouse=True)

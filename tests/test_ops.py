@@ -1,5 +1,8 @@
 """Every engine against the golden numbers, against a literal double sum, and against the reference."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given
@@ -226,3 +229,17 @@ def test_auto_falls_back_where_the_fast_engine_cannot_run(monkeypatch):
     assert ops.engine_name("auto", device) == "reference"
     with pytest.raises(UserError, match="pip install numba"):
         ops.engine_name("cpu", device)
+
+
+def test_the_cpu_engine_leaves_torchs_threads_alone():
+    """Numba sets torch's number too when its threads first start; a process of its own sees that start."""
+    pytest.importorskip("numba")
+    code = """if True:
+    import torch
+    from snnbook import NeuronParameters, ops
+    torch.set_num_threads(3)
+    ops.forward(torch.rand(2, 1, 1), torch.ones(1), NeuronParameters(), engine="cpu")
+    print(torch.get_num_threads())
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "3", done.stderr

@@ -17,22 +17,7 @@ from snnbook.trainer import Trainer, batches, encode, learning_rate
 from .small_runs import BATCH, TEST, TRAIN, StopAfter, small, write_data
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def data(tmp_path_factory):
-    """The small data set, where `load` looks first."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SNNBOOK_DATA", str(write_data(tmp_path_factory.mktemp("data"))))
-        yield
-
-
-@pytest.fixture(autouse=True)
-def threads():
-    """As many threads for every test: sums are added in an order that depends on their number."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)  # Numba's threads, when they start, change torch's number too
+pytestmark = pytest.mark.usefixtures("data")
 
 
 @pytest.fixture(scope="module")
