@@ -20,6 +20,8 @@ from .neuron import NeuronParameters
 class Affine(Protocol):
     """A linear map without bias, and its two transposes. Inputs and currents have the batch axis first."""
 
+    padding: int
+
     def current(self, x: Tensor, weight: Tensor) -> Tensor:
         """Input currents c = W x."""
         ...
@@ -55,6 +57,8 @@ class Convolution:
 @dataclass(frozen=True)
 class FullyConnected:
     """x (B, F_in), weight (F_out, F_in)."""
+
+    padding: int = 0
 
     def current(self, x: Tensor, weight: Tensor) -> Tensor:
         """Input currents, (B, F_out)."""
@@ -123,6 +127,11 @@ class _SpikingAffine(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         need_input, need_weight = ctx.needs_input_grad[:2]
         steps = x if need_input else distinct_steps(x)
+        differ = len(distinct_steps(x)) == len(x)  # else the sum over all steps leaves one dense product, which is less
+        if need_weight and differ and not isinstance(ctx.pass_, ops.Saved):
+            by_events = ops.backward_events(grad_times, ctx.pass_, x, weight, ctx.affine.padding, need_input)
+            if by_events is not None:
+                return *by_events, None, None, None, None, None, None
         if isinstance(ctx.pass_, ops.Saved):
             grad_timing, grad_weight = ops.backward(grad_times, ctx.pass_)
             grad_weight = grad_weight if len(steps) == len(x) else grad_weight.sum(0, keepdim=True)

@@ -18,7 +18,16 @@ from .saved import Saved
 
 ENGINES = ("reference", "cpu")
 
-__all__ = ["ENGINES", "Saved", "backward", "backward_pooled", "engine_name", "forward", "forward_pooled"]
+__all__ = [
+    "ENGINES",
+    "Saved",
+    "backward",
+    "backward_events",
+    "backward_pooled",
+    "engine_name",
+    "forward",
+    "forward_pooled",
+]
 
 
 def engine_name(engine: str, device: torch.device, dtype: torch.dtype = torch.float32) -> str:
@@ -145,3 +154,27 @@ def backward_pooled(grad_pooled: Tensor, saved: Any, sum_weight: bool = False) -
     """
     _check_gradient(grad_pooled, saved.output_shape)
     return _module(saved.engine).backward_pooled(grad_pooled, saved, sum_weight)
+
+
+@torch.no_grad()
+def backward_events(
+    grad_pooled: Tensor, saved: Any, x: Tensor, weight: Tensor, padding: int, need_input: bool
+) -> tuple[Tensor | None, Tensor] | None:
+    """Backward of a whole layer, spike by spike, where the engine has such a way and the layer's spikes are few.
+
+    Eq. (eq-grad-timing), (eq-grad-weight) of the book: the same gradients as `backward_pooled` followed by the two
+    transposed maps, up to the order of sums.
+
+    Args:
+        grad_pooled, saved: as for `backward_pooled`
+        x: the layer's input, (T, N, C_in, H, W) or (T, N, F_in)
+        weight: W_hat, (C_out, C_in, K, K) or (F_out, F_in)
+        padding: zeros on every side of the input map, positions; 0 for a fully connected layer
+        need_input: whether the gradient to x is wanted
+    Returns:
+        x W^T G_t (None where not wanted) and the weight's gradient; or None in place of both where the dense
+        products are the better choice
+    """
+    _check_gradient(grad_pooled, saved.output_shape)
+    way = getattr(_module(saved.engine), "backward_events", None)
+    return way(grad_pooled, saved, x, weight, padding, need_input) if way else None

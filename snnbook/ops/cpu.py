@@ -13,8 +13,14 @@ import torch
 from torch import Tensor
 
 from ..neuron import SLOPE_BOUND_TIMING, SLOPE_BOUND_WEIGHT, NeuronParameters
-from . import cpu_kernels
+from . import cpu_events, cpu_kernels
 from .saved import Saved
+
+EVENT_LIMIT = 0.75
+"""Spikes per neuron and example up to which the event-driven backward is the faster one (benchmarks/crossover.py)."""
+
+NARROW = 8
+"""Input channels below which a spike touches runs of memory too short to be worth it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,3 +113,48 @@ def backward_pooled(grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool) -
     if sum_weight:
         return None, _like(weight, torch.Size((1, *shape[1:])))
     return _like(timing, shape), _like(weight, shape)
+
+
+def backward_events(
+    grad_pooled: Tensor, saved: SavedPooled, x: Tensor, weight: Tensor, padding: int, need_input: bool
+) -> tuple[Tensor | None, Tensor] | None:
+    """Arguments and results as in `snnbook.ops.backward_events`."""
+    shape, neuron = saved.current_shape, saved.neuron
+    if neuron.kernel == "exact" or weight.shape[1] < NARROW:  # the exact kernel's G_t is no trace of its spikes alone
+        return None
+    height, width = math.prod(shape[3:-1]), math.prod(shape[3:][-1:])
+    counts = np.empty((shape[1], shape[0], height), np.int64)
+    _call(cpu_events.count, saved.bits, height, counts)
+    ends = counts.cumsum()
+    if (spikes := int(ends[-1])) > EVENT_LIMIT * math.prod(shape[1:]):
+        return None
+    first = (ends - counts.ravel()).reshape(counts.shape)
+    bounds = np.append(first[:, :, 0], ends[shape[0] * height - 1 :: shape[0] * height, None], 1)
+    where = np.empty(spikes, np.int64)
+    timing, membrane, synaptic = (grad_pooled.new_empty(spikes) for _ in range(3))
+    k = _constants(neuron, grad_pooled.dtype)
+    settings = (k, height, shape[2], saved.window, saved.bits, first, where, timing, membrane, synaptic)
+    _call(cpu_events.impulses, saved.current, _runs(grad_pooled), saved.pooled, *settings)
+
+    spatial = weight.dim() == 4
+    inputs = x.movedim(2, -1).contiguous()
+    inputs = inputs.flatten(-2) if spatial else inputs
+    rows = weight.movedim(1, -1).contiguous().flatten(-2) if spatial else weight.contiguous()
+    grad_x = grad_w = None
+    if need_input:
+        grad_x = torch.empty_like(inputs)
+        if spatial:
+            _call(cpu_events.convolution_input, bounds, where, timing, k[2], rows, width, padding, inputs, grad_x)
+            grad_x = _like(grad_x.flatten(1, 2), x.shape)
+        else:
+            _call(cpu_events.connected_input, bounds, where, timing, k[2], rows, inputs, grad_x)
+    if spatial:
+        partial = rows.new_empty((min(torch.get_num_threads(), shape[1]), *rows.shape))
+        _call(cpu_events.convolution_weight, bounds, where, membrane, synaptic, k, width, padding, inputs, partial)
+        kernel = (len(weight), *weight.shape[2:], weight.shape[1])
+        grad_w = partial.sum(0).mul_(-neuron.gain).view(kernel).movedim(-1, 1)
+    else:
+        grad_w = torch.empty_like(rows)
+        _call(cpu_events.connected_weight, bounds, where, membrane, synaptic, k, inputs, grad_w)
+        grad_w.mul_(-neuron.gain)
+    return grad_x, grad_w

@@ -144,6 +144,25 @@ def _add(x, total):
         total[i] += x[i]
 
 
+@_run_kernel
+def _share(e, mean, window, channels, each, wide):
+    """A pooling window's gradient, shared among its spikes: e, mean and scratch each (columns C), wide (L,). (eq-pool)."""
+    size, zero = e.dtype.type(window * window), e.dtype.type(0)
+    for i in range(len(e)):
+        each[i] = e[i] / (size * mean[i]) if mean[i] > zero else zero
+    for of in range(0, len(e), channels):
+        for start in range(of * window, (of + channels) * window, channels):
+            wide[start : start + channels] = each[of : of + channels]
+
+
+@_run_kernel
+def _unpack(byte, t, fired):
+    """Above 0 where the bit of step t is set, both (L,)."""
+    flag = np.uint8(1 << (t % 8))
+    for i in range(len(fired)):
+        fired[i] = byte[i] & flag
+
+
 @_driver
 def forward(current, theta, k, spikes, du, dg):
     """Spikes and slopes of every run, (T, R, L)."""
@@ -196,9 +215,8 @@ def forward_pooled(current, theta, k, height, channels, window, bits, pooled):
 @_driver
 def backward_pooled(current, grad, pooled, k, height, channels, window, bits, sum_weight, grad_timing, grad_weight):
     """Share each window's gradient among its spikes, replay their slopes, carry back. What fills no window stays 0."""
-    steps, rows, columns = grad.shape
+    steps, rows, _ = grad.shape
     length = current.shape[2]
-    size, zero = k.dtype.type(window * window), k.dtype.type(0)
     map_rows = height // window
     for row in prange(rows):
         x = np.empty((4, length), k.dtype)
@@ -206,18 +224,11 @@ def backward_pooled(current, grad, pooled, k, height, channels, window, bits, su
         du, dg = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
         fired = np.empty((steps, length), np.uint8)
         for t in range(steps):
-            wide, e, mean, each = share[t], grad[t, row], pooled[t, row], x[0]
-            for i in range(columns):
-                each[i] = e[i] / (size * mean[i]) if mean[i] > zero else zero
-            for of in range(0, columns, channels):
-                for start in range(of * window, (of + channels) * window, channels):
-                    wide[start : start + channels] = each[of : of + channels]
+            _share(grad[t, row], pooled[t, row], window, channels, x[0], share[t])
         for offset in range(window):
             r = row // map_rows * height + row % map_rows * window + offset
             for t in range(steps):
-                byte, o, flag = bits[t // 8, r], fired[t], np.uint8(1 << (t % 8))
-                for i in range(length):
-                    o[i] = byte[i] & flag
+                _unpack(bits[t // 8, r], t, fired[t])
             _replay(current, r, fired, k, du, dg, x[0], x[1], x[2], x[3])
             if sum_weight:
                 _carry_back(share, fired, du, dg, k, grad_timing, local, 0, x[0], x[1], x[2], x[3])
