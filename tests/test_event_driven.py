@@ -11,7 +11,7 @@ from snnbook.events import Convolution, FullyConnected, currents, spiking_affine
 from .conftest import relative
 
 pytest.importorskip("numba")
-from snnbook.ops import cpu  # needs Numba  # noqa: E402
+from snnbook.ops import cpu  # needs Numba
 
 LAYERS = {
     "pooled": ((5, 3, 9, 10, 12), (6, 9, 5, 5), 2, 2),

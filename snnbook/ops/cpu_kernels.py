@@ -146,7 +146,7 @@ def _add(x, total):
 
 @_run_kernel
 def _share(e, mean, window, channels, each, wide):
-    """A pooling window's gradient, shared among its spikes: e, mean and scratch each (columns C), wide (L,). (eq-pool)."""
+    """A window's gradient, shared among its spikes: e, mean and scratch (columns C), wide (L,). Eq. (eq-pool)."""
     size, zero = e.dtype.type(window * window), e.dtype.type(0)
     for i in range(len(e)):
         each[i] = e[i] / (size * mean[i]) if mean[i] > zero else zero
