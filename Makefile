@@ -13,7 +13,7 @@ help:
 	@echo "make lab        open the chapters in JupyterLab"
 	@echo "make notebooks  run the chapters and store their text outputs"
 	@echo "make mutations  break the package on purpose, one line at a time: each break must turn a test red"
-	@echo "make bench      training step and inference, fused engine against the reference"
+	@echo "make bench      the fused engine against the reference, and its two ways backward against each other"
 	@echo "make clean      remove what was built; 'rm -rf .venv' removes the environment too"
 
 setup: .venv/ready
@@ -52,6 +52,7 @@ mutations: setup
 
 bench: setup
 	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/crossover.py
 
 clean:
 	rm -rf book/_build build .pytest_cache .ruff_cache .hypothesis

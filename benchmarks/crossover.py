@@ -39,7 +39,10 @@ class Layer:
         for _ in range(20):  # the rate falls with the threshold: halve the interval that holds it
             theta = torch.full((weight[0],), (low + high) / 2)
             self.rate = ops.forward(current, theta, self.neuron)[0].sum(0).mean().item()
-            low, high = (theta[0].item(), high) if self.rate > rate else (low, theta[0].item())
+            if self.rate > rate:
+                low = theta[0].item()
+            else:
+                high = theta[0].item()
         self.spikes, _ = events.spiking_affine(self.x, self.weight, theta, affine, self.neuron, pool, "cpu")
         self.e = torch.randn(self.spikes.shape, generator=generator)
 

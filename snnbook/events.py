@@ -20,7 +20,10 @@ from .neuron import NeuronParameters
 class Affine(Protocol):
     """A linear map without bias, and its two transposes. Inputs and currents have the batch axis first."""
 
-    padding: int
+    @property
+    def padding(self) -> int:
+        """Zeros on every side of the input map, positions."""
+        ...
 
     def current(self, x: Tensor, weight: Tensor) -> Tensor:
         """Input currents c = W x."""
@@ -58,7 +61,10 @@ class Convolution:
 class FullyConnected:
     """x (B, F_in), weight (F_out, F_in)."""
 
-    padding: int = 0
+    @property
+    def padding(self) -> int:
+        """None: there is no map to pad."""
+        return 0
 
     def current(self, x: Tensor, weight: Tensor) -> Tensor:
         """Input currents, (B, F_out)."""
@@ -127,8 +133,10 @@ class _SpikingAffine(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         need_input, need_weight = ctx.needs_input_grad[:2]
         steps = x if need_input else distinct_steps(x)
-        differ = len(distinct_steps(x)) == len(x)  # else the sum over all steps leaves one dense product, which is less
-        if need_weight and differ and not isinstance(ctx.pass_, ops.Saved):
+        repeats = len(distinct_steps(x)) < len(
+            x
+        )  # then summing over time first leaves one dense product, which is less
+        if need_weight and not repeats and not isinstance(ctx.pass_, ops.Saved):
             by_events = ops.backward_events(grad_times, ctx.pass_, x, weight, ctx.affine.padding, need_input)
             if by_events is not None:
                 return *by_events, None, None, None, None, None, None

@@ -112,6 +112,18 @@ MUTATIONS = [
         "tests/test_ops.py::test_golden_layer",
     ),
     Mutation(
+        "ops/cpu_events.py",
+        "started - a[i], started - b[i]",
+        "started, started",
+        "tests/test_event_driven.py::test_equals_the_dense_reference",
+    ),
+    Mutation(
+        "ops/cpu_events.py",
+        "credited - g[i]",
+        "credited + g[i]",
+        "tests/test_event_driven.py::test_conserves_the_sum",
+    ),
+    Mutation(
         "events.py",
         "grad_x = back.unflatten(0, x.shape[:2]) * x",
         "grad_x = back.unflatten(0, x.shape[:2])",

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snnbook import NeuronParameters, ops
+from snnbook.errors import UserError
 from snnbook.events import Convolution, FullyConnected, currents, spiking_affine
 
 from .conftest import relative
@@ -16,6 +17,7 @@ from snnbook.ops import cpu  # needs Numba
 LAYERS = {
     "pooled": ((5, 3, 9, 10, 12), (6, 9, 5, 5), 2, 2),
     "ragged windows": ((7, 2, 8, 7, 9), (5, 8, 3, 3), 1, 2),
+    "a kernel of one row": ((6, 2, 8, 5, 9), (4, 8, 1, 3), 0, 1),
     "no padding": ((9, 1, 8, 5, 6), (3, 8, 3, 3), 0, 1),
     "one step": ((1, 4, 8, 6, 6), (16, 8, 3, 3), 1, 3),
     "connected": ((6, 4, 300), (20, 300), 0, 1),
@@ -76,17 +78,15 @@ def test_the_layers_compared_hold_neurons_that_fire_more_than_once():
 
 @given(st.integers(0, 10_000))
 def test_conserves_the_sum(seed):
-    """With weights whose layer rises at every spike, the inputs' sum is the outputs' sum. Eq. (eq-conserved)."""
+    """The sum over the input spikes is that over the output spikes whose slope rises. Eq. (eq-conserved)."""
     x, weight, threshold, affine, window = layer("connected", torch.float64, seed)
     current = currents(x, weight, affine)
     spikes, plain = ops.forward(current, threshold, NeuronParameters(), "reference")
     e = torch.randn(spikes.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     _, saved = ops.forward_pooled(current, threshold, NeuronParameters(), window, "cpu")
-    limit, cpu.EVENT_LIMIT = cpu.EVENT_LIMIT, float("inf")
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpu, "EVENT_LIMIT", float("inf"))
         grad_x, _ = ops.backward_events(e, saved, x, weight, 0, True)
-    finally:
-        cpu.EVENT_LIMIT = limit
     size = max(1.0, e.abs().sum().item(), grad_x.abs().sum().item())
     assert abs(grad_x.sum() - e[(spikes > 0) & (plain.dg > 0)].sum()) < 1e-8 * size
 
@@ -140,3 +140,19 @@ def test_an_input_that_repeats_keeps_its_one_dense_product(always, monkeypatch):
     spikes, _ = spiking_affine(repeated, weight, threshold, affine, NeuronParameters(), window, "cpu")
     spikes.sum().backward()
     assert weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", ["pooled", "connected"])
+def test_a_silent_layer_has_zero_gradients(name):
+    x, weight, threshold, affine, window = layer(name)
+    out, saved = ops.forward_pooled(currents(x, weight, affine), threshold + 1e6, NeuronParameters(), window, "cpu")
+    for grad in ops.backward_events(torch.full_like(out, float("nan")), saved, x, weight, affine.padding, True):
+        assert torch.equal(grad, torch.zeros_like(grad))
+
+
+def test_shapes_that_make_no_layer_get_one_line():
+    x, weight, threshold, affine, window = layer("pooled")
+    out, saved = ops.forward_pooled(currents(x, weight, affine), threshold, NeuronParameters(), window, "cpu")
+    for wrong in [(x, weight, 1), (x[:, :2], weight, 2), (x[:, :, :8], weight, 2), (x, weight[:5], 2)]:
+        with pytest.raises(UserError, match="does not make currents of shape"):
+            ops.backward_events(torch.ones_like(out), saved, *wrong, True)

@@ -174,7 +174,17 @@ def backward_events(
     Returns:
         x W^T G_t (None where not wanted) and the weight's gradient; or None in place of both where the dense
         products are the better choice
+    Raises:
+        UserError: if the shapes do not make one layer
     """
     _check_gradient(grad_pooled, saved.output_shape)
     way = getattr(_module(saved.engine), "backward_events", None)
-    return way(grad_pooled, saved, x, weight, padding, need_input) if way else None
+    if way is None:
+        return None
+    map_ = tuple(side + 2 * padding - k + 1 for side, k in zip(x.shape[3:], weight.shape[2:], strict=False))
+    if (*x.shape[:2], len(weight), *map_) != tuple(saved.current_shape) or x.shape[2] != weight.shape[1]:
+        raise UserError(
+            f"an input of shape {tuple(x.shape)} under a weight of shape {tuple(weight.shape)} with padding {padding} "
+            f"does not make currents of shape {tuple(saved.current_shape)}"
+        )
+    return way(grad_pooled, saved, x, weight, padding, need_input)

@@ -1,4 +1,4 @@
-"""The engine for processors: tensors in, tensors out, around the compiled passes of cpu_kernels.py.
+"""The engine for processors: tensors in, tensors out, around the compiled passes of cpu_kernels.py and cpu_events.py.
 
 Spikes are equal to the reference's to the bit, gradients up to the order of sums.
 """
@@ -119,42 +119,56 @@ def backward_events(
     grad_pooled: Tensor, saved: SavedPooled, x: Tensor, weight: Tensor, padding: int, need_input: bool
 ) -> tuple[Tensor | None, Tensor] | None:
     """Arguments and results as in `snnbook.ops.backward_events`."""
-    shape, neuron = saved.current_shape, saved.neuron
-    if neuron.kernel == "exact" or weight.shape[1] < NARROW:  # the exact kernel's G_t is no trace of its spikes alone
-        return None
-    height, width = math.prod(shape[3:-1]), math.prod(shape[3:][-1:])
+    if saved.neuron.kernel == "exact" or weight.shape[1] < NARROW:
+        return None  # the exact kernel's G_t is no trace of its spikes alone
+    shape = saved.current_shape
+    height = math.prod(shape[3:-1])
     counts = np.empty((shape[1], shape[0], height), np.int64)
     _call(cpu_events.count, saved.bits, height, counts)
     ends = counts.cumsum()
-    if (spikes := int(ends[-1])) > EVENT_LIMIT * math.prod(shape[1:]):
+    spikes = int(ends[-1])
+    if spikes > EVENT_LIMIT * math.prod(shape[1:]):
         return None
     first = (ends - counts.ravel()).reshape(counts.shape)
     bounds = np.append(first[:, :, 0], ends[shape[0] * height - 1 :: shape[0] * height, None], 1)
     where = np.empty(spikes, np.int64)
-    timing, membrane, synaptic = (grad_pooled.new_empty(spikes) for _ in range(3))
-    k = _constants(neuron, grad_pooled.dtype)
-    settings = (k, height, shape[2], saved.window, saved.bits, first, where, timing, membrane, synaptic)
+    timing, membrane, synaptic = impulses = [grad_pooled.new_empty(spikes) for _ in range(3)]
+    k = _constants(saved.neuron, grad_pooled.dtype)
+    settings = (k, height, shape[2], saved.window, saved.bits, first, where, *impulses)
     _call(cpu_events.impulses, saved.current, _runs(grad_pooled), saved.pooled, *settings)
 
-    spatial = weight.dim() == 4
-    inputs = x.movedim(2, -1).contiguous()
-    inputs = inputs.flatten(-2) if spatial else inputs
-    rows = weight.movedim(1, -1).contiguous().flatten(-2) if spatial else weight.contiguous()
-    grad_x = grad_w = None
-    if need_input:
-        grad_x = torch.empty_like(inputs)
-        if spatial:
-            _call(cpu_events.convolution_input, bounds, where, timing, k[2], rows, width, padding, inputs, grad_x)
-            grad_x = _like(grad_x.flatten(1, 2), x.shape)
-        else:
-            _call(cpu_events.connected_input, bounds, where, timing, k[2], rows, inputs, grad_x)
-    if spatial:
-        partial = rows.new_empty((min(torch.get_num_threads(), shape[1]), *rows.shape))
-        _call(cpu_events.convolution_weight, bounds, where, membrane, synaptic, k, width, padding, inputs, partial)
-        kernel = (len(weight), *weight.shape[2:], weight.shape[1])
-        grad_w = partial.sum(0).mul_(-neuron.gain).view(kernel).movedim(-1, 1)
+    to_input, to_weight = (bounds, where, timing, k[2]), (bounds, where, membrane, synaptic, k)
+    if weight.dim() == 4:
+        grad_x, grad_w = _back_through_convolution(to_input, to_weight, x, weight, shape[-1], padding, need_input)
     else:
-        grad_w = torch.empty_like(rows)
-        _call(cpu_events.connected_weight, bounds, where, membrane, synaptic, k, inputs, grad_w)
-        grad_w.mul_(-neuron.gain)
+        grad_x, grad_w = _back_through_connected(to_input, to_weight, x, weight, need_input)
+    return grad_x, grad_w.mul_(-saved.neuron.gain)
+
+
+def _back_through_convolution(
+    to_input: tuple, to_weight: tuple, x: Tensor, weight: Tensor, width: int, padding: int, need_input: bool
+) -> tuple[Tensor | None, Tensor]:
+    """x W^T G_t and -grad_W / gain, from the spikes and `width` columns of the output map."""
+    maps, rows = x.movedim(2, -1).contiguous().flatten(-2), weight.movedim(1, -1).contiguous()
+    kernel, rows = rows.shape, rows.flatten(-2)
+    geometry = (width, weight.shape[1], padding, maps)
+    grad_x = None
+    if need_input:
+        grad_x = torch.empty_like(maps)
+        _call(cpu_events.convolution_input, *to_input, rows, *geometry, grad_x)
+        grad_x = _like(grad_x.flatten(1, 2), x.shape)
+    partial = rows.new_empty((min(torch.get_num_threads(), x.shape[1]), *rows.shape))
+    _call(cpu_events.convolution_weight, *to_weight, *geometry, partial)
+    return grad_x, partial.sum(0).view(kernel).movedim(-1, 1)
+
+
+def _back_through_connected(
+    to_input: tuple, to_weight: tuple, x: Tensor, weight: Tensor, need_input: bool
+) -> tuple[Tensor | None, Tensor]:
+    """As `_back_through_convolution`, without a map."""
+    x, weight = x.contiguous(), weight.contiguous()
+    grad_x, grad_w = torch.empty_like(x) if need_input else None, torch.empty_like(weight)
+    if need_input:
+        _call(cpu_events.connected_input, *to_input, weight, x, grad_x)
+    _call(cpu_events.connected_weight, *to_weight, x, grad_w)
     return grad_x, grad_w

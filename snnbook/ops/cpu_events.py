@@ -37,8 +37,8 @@ def count(bits, height, counts):
 
 
 @_run_kernel
-def _impulses(e, fired, du, dg, k, first, r, where, timing, membrane, synaptic, x):
-    """Write the impulses D of the spikes of one run, (T, L), from entry `first[t]` on for every step t."""
+def _impulses(e, fired, du, dg, k, first, y, where, timing, membrane, synaptic, x):
+    """Write the impulses D of the spikes in row y of a map, (T, L), from entry `first[t]` on for every step t."""
     decay_m, decay_s, decay_g = k[0], k[1], k[2]
     zero = k.dtype.type(0)
     a, b, g, by_weight, by_timing = x[0], x[1], x[2], x[3], x[4]
@@ -52,7 +52,7 @@ def _impulses(e, fired, du, dg, k, first, r, where, timing, membrane, synaptic, 
         for i in range(len(o)):
             if o[i] > 0:
                 started, credited = e_t[i] * by_weight[i], e_t[i] * by_timing[i]
-                where[at] = r * len(o) + i
+                where[at] = y * len(o) + i
                 timing[at], membrane[at], synaptic[at] = credited - g[i], started - a[i], started - b[i]
                 a[i], b[i], g[i] = started, started, credited
                 at += 1
@@ -95,59 +95,58 @@ def _add_scaled(factor, x, total):
 
 
 @_run_kernel
-def _add_two(factor, x, other, y, total):
-    """total += factor x + other y, all of one length."""
-    for i in range(len(total)):
-        total[i] += factor * x[i] + other * y[i]
-
-
-@_run_kernel
 def _add_four(factors, a, b, c, d, total):
     """total += the four rows, each times its factor, all of one length: a quarter of the traffic of four additions."""
-    f_a, f_b, f_c, f_d = factors
+    f_a, f_b, f_c, f_d = factors[0], factors[1], factors[2], factors[3]
     for i in range(len(total)):
         total[i] += (f_a * a[i] + f_b * b[i]) + (f_c * c[i] + f_d * d[i])
 
 
+@_run_kernel
+def _filter(spikes, decay_m, decay_s, slow, response):
+    """One step of the filtered inputs: the synaptic trace, and how far the membrane's is above it. All (L,)."""
+    for i in range(len(spikes)):
+        membrane = (slow[i] + response[i] + spikes[i]) * decay_m
+        slow[i] = (slow[i] + spikes[i]) * decay_s
+        response[i] = membrane - slow[i]
+
+
 @_driver
-def convolution_input(bounds, where, timing, decay, weight, width, padding, x, grad_x):
+def convolution_input(bounds, where, timing, decay, weight, width, inputs, padding, x, grad_x):
     """grad_x = x W^T G_t, (T, N, H_in, W_in C_in), image by image, backwards in time. Eq. (eq-grad-timing).
 
-    `bounds` (N, T + 1) are the first spikes of every image and step, `width` the columns of the output map.
+    `bounds` (N, T + 1) are the first spikes of every image and step, `width` the columns of the output map, `inputs`
+    the input's channels.
     """
     steps, images, rows, length = x.shape
     channels, side, span = weight.shape
-    inputs = span // side
     for n in prange(images):
         trace = np.zeros((rows + 2 * padding, length + 2 * padding * inputs), weight.dtype)
         for t in range(steps - 1, -1, -1):
             j, end = bounds[n, t], bounds[n, t + 1]
             while j < end:
                 place = where[j] // channels
-                y, start = place // width, place % width * inputs
+                top, start = place // width, place % width * inputs
                 four = j + 4 <= end and where[j + 3] // channels == place  # spikes are in order of their place
                 for row in range(side):
-                    to = trace[y + row, start : start + span]
-                    a = weight[where[j] % channels, row]
+                    to = trace[top + row, start : start + span]
+                    first = weight[where[j] % channels, row]
                     if four:
-                        b, c, d = (
-                            weight[where[j + 1] % channels, row],
-                            weight[where[j + 2] % channels, row],
-                            weight[where[j + 3] % channels, row],
-                        )
-                        _add_four((timing[j], timing[j + 1], timing[j + 2], timing[j + 3]), a, b, c, d, to)
+                        second, third = weight[where[j + 1] % channels, row], weight[where[j + 2] % channels, row]
+                        fourth = weight[where[j + 3] % channels, row]
+                        _add_four(timing[j : j + 4], first, second, third, fourth, to)
                     else:
-                        _add_scaled(timing[j], a, to)
+                        _add_scaled(timing[j], first, to)
                 j += 4 if four else 1
-            for y in range(rows):
-                inside = trace[y + padding, padding * inputs : padding * inputs + length]
-                spikes, out = x[t, n, y], grad_x[t, n, y]
-                for i in range(length):
-                    out[i] = inside[i] * decay * spikes[i]
             for y in range(len(trace)):
                 line = trace[y]
                 for i in range(len(line)):
                     line[i] *= decay
+            for y in range(rows):
+                inside = trace[y + padding, padding * inputs : padding * inputs + length]
+                spikes, out = x[t, n, y], grad_x[t, n, y]
+                for i in range(length):
+                    out[i] = inside[i] * spikes[i]
 
 
 @_run_kernel
@@ -165,14 +164,15 @@ def _order_by_channel(where, begin, channels, ends, order):
 
 
 @_driver
-def convolution_weight(bounds, where, membrane, synaptic, k, width, padding, x, partial):
+def convolution_weight(bounds, where, membrane, synaptic, k, width, inputs, padding, x, partial):
     """-grad_W / gain, a share of the images in each of partial (shares, C_out, K, K C_in). Eq. (eq-grad-weight).
 
-    Other arguments as in `convolution_input`. The filtered inputs m and m - s run forwards in time.
+    Other arguments as in `convolution_input`. The filtered inputs run forwards in time. A spike adds membrane times
+    the one less synaptic times the other: membrane * response + (membrane - synaptic) * slow, of which the second
+    part is 0 at a neuron's last spike.
     """
     steps, images, rows, length = x.shape
     shares, channels, side, span = partial.shape
-    inputs, decay_m, decay_s = span // side, k[0], k[1]
     zero = k.dtype.type(0)
     most = 0
     for n in range(images):
@@ -180,22 +180,18 @@ def convolution_weight(bounds, where, membrane, synaptic, k, width, padding, x, 
             most = max(most, bounds[n, t + 1] - bounds[n, t])
     for share in prange(shares):
         total = partial[share]
+        inside = slice(padding * inputs, padding * inputs + length)
         total[:] = zero
         shape = (rows + 2 * padding, length + 2 * padding * inputs)
-        s, response = np.empty(shape, k.dtype), np.empty(shape, k.dtype)
+        slow, response = np.empty(shape, k.dtype), np.empty(shape, k.dtype)
         ends, order = np.empty(channels + 1, np.int64), np.empty(most, np.int64)
-        ys, xs, ds = np.empty(4, np.int64), np.empty(4, np.int64), np.empty(4, k.dtype)
+        tops, starts, factors = np.empty(4, np.int64), np.empty(4, np.int64), np.empty(4, k.dtype)
         for n in range(share, images, shares):
-            s[:] = zero
+            slow[:] = zero
             response[:] = zero
             for t in range(steps):
                 for y in range(rows):
-                    at = slice(padding * inputs, padding * inputs + length)
-                    slow, difference, spikes = s[y + padding, at], response[y + padding, at], x[t, n, y]
-                    for i in range(length):
-                        m_i = (slow[i] + difference[i] + spikes[i]) * decay_m
-                        slow[i] = (slow[i] + spikes[i]) * decay_s
-                        difference[i] = m_i - slow[i]
+                    _filter(x[t, n, y], k[0], k[1], slow[y + padding, inside], response[y + padding, inside])
                 _order_by_channel(where[bounds[n, t] : bounds[n, t + 1]], bounds[n, t], channels, ends, order)
                 j, end = 0, bounds[n, t + 1] - bounds[n, t]
                 while j < end:
@@ -203,27 +199,24 @@ def convolution_weight(bounds, where, membrane, synaptic, k, width, padding, x, 
                     four = j + 4 <= end and where[order[j + 3]] % channels == c
                     for q in range(4 if four else 1):
                         place = where[order[j + q]] // channels
-                        ys[q], xs[q], ds[q] = place // width, place % width * inputs, membrane[order[j + q]]
+                        tops[q], starts[q], factors[q] = place // width, place % width * inputs, membrane[order[j + q]]
                     for row in range(side):
-                        to = total[c, row]
-                        a = response[ys[0] + row, xs[0] : xs[0] + span]
+                        first = response[tops[0] + row, starts[0] : starts[0] + span]
                         if four:
-                            b, c_, d = (
-                                response[ys[1] + row, xs[1] : xs[1] + span],
-                                response[ys[2] + row, xs[2] : xs[2] + span],
-                                response[ys[3] + row, xs[3] : xs[3] + span],
-                            )
-                            _add_four((ds[0], ds[1], ds[2], ds[3]), a, b, c_, d, to)
+                            second = response[tops[1] + row, starts[1] : starts[1] + span]
+                            third = response[tops[2] + row, starts[2] : starts[2] + span]
+                            fourth = response[tops[3] + row, starts[3] : starts[3] + span]
+                            _add_four(factors, first, second, third, fourth, total[c, row])
                         else:
-                            _add_scaled(ds[0], a, to)
+                            _add_scaled(factors[0], first, total[c, row])
                     j += 4 if four else 1
                 for j in range(bounds[n, t], bounds[n, t + 1]):
                     rest = membrane[j] - synaptic[j]
-                    if rest != zero:  # all but a neuron's last spike
+                    if rest != zero:
                         place, c = divmod(where[j], channels)
-                        y, start = place // width, place % width * inputs
+                        top, start = place // width, place % width * inputs
                         for row in range(side):
-                            _add_scaled(rest, s[y + row, start : start + span], total[c, row])
+                            _add_scaled(rest, slow[top + row, start : start + span], total[c, row])
 
 
 @_driver
@@ -248,25 +241,20 @@ def connected_input(bounds, where, timing, decay, weight, x, grad_x):
 def connected_weight(bounds, where, membrane, synaptic, k, x, grad_weight):
     """-grad_W / gain, (F_out, F_in), some columns at a time. Eq. (eq-grad-weight)."""
     steps, images, features = x.shape
-    decay_m, decay_s = k[0], k[1]
     zero = k.dtype.type(0)
     for block in prange((features + COLUMNS - 1) // COLUMNS):
         columns = slice(block * COLUMNS, min(features, (block + 1) * COLUMNS))
-        s, response = np.empty(columns.stop - columns.start, k.dtype), np.empty(columns.stop - columns.start, k.dtype)
+        size = columns.stop - columns.start
+        slow, response = np.empty(size, k.dtype), np.empty(size, k.dtype)
         for c in range(len(grad_weight)):
             grad_weight[c, columns] = zero
         for n in range(images):
-            s[:] = zero
+            slow[:] = zero
             response[:] = zero
             for t in range(steps):
-                spikes = x[t, n, columns]
-                for i in range(len(s)):
-                    m_i = (s[i] + response[i] + spikes[i]) * decay_m
-                    s[i] = (s[i] + spikes[i]) * decay_s
-                    response[i] = m_i - s[i]
+                _filter(x[t, n, columns], k[0], k[1], slow, response)
                 for j in range(bounds[n, t], bounds[n, t + 1]):
-                    d, rest, to = membrane[j], membrane[j] - synaptic[j], grad_weight[where[j], columns]
-                    if rest == zero:
-                        _add_scaled(d, response, to)
-                    else:
-                        _add_two(d, response, rest, s, to)
+                    rest, to = membrane[j] - synaptic[j], grad_weight[where[j], columns]
+                    _add_scaled(membrane[j], response, to)
+                    if rest != zero:
+                        _add_scaled(rest, slow, to)
