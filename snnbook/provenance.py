@@ -123,7 +123,8 @@ def _without_folders(argument: str) -> str:
 
 def versions() -> dict[str, str | None]:
     """Versions of Python and PACKAGES; None for what is not installed."""
-    return {"python": platform.python_version()} | {package: _version(package) for package in PACKAGES}
+    found = {"python": platform.python_version()} | {package: _version(package) for package in PACKAGES}
+    return found | {"torch": str(torch.__version__)}  # names the CUDA build, which the package's metadata may leave out
 
 
 def _version(package: str) -> str | None:
