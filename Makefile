@@ -39,7 +39,7 @@ lint: setup
 test: lint book
 	$(BIN)/python tools/notebooks.py check
 	$(BIN)/python -m pytest tests
-	$(BIN)/python -m pytest --nbval book/ --ignore=book/_build
+	$(BIN)/python -m pytest --nbval book/
 
 lab: setup
 	$(BIN)/jupyter lab book/
