@@ -1,5 +1,6 @@
 """What all tests share: golden numbers, engines, and a bound on threads so that runs repeat."""
 
+import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -13,8 +14,10 @@ from snnbook import NeuronParameters
 
 from .small_runs import write_data
 
+os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported: kernels run on a processor
+
 GOLDEN = Path(__file__).parent / "golden"
-ENGINES = ("reference", "cpu")
+ENGINES = ("reference", "cpu", "triton")
 
 settings.register_profile("snnbook", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("snnbook")

@@ -4,6 +4,7 @@
 average pooling at the end, for layers: an engine may fuse what it likes in them, and a test holds both ways equal.
 """
 
+import os
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -16,7 +17,7 @@ from ..errors import UserError, unknown
 from ..neuron import NeuronParameters
 from .saved import Saved
 
-ENGINES = ("reference", "cpu")
+ENGINES = ("reference", "cpu", "triton")
 
 __all__ = [
     "ENGINES",
@@ -34,7 +35,7 @@ def engine_name(engine: str, device: torch.device, dtype: torch.dtype = torch.fl
     """The engine that will run: the one asked for, or for "auto" the fastest that can.
 
     Args:
-        engine: "auto", "reference" or "cpu"
+        engine: "auto", "reference", "cpu" (Numba) or "triton" (GPUs)
         device, dtype: of the currents
     Raises:
         UserError: if the name is unknown, or the engine asked for cannot run on this device, dtype or installation
@@ -43,11 +44,11 @@ def engine_name(engine: str, device: torch.device, dtype: torch.dtype = torch.fl
         raise unknown("engine", engine, ("auto", *ENGINES))
     if engine == "reference":
         return engine
-    obstacle = _cpu_obstacle(device, dtype)
     if engine == "auto":
-        return "reference" if obstacle else "cpu"
-    if obstacle:
-        raise UserError(f"engine 'cpu' cannot run here: {obstacle}; use engine='reference' or 'auto'")
+        fused = "cpu" if device.type == "cpu" else "triton"
+        return "reference" if _OBSTACLES[fused](device, dtype) else fused
+    if obstacle := _OBSTACLES[engine](device, dtype):
+        raise UserError(f"engine {engine!r} cannot run here: {obstacle}; use engine='reference' or 'auto'")
     return engine
 
 
@@ -60,6 +61,23 @@ def _cpu_obstacle(device: torch.device, dtype: torch.dtype) -> str:
     if find_spec("numba") is None:
         return "Numba is not installed (pip install numba)"
     return ""
+
+
+def _triton_obstacle(device: torch.device, dtype: torch.dtype) -> str:
+    """Why the Triton engine cannot run, or "" if it can."""
+    if find_spec("triton") is None:
+        return "Triton is not installed (pip install triton)"
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    if device.type != "cuda" and not (interpreted and device.type == "cpu"):
+        return f"the tensors are on {device}, and it needs a GPU"
+    if device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) < (8, 0):
+        return "the GPU is older than Triton supports (compute capability 8.0)"
+    if dtype != torch.float32:
+        return f"it computes in float32, not {dtype}"
+    return ""
+
+
+_OBSTACLES = {"cpu": _cpu_obstacle, "triton": _triton_obstacle}
 
 
 def _module(name: str) -> ModuleType:
@@ -96,7 +114,7 @@ def forward(current: Tensor, threshold: Tensor, neuron: NeuronParameters, engine
         current: input current c, (T, N, C, ...), any strides
         threshold: theta, (C,)
         neuron: time constants, steps
-        engine: "auto", "reference" or "cpu"
+        engine: "auto", "reference", "cpu" or "triton"
     Returns:
         spikes (T, N, C, ...) of 0 and 1, and what `backward` needs
     Raises:

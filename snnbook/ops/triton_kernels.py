@@ -30,10 +30,7 @@ def _step(m, s, g, before, c, decay_m, decay_s, decay_g, gain, LEAKY: tl.constex
     else:
         u = before + g
         du = g
-    if EXACT:
-        dg = du
-    else:
-        dg = g
+    dg = du if EXACT else g
     return m, s, g, u, du, dg
 
 
@@ -116,7 +113,7 @@ def forward_pooled(
         packed = tl.zeros((POSITIONS, WIDE), tl.int32)
         for t in range(start, tl.minimum(start + 8, steps)):
             c = tl.load(_row(current, t, stride) + at, there, 0.0)
-            m, s, g, u, du, dg = _step(m, s, g, before, c, decay_m, decay_s, decay_g, gain, LEAKY, False)
+            m, s, g, u, _du, _dg = _step(m, s, g, before, c, decay_m, decay_s, decay_g, gain, LEAKY, False)
             fired = (u >= threshold) & there
             packed = packed | (fired.to(tl.int32) << (t - start))
             mean = tl.sum(fired.to(tl.float32), 0)
@@ -133,9 +130,10 @@ def _carry_back(
     t, e, fired, du, dg, a, b, f, h, earlier, decay_m, decay_s, decay_g, gain, bound_weight, bound_timing,
     EXACT: tl.constexpr,
 ):  # fmt: skip
-    """Traces of the neuron run backwards, at step t; G_t, G_w among what returns. Eq. (eq-grad-timing), (eq-grad-weight).
+    """Traces of the neuron run backwards, at step t; G_t, G_w are last of what returns.
 
-    a and b are the two traces of G_w, f and h those of G_t (of which the exponential kernel needs the first alone).
+    Eq. (eq-grad-timing), (eq-grad-weight). a and b are the two traces of G_w, f and h those of G_t, of which
+    the exponential kernel needs the first alone.
     """
     started, credited = e * _moved(du, bound_weight), e * _moved(dg, bound_timing)
     a = tl.where(fired, started, a) * decay_m
@@ -227,7 +225,7 @@ def backward_summed(
     s, g, before, steady_m, steady_s, total = m, m, m, m, m, m
     for t in range(steps):
         c = tl.load(_row(current, t, stride) + at, there, 0.0)
-        m, s, g, u, du, dg = _step(m, s, g, before, c, decay_m, decay_s, decay_g, gain, LEAKY, False)
+        m, s, g, u, du, _dg = _step(m, s, g, before, c, decay_m, decay_s, decay_g, gain, LEAKY, False)
         steady_m = (steady_m + 1.0) * decay_m
         steady_s = (steady_s + 1.0) * decay_s
         fired = _fired(bits, at, there, t, size)
