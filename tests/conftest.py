@@ -61,8 +61,9 @@ def relative(ours: torch.Tensor, theirs: torch.Tensor) -> float:
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
     """Each engine that runs on a processor."""
-    if request.param == "cpu":
-        pytest.importorskip("numba", reason="the cpu engine needs Numba")
+    for name, package in (("cpu", "numba"), ("triton", "triton")):
+        if request.param == name:
+            pytest.importorskip(package, reason=f"the {name} engine needs {package}")
     return request.param
 
 

@@ -124,6 +124,30 @@ MUTATIONS = [
         "tests/test_event_driven.py::test_conserves_the_sum",
     ),
     Mutation(
+        "ops/cpu_maps.py",
+        "start = (column + cut) * outputs",
+        "start = column * outputs",
+        "tests/test_cpu_maps.py::test_currents_of_few_spikes_equal_the_dense_product",
+    ),
+    Mutation(
+        "ops/cpu_maps.py",
+        "scale * g[i] - evenly - along",
+        "scale * g[i] - along",
+        "tests/test_cpu_maps.py::test_standardised_weights_equal_the_reference",
+    ),
+    Mutation(
+        "ops/triton.py",
+        '"enable_fp_fusion": False',
+        '"enable_fp_fusion": True',
+        "tests/test_triton.py::test_compiles_ahead_of_time",
+    ),
+    Mutation(
+        "ops/triton_kernels.py",
+        "f = tl.where(fired, credited, f) * decay_g",
+        "f = tl.where(fired, credited, f)",
+        "tests/test_ops.py::test_golden_layer",
+    ),
+    Mutation(
         "events.py",
         "grad_x = back.unflatten(0, x.shape[:2]) * x",
         "grad_x = back.unflatten(0, x.shape[:2])",
