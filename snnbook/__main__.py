@@ -46,7 +46,7 @@ class Changes:
     epochs: Whole | None = None
     "passes over the training images"
     seed: Whole | None = None
-    "of weights, order, flips and dropout"
+    "of weights, order, augmentation and dropout"
     batch_size: Whole | None = None
     "images a step"
     learning_rate: float | None = None
@@ -172,7 +172,7 @@ def record(run: str, /, *, results: str = "results") -> None:
 
 @app.command
 def experiments() -> None:
-    """List the experiments: name, time steps, loss, parameters, network."""
+    """List the experiments: name, time steps, loss, parameters, images in training and test set, network."""
     import torch
 
     from . import experiments, terminal

@@ -7,6 +7,7 @@ from typing import Any
 from .measure import Evaluation
 from .records import EpochFigures, RunRecord
 from .settings import Experiment
+from .sources import SOURCES
 from .training import Progress
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}, {rate_fmt}{postfix}"
@@ -127,11 +128,12 @@ def catalogue(experiments: list[Experiment], parameters: list[int]) -> str:
         parameters: how many each one's network has
     """
     width = max(len(experiment.name) for experiment in experiments)
-    lines = [f"{'name':<{width}}  {'T':>2}  {'loss':<18}  {'parameters':>10}  network"]
+    lines = [f"{'name':<{width}}  {'T':>2}  {'loss':<18}  {'parameters':>10}  {'images':<15}  network"]
     for experiment, count in zip(experiments, parameters, strict=True):
+        images = "+".join(f"{size:,}" for size in SOURCES[experiment.dataset].sizes)
         loss = f"{experiment.loss} {experiment.t_unfired:g} T" if experiment.loss == "ttfs" else experiment.loss
         lines.append(
-            f"{experiment.name:<{width}}  {experiment.steps:>2}  {loss:<18}  {count:>10,}"
+            f"{experiment.name:<{width}}  {experiment.steps:>2}  {loss:<18}  {count:>10,}  {images:<15}"
             f"  {experiment.network}-{experiment.classes}"
         )
     return "\n".join(lines)

@@ -123,8 +123,8 @@ MALFORMED = [
     (["train", "quick", "--device", "gpu"], "unknown device"),
     (["train", "quick", "--device", "cuda:999"], "is not here"),
     (["train", "quick", "--device", "meta"], "unknown device"),
-    (["train", "nmnist", "--device", "cpu"], "no reader"),
-    (["train", "cifar10", "--device", "cpu"], "no reader"),
+    (["train", "nmnist", "--device", "cpu"], "the train files of nmnist were not found"),
+    (["train", "cifar10", "--device", "cpu"], "the train files of cifar10 were not found"),
     (["train", "--resume"], "--resume"),
     (["train", "--resume", "nowhere"], "not a run folder"),
     (["train", "quick", "--resume", "nowhere"], "leave out quick"),
@@ -289,7 +289,14 @@ def test_experiments_are_listed(call):
     assert [line.split()[0] for line in lines[1:]] == experiments.names()
     (line,) = (line for line in lines if line.startswith("mnist "))
     # weights 15*25 + 40*15*25 + 300*640 + 10*300, and gamma and beta of 15 + 40 + 300 + 10 channels
-    assert line.split() == ["mnist", "5", "enhanced_counting", f"{210_375 + 2 * 365:,}", "15C5-P2-40C5-P2-300-10"]
+    assert line.split() == [
+        "mnist",
+        "5",
+        "enhanced_counting",
+        f"{210_375 + 2 * 365:,}",
+        "60,000+10,000",
+        "15C5-P2-40C5-P2-300-10",
+    ]
 
 
 def test_data_check(call, tmp_path, monkeypatch):
