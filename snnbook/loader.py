@@ -80,7 +80,7 @@ class Batches:
 
         Returns:
             pairs of images, float32 (N, C, H, W), normalised, and labels, int64 (N,); of recordings, frames
-            (T, N, C, H, W)
+            (N, T, C, H, W)
         """
         whole("epoch index", index, 0)
         entropy = np.random.SeedSequence([self.seed, index]).generate_state(1, np.uint64)
@@ -93,13 +93,13 @@ class Batches:
             rows = order[places]
             labels = self._labels.index_select(0, rows.to(self._labels.device))
             images = self._normalised(rows, draws.at(places))
-            yield from zip(images.split(self.batch_size, images.dim() - 4), labels.split(self.batch_size), strict=True)
+            yield from zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True)
 
     def first(self, count: int) -> Tensor:
         """The first `count` images (all, if there are fewer) in the data set's order, not augmented, normalised.
 
         Returns:
-            float32 (count, C, H, W), or frames (T, count, C, H, W)
+            float32 (count, C, H, W), or frames (count, T, C, H, W)
         """
         whole("count", count, 1)
         return self._normalised(torch.arange(min(count, self._count)), None)
@@ -107,7 +107,8 @@ class Batches:
     def _normalised(self, rows: Tensor, draws: augment.Draws | None) -> Tensor:
         """The images of these rows (on the CPU)."""
         if self._recorded:
-            return self._images.frames(rows, self.steps).mul_(self._scale).add_(self._shift)
+            frames = self._images.frames(rows, self.steps).mul_(self._scale).add_(self._shift)
+            return frames.transpose(0, 1)
         images = self._images.index_select(0, rows.to(self._images.device))
         return torch.mul(images if draws is None else augment.apply(images, draws), self._scale).add_(self._shift)
 

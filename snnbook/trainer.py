@@ -176,7 +176,12 @@ def batches(experiment: Experiment, data: datasets.Dataset, device: torch.device
 
 
 def encode(experiment: Experiment, images: Tensor) -> Tensor:
-    """Images as the network takes them: it repeats them over time itself (direct), and takes frames as they are."""
+    """Images (N, C, H, W), or frames (N, T, C, H, W), as the network takes them.
+
+    It repeats images over time itself (direct coding), and takes frames and spikes as (T, N, C, H, W).
+    """
+    if experiment.encoding == "frames":
+        return images.transpose(0, 1)
     if experiment.encoding.startswith("latency"):
         bright_first = experiment.encoding == "latency_bright_first"
         return encoding.latency(images, experiment.steps, bright_first, check=False)  # settings: mean 0, std 1

@@ -178,9 +178,9 @@ CIFAR = dict(
 )
 
 
-def whole_epoch(batches, epoch, dim=0):
+def whole_epoch(batches, epoch):
     images, labels = zip(*batches.epoch(epoch), strict=True)
-    return torch.cat(images, dim), torch.cat(labels)
+    return torch.cat(images), torch.cat(labels)
 
 
 def test_channels_are_normalised_one_by_one():
@@ -277,12 +277,12 @@ def test_batches_of_recordings(monkeypatch, tmp_path):
     assert data.sha256 == datasets.load("nmnist", "train").sha256 != datasets.load("nmnist", "test").sha256
     given = dict(device="cpu", mean=(0.0, 0.0), std=(1.0, 1.0), steps=6, seed=1)
     batches = Batches(data, 9, **given)
-    frames, labels = whole_epoch(batches, 0, dim=1)
-    assert frames.shape == (6, 40, 2, 34, 34)
+    frames, labels = whole_epoch(batches, 0)
+    assert frames.shape == (40, 6, 2, 34, 34)
     assert torch.bincount(labels).tolist() == [4] * 10
     # in a recording most events lie in the row of its class
-    assert frames.sum((0, 2, 4)).argmax(1).tolist() == (3 * labels + 2).tolist()
-    assert torch.equal(batches.first(5), data.images.frames(torch.arange(5), 6))
+    assert frames.sum((1, 2, 4)).argmax(1).tolist() == (3 * labels + 2).tolist()
+    assert torch.equal(batches.first(5), data.images.frames(torch.arange(5), 6).transpose(0, 1))
     scaled = Batches(data, 9, **given | {"mean": (1.0, 0.0), "std": (2.0, 4.0)}).first(5)
     plain = batches.first(5)
     assert torch.allclose(
@@ -297,4 +297,4 @@ def test_decoding_happens_once(monkeypatch, tmp_path):
     monkeypatch.setenv("SNNBOOK_DATA", str(root))
     batches = Batches(datasets.load("nmnist", "train"), 9, device="cpu", mean=(0, 0), std=(1, 1), steps=3)
     (root / "n-mnist" / "Train.zip").unlink()
-    assert torch.equal(whole_epoch(batches, 0, dim=1)[0], whole_epoch(batches, 0, dim=1)[0])
+    assert torch.equal(whole_epoch(batches, 0)[0], whole_epoch(batches, 0)[0])

@@ -351,6 +351,16 @@ def test_encodings():
             encoding.latency(bad, 5)
 
 
+def test_latency_coding_can_do_without_a_look_at_the_device():
+    """On a device without values, any look at them fails; so the trainer's way does not wait."""
+    meta = torch.rand(2, 1, 3, 3, device="meta")
+    assert encoding.latency(meta, 5, check=False).shape == (5, 2, 1, 3, 3)
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        encoding.latency(meta, 5)
+    images = torch.rand(2, 1, 3, 3)
+    assert torch.equal(encoding.latency(images, 5, check=False), encoding.latency(images, 5))
+
+
 def test_readout_prefers_early_spikes_on_ties():
     spikes = torch.zeros(5, 1, 3)
     spikes[[1, 4], 0, 0] = 1

@@ -10,11 +10,11 @@ import zipfile
 import pytest
 import torch
 
-from snnbook import checkpoints, datasets, files, loader, measure, networks, readout, records, training
+from snnbook import checkpoints, datasets, experiments, files, loader, measure, networks, readout, records, training
 from snnbook.errors import UserError
 from snnbook.trainer import Trainer, batches, encode, learning_rate
 
-from .small_runs import BATCH, TEST, TRAIN, StopAfter, small, write_data
+from .small_runs import BATCH, TEST, TRAIN, StopAfter, small, write_cifar, write_data, write_nmnist
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("data")
@@ -573,6 +573,47 @@ def test_evaluate_needs_an_epoch(tmp_path):
         training.evaluate(tmp_path / "run", "bst", "cpu")
 
 
+# ---- the five data sets ----
+
+
+@pytest.mark.parametrize(
+    ("name", "network"),
+    [
+        ("nmnist", "4C5-P4-8"),
+        ("nmnist_released", "4C5-P4-8"),
+        ("cifar10", "4C3-P4-8"),
+        ("cifar10_released", "4C3-P4-8"),
+        ("cifar10_cifarnet", "4C3-P4-8"),
+        ("cifar100", "4C3-P4-8"),
+    ],
+)
+def test_every_data_set_trains_and_goes_on(name, network, tmp_path, monkeypatch):
+    """Files in the true formats, by name with the settings of Table 1 but for a narrow network and few steps."""
+    root = tmp_path / "data"
+    write_nmnist(root)
+    for classes in (10, 100):
+        write_cifar(root, classes)
+    monkeypatch.setenv("SNNBOOK_DATA", str(root))
+    padding = 0 if name.startswith("nmnist") else 1
+    changes = {"network": network, "padding": padding, "steps": 4, "epochs": 2, "batch_size": 10, "rate": 0.6}
+    experiment = experiments.get(name, **changes, engine="reference")
+    record = training.fit(experiment, tmp_path / "straight", "cpu")
+    assert record.last.grad_abs_sum > 0
+    assert [len(rates) for rates in record.last.firing_rates] == [4, 4, 4]
+    assert all(max(rates) > 0 for rates in record.last.firing_rates)
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(experiment, tmp_path / "stopped", "cpu", StopAfter(1))
+    training.resume(tmp_path / "stopped", "cpu")
+    same_run(tmp_path / "straight", tmp_path / "stopped")
+
+
+def test_nmnist_is_learnt(tmp_path, monkeypatch):
+    monkeypatch.setenv("SNNBOOK_DATA", str(write_nmnist(tmp_path / "data", train=100, test=50)))
+    changes = {"network": "8C5-P4-16", "padding": 0, "steps": 5, "epochs": 8, "batch_size": 10, "rate": 1.0}
+    changes |= {"target_label": 5, "target_others": 1, "learning_rate": 0.01, "engine": "reference"}
+    assert training.fit(experiments.get("nmnist", **changes), tmp_path / "run", "cpu").best.test_accuracy > 0.5
+
+
 # ---- guards ----
 
 
@@ -603,7 +644,9 @@ def test_broken_thresholds_are_named_by_layer():
         measure.thresholds(net)
 
 
-def test_latency_frames_are_what_encode_gives():
+def test_encode_gives_what_the_network_takes():
+    frames = torch.rand(2, 30, 2, 34, 34)
+    assert torch.equal(encode(experiments.get("nmnist"), frames), frames.transpose(0, 1))
     images = torch.rand(2, 1, 28, 28)
     plain = dataclasses.replace(small(), encoding="latency", mean=(0.0,), std=(1.0,))
     assert encode(plain, images).shape == (3, 2, 1, 28, 28)
