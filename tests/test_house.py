@@ -43,7 +43,9 @@ FLOORS = {
     "trainer": 4.3,
     "training": 4.4,
     "book": 5,
+    "plots": 5,
     "terminal": 5.5,
+    "monitors": 5.5,
     "__main__": 6,
 }
 LARGEST_FILE = 300  # lines
@@ -58,6 +60,8 @@ OPTIONAL = (
     "ipywidgets",
     "IPython",
     "sympy",
+    "tensorboard",
+    "PIL",
 )
 
 

@@ -390,3 +390,13 @@ def test_every_layer_passes_on_spikes_or_their_means():
         parts = 1 if isinstance(layer, layers.SpikingLinear) else 4
         assert torch.equal((x * parts).round(), x * parts)
         assert 0 <= x.min() < x.max() <= 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_initialise_refuses_what_is_not_finite(value):
+    images = torch.rand(4, 1, 8, 8)
+    images[2, 0, 3, 3] = value
+    net = networks.build("2C3-4", (1, 8, 8), 3)
+    with pytest.raises(UserError, match="NaN or infinity"):
+        net.initialise(images, 0.6)
+    assert all(bool((layer.threshold == 1).all()) for layer in net.spiking), "nothing may be changed"
