@@ -108,7 +108,9 @@ def test_every_image_of_a_batch_has_draws_of_its_own():
     draws = augment.draw(("crop", "flip", "autoaugment"), count, generator())
     used = draws.operations[draws.operations >= 0]
     assert len((used // 4).unique()) == 25, "every sub-policy in one batch"
-    assert (used % 2).double().mean().item() == pytest.approx(0.5, abs=0.08), "both signs in one batch"
+    for stage in draws.operations.unbind(1):
+        signs = stage[stage >= 0] % 2
+        assert signs.double().mean().item() == pytest.approx(0.5, abs=0.1), "both signs in one batch"
     assert len(draws.corner.unique(dim=0)) == 81
     image = pictures()[:1].expand(count, -1, -1, -1)
     out = augment.apply(image, augment.draw(("autoaugment",), count, generator()))

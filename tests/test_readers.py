@@ -164,6 +164,12 @@ def test_a_cifar_archive_that_is_cut_or_damaged(tmp_path):
     fails(lambda: cifar.read(path, "test", CIFAR10), path, "cut short, damaged")
     path.write_bytes(whole[:30] + bytes([whole[30] ^ 0x55]) + whole[31:])
     fails(lambda: cifar.read(path, "test", CIFAR10), path)
+    # a wrong checksum far behind the end of the tar's files
+    long = gzip.compress(gzip.decompress(whole) + bytes(10**6))
+    path.write_bytes(long[:-8] + bytes([long[-8] ^ 1]) + long[-7:])
+    fails(lambda: cifar.read(path, "test", CIFAR10), path, "cut short, damaged")
+    path.write_bytes(long)
+    assert len(cifar.read(path, "test", CIFAR10)[1]) == 40
     fails(lambda: cifar.read(tmp_path / "none", "test", CIFAR10), tmp_path / "none", "No such file")
 
 
