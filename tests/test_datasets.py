@@ -22,6 +22,7 @@ from snnbook.errors import UserError
 from snnbook.sources import SOURCES
 
 from .conftest import CLOSED
+from .small_runs import write_cifar, write_nmnist
 
 ROOT = Path(__file__).parents[1]
 REAL = Path(os.environ.get("SNNBOOK_DATA") or ROOT.parent / "shared" / "data")
@@ -310,6 +311,83 @@ def test_the_mirrors_of_the_package_are_folders_on_the_web():
             assert len(digest) == 2 * hashlib.new(kind).digest_size
             assert int(digest, 16)
         assert set(source.addresses) <= set(source.checksums)
+
+
+# ---- archives ----
+
+
+def archives(tmp_path, seed=0):
+    """The files of N-MNIST and CIFAR in their folders under one root: name of the data set -> its folder."""
+    root = tmp_path / f"made-{seed}"
+    write_nmnist(root, seed=seed)
+    for classes in (10, 100):
+        write_cifar(root, classes, seed=seed)
+    return {"nmnist": root / "n-mnist", "cifar10": root / "cifar10", "cifar100": root / "cifar100"}
+
+
+def contents_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["nmnist", "cifar10", "cifar100"])
+def test_archives_are_found_downloaded_and_checked(name, monkeypatch, tmp_path, serve):
+    folder = archives(tmp_path)[name]
+    contents, source = contents_of(folder), SOURCES[name]
+    web = tmp_path / "web"  # under the addresses that the mirror has
+    for file, content in contents.items():
+        path = web / source.addresses.get(file, file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    publish(monkeypatch, contents, [CLOSED, serve(web)], name)
+    train, test = (datasets.load(name, split) for split in ("train", "test"))
+    cache = tmp_path / "cache" / "snnbook" / source.folders[0]
+    assert contents_of(cache) == contents
+    assert (train.source, len(train), len(test)) == (cache, 40, 20)
+    assert train.images.shape[-3:] == source.shape
+    assert (train.classes, int(train.labels.max()) < train.classes) == (source.classes, True)
+    assert [rows()[name, split].state for split in ("train", "test")] == ["ok", "ok"]
+    asked = len(serve.asked)
+    assert datasets.load(name, "train").sha256 == train.sha256 != test.sha256
+    assert len(serve.asked) == asked
+
+    file = next(iter(contents))
+    (cache / file).write_bytes(contents_of(archives(tmp_path, seed=1)[name])[file])
+    kind = "MD5" if name == "nmnist" else "SHA-256"
+    split = "test" if file == "Test.zip" else "train"
+    fails(lambda: datasets.load(name, split), cache / file, "not the published file", kind)
+    assert rows()[name, split].state == "differs"
+    (cache / file).write_bytes(contents[file][:-30])
+    assert rows()[name, split].state == "damaged"
+
+
+def test_archives_of_the_readers_own_may_differ(monkeypatch, tmp_path):
+    root = archives(tmp_path)["nmnist"].parent
+    monkeypatch.setenv("SNNBOOK_DATA", str(root))
+    for name in ("nmnist", "cifar10", "cifar100"):
+        assert (datasets.load(name, "test").source.parent, rows()[name, "test"].state) == (root, "differs")
+
+
+def test_archives_in_each_others_place_are_named(monkeypatch, tmp_path):
+    made = archives(tmp_path)
+    for name, folder in made.items():
+        publish(monkeypatch, contents_of(folder), [CLOSED], name)
+    monkeypatch.setenv("SNNBOOK_DATA", str(made["nmnist"].parent))
+    events = made["nmnist"]
+    train, test = (events / "Train.zip").read_bytes(), (events / "Test.zip").read_bytes()
+    (events / "Train.zip").write_bytes(test)
+    fails(lambda: datasets.load("nmnist", "train"), "published Test.zip of nmnist", "swapped")
+    (events / "Test.zip").write_bytes(train + b"tail")  # no published file, and not the test set
+    fails(lambda: datasets.load("nmnist", "test"), "no recordings such as Test/", "swapped")
+    ten = made["cifar10"] / "cifar-10-binary.tar.gz"
+    ten.write_bytes((made["cifar100"] / "cifar-100-binary.tar.gz").read_bytes())
+    fails(lambda: datasets.load("cifar10", "train"), "published cifar-100-binary.tar.gz of cifar100", "swapped")
+
+
+def test_an_archive_with_a_wrong_checksum_is_not_kept(monkeypatch, tmp_path, serve):
+    made, other = archives(tmp_path)["cifar10"], archives(tmp_path, seed=1)["cifar10"]
+    publish(monkeypatch, contents_of(made), [serve(other)], "cifar10")
+    fails(lambda: datasets.load("cifar10", "train"), "SHA-256 is not the published file's", "cifar-10-binary.tar.gz")
+    assert list((tmp_path / "cache" / "snnbook" / "cifar10").iterdir()) == []
 
 
 # ---- the check ----
