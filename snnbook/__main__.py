@@ -36,6 +36,17 @@ def _whole(_: type, tokens: Sequence[Any]) -> int:
 Whole = Annotated[int, Parameter(converter=_whole)]
 
 
+def _real(_: type, tokens: Sequence[Any]) -> float:
+    """Numbers as people write them: cyclopts alone takes None and null for "not given", and 1_0 for 10."""
+    text = tokens[0].value
+    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|[+-]?(inf|infinity|nan)", text, re.IGNORECASE):
+        raise ValueError(f"not a number: {text!r}")
+    return float(text)
+
+
+Real = Annotated[float, Parameter(converter=_real)]
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Changes:
@@ -46,24 +57,24 @@ class Changes:
     epochs: Whole | None = None
     "passes over the training images"
     seed: Whole | None = None
-    "of weights, order, flips and dropout"
+    "of weights, order, augmentation and dropout"
     batch_size: Whole | None = None
     "images a step"
-    learning_rate: float | None = None
+    learning_rate: Real | None = None
     "at the start; falls to 0 along a cosine"
-    weight_decay: float | None = None
+    weight_decay: Real | None = None
     "of the weights (and of gamma and beta, where the experiment has no other for these)"
-    norm_weight_decay: float | None = None
+    norm_weight_decay: Real | None = None
     "of gamma and beta"
     optimiser: str | None = None
     "adamw or sgd"
-    target_label: float | None = None
+    target_label: Real | None = None
     "spikes wanted of the label neuron (counting losses)"
-    target_others: float | None = None
+    target_others: Real | None = None
     "spikes wanted of the other neurons (counting losses)"
-    t_unfired: float | None = None
+    t_unfired: Real | None = None
     "time that a silent neuron counts with, in units of T (ttfs)"
-    kernel_tau_s: float | None = None
+    kernel_tau_s: Real | None = None
     "time constant of the loss's filter, steps (kernel)"
     network: str | None = None
     "layers, such as 32C5-P2-64C5-P2-1024; the output layer is added"
@@ -71,15 +82,15 @@ class Changes:
     "zeros on every side of each convolution's input"
     steps: Whole | None = None
     "time steps T"
-    tau_m: float | None = None
+    tau_m: Real | None = None
     "membrane time constant, steps"
-    tau_s: float | None = None
+    tau_s: Real | None = None
     "synaptic time constant, steps"
-    tau_g: float | None = None
+    tau_g: Real | None = None
     "time constant of the backward kernel, steps"
-    rate: float | None = None
+    rate: Real | None = None
     "spikes per neuron that thresholds are initialised for"
-    dropout: float | None = None
+    dropout: Real | None = None
     "share of channels and features dropped"
     engine: str | None = None
     "what computes the neurons: auto, reference or cpu"
@@ -102,6 +113,7 @@ def train(
     out: str | None = None,
     resume: str | None = None,
     device: str = "auto",
+    log: Literal["tensorboard"] | None = None,
     changes: Changes | None = None,
 ) -> None:
     """Train an experiment, or go on with a stopped run.
@@ -111,11 +123,13 @@ def train(
         out: folder of the run, new or empty; without it, one is made in runs/
         resume: folder of a stopped run to go on with; its settings are used as they are
         device: auto, cpu or cuda
+        log: tensorboard, to write every epoch's figures for it into the run's folder
     """
-    from . import experiments, terminal, training
+    from . import experiments, monitors, terminal, training
 
     given = {key: value for key, value in dataclasses.asdict(changes or Changes()).items() if value is not None}
     progress = terminal.TerminalProgress()
+    told = progress if log is None else monitors.Several([progress, monitors.TensorBoard()])
     command = sys.argv[1:]
     try:
         if resume is not None:
@@ -124,11 +138,11 @@ def train(
                 raise UserError(
                     f"--resume goes on with a run's own settings; leave out {' '.join([*filter(None, [name]), *extra])}"
                 )
-            record = training.resume(resume, device, progress, command)
+            record = training.resume(resume, device, told, command)
         else:
             if name is None:
                 raise UserError("name an experiment, such as: snnbook train quick. See: snnbook experiments")
-            record = training.fit(experiments.get(name, **given), out, device, progress, command)
+            record = training.fit(experiments.get(name, **given), out, device, told, command)
     except KeyboardInterrupt as stop:
         if progress.folder is None:
             raise
@@ -171,8 +185,23 @@ def record(run: str, /, *, results: str = "results") -> None:
 
 
 @app.command
+def plot(*runs: str, out: str = "curves.png") -> None:
+    """Draw accuracy, gradients and thresholds of one or several runs.
+
+    Args:
+        runs: run folders or record files
+        out: picture to write, .png or .svg
+    """
+    from . import plots
+
+    if not runs:
+        raise UserError("name a run's folder, or several: snnbook plot RUN [RUN...]")
+    print(plots.plot(runs, out))
+
+
+@app.command
 def experiments() -> None:
-    """List the experiments: name, time steps, loss, parameters, network."""
+    """List the experiments: name, time steps, loss, parameters, images in training and test set, network."""
     import torch
 
     from . import experiments, terminal
@@ -212,10 +241,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         the exit code: 0, BAD with one line on standard error, or INTERRUPTED
     """
     sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal cannot show
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if any("\0" in argument for argument in arguments):  # from Python alone: shells cannot pass it on
+        return _complain("an argument holds a null byte; leave it out")
     try:
-        command, bound, *_ = app.parse_args(
-            sys.argv[1:] if arguments is None else arguments, exit_on_error=False, print_error=False
-        )
+        command, bound, *_ = app.parse_args(arguments, exit_on_error=False, print_error=False)
         command(*bound.args, **bound.kwargs)
         sys.stdout.flush()
     except (CycloptsError, UserError) as error:

@@ -113,6 +113,15 @@ def evaluate(net: Network, batches: Iterable[tuple[Tensor, Tensor]], encode: Cal
     )
 
 
+def silent(firing_rates: list[list[float]]) -> list[int]:
+    """The layers in which no neuron fired on any test image, counted from 1.
+
+    Args:
+        firing_rates: of an epoch, a list of layers, each a list of T steps
+    """
+    return [number for number, rates in enumerate(firing_rates, start=1) if not any(rates)]
+
+
 def thresholds(net: Network) -> tuple[list[dict[str, float]], list[float]]:
     """Mean, standard deviation (of the channels, n in the denominator), least and largest threshold of every layer.
 

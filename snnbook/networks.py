@@ -114,10 +114,12 @@ class Network(nn.Module):
             batch: first training images in dataset order, (N, C, H, W) or (T, N, C, H, W)
             rate: wanted spikes per neuron over all T steps, measured on the last third of them
         Raises:
-            UserError: for a wrong shape, or a rate that is not above 0
+            UserError: for a wrong shape, NaN or infinity in the batch, or a rate that is not above 0
         """
         real("rate", rate, above=0)
         x = self.encode(batch)
+        if not bool(batch.isfinite().all()):  # a neuron would keep silent about it: u >= threshold is false for NaN
+            raise UserError("the first batch holds NaN or infinity; look at the images and at their normalisation")
         training = self.training
         self.eval()
         for layer in self.layers:

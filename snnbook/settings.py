@@ -8,29 +8,14 @@ from typing import Any
 
 import torch
 
-from . import losses, networks, ops
+from . import augment, losses, networks, ops
 from .errors import UserError, real, switch, unknown, whole
 from .files import exactly
 from .neuron import NeuronParameters
-
-INPUTS: dict[str, tuple[tuple[int, int, int], int]] = {
-    "mnist": ((1, 28, 28), 10),
-    "fashion_mnist": ((1, 28, 28), 10),
-    "fashion_mnist_subset": ((1, 28, 28), 10),
-    "nmnist": ((2, 34, 34), 10),
-    "cifar10": ((3, 32, 32), 10),
-    "cifar100": ((3, 32, 32), 100),
-}
-"""Shape (C, H, W) of an image or frame, and number of classes, by data set."""
-
-EVENT_DATASETS = ("nmnist",)
-"""Data sets that come as frames over time, and are shown as they are."""
+from .sources import SOURCES
 
 ENCODINGS = ("direct", "latency", "latency_bright_first", "frames")
 OPTIMISERS = ("adamw", "sgd")
-
-AUGMENTATIONS = ("crop", "flip", "autoaugment")
-"""Random crop after padding by 4 pixels; mirroring left to right; AutoAugment's CIFAR10 policy (App. Table 1)."""
 
 LARGEST_SIZE = 2**15
 """Of a layer in channels, neurons or positions, and of T: above it, sizes of tensors overflow before memory ends."""
@@ -44,7 +29,7 @@ class Experiment:
 
     Args:
         name: the experiment that they started from
-        dataset: key of INPUTS
+        dataset: key of `sources.SOURCES`
         network: layers in the one-line notation of `networks.build`, output layer left out
         padding: zeros on every side of a convolution's input, or one number per convolution
         steps: T
@@ -53,7 +38,7 @@ class Experiment:
         dropout: share dropped after every pooling and hidden fully connected layer, in [0, 1)
         encoding: "direct", "latency" (dark pixels first), "latency_bright_first"; "frames" for events
         mean, std: of pixel values scaled to 0..1, one per channel
-        augmentation: of training images, names from AUGMENTATIONS
+        augmentation: of training images, names from `augment.NAMES`
         loss: key of `losses.LOSSES`
         target_label, target_others: spikes wanted of the label neuron and of the others (counting losses), >= 0
         clip, label_scaling: switches of the counting losses
@@ -66,7 +51,7 @@ class Experiment:
         norm_weight_decay: of gamma and beta, >= 0; None takes weight_decay
         gradient_clip: largest norm of the whole gradient, > 0
         epochs, batch_size: >= 1
-        seed: of weights, order, flips and dropout, >= 0
+        seed: of weights, order, augmentation and dropout, >= 0
         engine: see `snnbook.ops`
 
     Raises:
@@ -141,27 +126,30 @@ class Experiment:
             self._set(field, tuple(real(field, value, **bounds) for value in values))
         names = _sequence("augmentation", self.augmentation)
         for name in names:
-            if name not in AUGMENTATIONS:
-                raise unknown("augmentation", name, AUGMENTATIONS)
-        self._set("augmentation", tuple(name for name in AUGMENTATIONS if name in names))
+            if name not in augment.NAMES:
+                raise unknown("augmentation", name, augment.NAMES)
+        self._set("augmentation", tuple(name for name in augment.NAMES if name in names))
+        augment.check(self.augmentation, self.in_shape[0])
 
     def _check_encoding(self) -> None:
-        events = self.dataset in EVENT_DATASETS
+        events = SOURCES[self.dataset].events
         if (self.encoding == "frames") != events:
             wanted = "'frames'" if events else "'direct', 'latency' or 'latency_bright_first'"
             raise UserError(f"data set {self.dataset!r} goes with encoding {wanted}, not {self.encoding!r}")
+        if events and self.augmentation:
+            raise UserError(f"frames of data set {self.dataset!r} cannot be augmented; leave augmentation out")
         if self.encoding.startswith("latency") and (set(self.mean) != {0.0} or set(self.std) != {1.0}):
             raise UserError("latency coding needs intensities in [0, 1]: set mean to 0 and std to 1")
 
     @property
     def in_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of an image or frame."""
-        return INPUTS[self.dataset][0]
+        return SOURCES[self.dataset].shape
 
     @property
     def classes(self) -> int:
         """Number of classes."""
-        return INPUTS[self.dataset][1]
+        return SOURCES[self.dataset].classes
 
     @property
     def loss_settings(self) -> dict[str, Any]:
@@ -230,7 +218,7 @@ _FIELDS = tuple(field.name for field in dataclasses.fields(Experiment))
 _NEURON_FIELDS = tuple(field.name for field in dataclasses.fields(NeuronParameters))
 
 _CHOICES = {
-    "dataset": INPUTS,
+    "dataset": SOURCES,
     "loss": losses.LOSSES,
     "pooling": networks.POOLINGS,
     "encoding": ENCODINGS,

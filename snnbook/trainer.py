@@ -1,7 +1,7 @@
 """A network in training: data, weights and optimiser on one device, an epoch at a time.
 
-App. 1 and Table 1 of Zhu et al. 2023. Order and flips of an epoch follow from seed and epoch alone, the learning rate
-from the epoch; everything else that an epoch depends on is in `Trainer.checkpoint`.
+App. 1 and Table 1 of Zhu et al. 2023. Order and augmentation of an epoch follow from seed and epoch alone, the learning
+rate from the epoch; everything else that an epoch depends on is in `Trainer.checkpoint`.
 """
 
 import math
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from . import checkpoints, datasets, encoding, measure
+from . import checkpoints, datasets, encoding, loader, measure
 from .checkpoints import Checkpoint
 from .errors import UserError
 from .records import EpochFigures
@@ -42,14 +42,12 @@ class Trainer:
         hashes: SHA-256 of the data, by split
         images: number of training images
     Raises:
-        UserError: if the data cannot be had, or the settings ask for what this version lacks
+        UserError: if the data cannot be had
     """
 
     def __init__(self, experiment: Experiment, device: torch.device) -> None:
         self.experiment, self.device = experiment, device
         data = {split: datasets.load(experiment.dataset, split) for split in datasets.SPLITS}
-        if unread := set(experiment.augmentation) - {"flip"}:
-            raise UserError(f"this version cannot augment by {' or '.join(sorted(unread))} yet, only by flip")
         self.hashes = {split: data[split].sha256 for split in datasets.SPLITS}
         self.images = len(data["train"])
         self._training = batches(experiment, data["train"], device)
@@ -161,25 +159,32 @@ class Trainer:
             raise UserError(f"{path} does not hold the optimiser and generators that its settings describe") from error
 
 
-def batches(experiment: Experiment, data: datasets.Dataset, device: torch.device) -> datasets.Batches:
+def batches(experiment: Experiment, data: datasets.Dataset, device: torch.device) -> loader.Batches:
     """Batches of a data set as the experiment wants them; test images in order and without augmentation."""
     training = data.split == "train"
-    return datasets.Batches(
+    return loader.Batches(
         data,
         experiment.batch_size if training else TEST_BATCH,
         device=device,
-        mean=experiment.mean[0],
-        std=experiment.std[0],
-        flip=training and "flip" in experiment.augmentation,
+        mean=experiment.mean,
+        std=experiment.std,
+        augmentation=experiment.augmentation if training else (),
+        steps=experiment.steps,
         seed=experiment.seed,
         shuffle=training,
     )
 
 
 def encode(experiment: Experiment, images: Tensor) -> Tensor:
-    """Images as the network takes them: it repeats them over time itself (direct), and takes frames as they are."""
+    """Images (N, C, H, W), or frames (N, T, C, H, W), as the network takes them.
+
+    It repeats images over time itself (direct coding), and takes frames and spikes as (T, N, C, H, W).
+    """
+    if experiment.encoding == "frames":
+        return images.transpose(0, 1)
     if experiment.encoding.startswith("latency"):
-        return encoding.latency(images, experiment.steps, experiment.encoding == "latency_bright_first")
+        bright_first = experiment.encoding == "latency_bright_first"
+        return encoding.latency(images, experiment.steps, bright_first, check=False)  # settings: mean 0, std 1
     return images
 
 

@@ -165,6 +165,60 @@ MUTATIONS = [
         "layer.threshold.mul_(_search_factor(layer, x, rate))",
         "tests/test_networks.py::test_golden_training_steps",
     ),
+    Mutation(
+        "augment.py",
+        "negative = torch.rand(count, 2, generator=generator) < 0.5",
+        "negative = (torch.rand(1, 2, generator=generator) < 0.5).expand(count, 2)",
+        "tests/test_augment.py::test_every_image_of_a_batch_has_draws_of_its_own",
+    ),
+    Mutation(
+        "augment.py",
+        "chosen = torch.randint(len(probability), (count,), generator=generator)",
+        "chosen = torch.randint(len(probability), (1,), generator=generator).expand(count)",
+        "tests/test_augment.py::test_every_image_of_a_batch_has_draws_of_its_own",
+    ),
+    Mutation(
+        "policies.py",
+        "-sign * LARGEST_ANGLE * share",
+        "sign * LARGEST_ANGLE * share",
+        "tests/test_augment.py::test_operations_give_pillows_bytes",
+    ),
+    Mutation(
+        "loader.py",
+        "draws.at(places)",
+        "draws.at(rows)",
+        "tests/test_loader.py::test_augmentation_is_the_augmentation_of_the_raw_bytes",
+    ),
+    Mutation(
+        "recordings.py",
+        "first = counts.cumsum(0) - counts",
+        "first = counts.cumsum(0) - counts + 1",
+        "tests/test_loader.py::test_frames_count_the_events_of_equal_slices",
+    ),
+    Mutation(
+        "readers/cifar.py",
+        "while unpacked.read(PIECE):",
+        "while False:",
+        "tests/test_readers.py::test_a_cifar_archive_that_is_cut_or_damaged",
+    ),
+    Mutation(
+        "readers/cifar.py",
+        "records[:, depth - 1]",
+        "records[:, 0]",
+        "tests/test_readers.py::test_cifar100_takes_the_fine_label",
+    ),
+    Mutation(
+        "readers/events.py",
+        "key=lambda found: (int(found[0][2]), found[0][1])",
+        "key=lambda found: (found[0][1], int(found[0][2]))",
+        "tests/test_readers.py::test_recordings_come_in_the_order_of_their_numbers",
+    ),
+    Mutation(
+        "__main__.py",
+        'raise ValueError(f"not a number: {text!r}")',
+        "return 1.0",
+        "tests/test_fuzz.py::test_malformed_command_lines",
+    ),
 ]
 
 

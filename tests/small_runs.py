@@ -1,7 +1,10 @@
 """Runs that take a second: a data set of 60 + 30 drawn patterns in the true file format, and a network to match."""
 
 import gzip
+import io
 import struct
+import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +33,54 @@ def write_data(root: Path, seed: int = 0) -> Path:
             image[2 * label + 4 : 2 * label + 6] += 180
         for name, values in ((f"{split}-images-idx3-ubyte", images), (f"{split}-labels-idx1-ubyte", labels)):
             (folder / f"{name}.gz").write_bytes(gzip.compress(idx(values)))
+    return root
+
+
+def tar_gz(path: Path, members: dict[str, bytes]) -> None:
+    """An archive of these files."""
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+
+
+def write_cifar(root: Path, classes: int, train: int = 40, test: int = 20, seed: int = 0) -> Path:
+    """Fill root/cifar10 or root/cifar100 with noise whose class shows as a coloured row; returns root."""
+    rng = np.random.default_rng(seed)
+    records = []
+    for number in range(train + test):
+        label = number % classes
+        image = rng.integers(0, 100, (3, 32, 32), dtype=np.uint8)
+        image[label % 3, label % 32] += 150
+        records.append(bytes([label // 5, label] if classes == 100 else [label]) + image.tobytes())
+    folder = root / f"cifar{classes}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if classes == 100:
+        names = {"cifar-100-binary/train.bin": records[:train], "cifar-100-binary/test.bin": records[train:]}
+    else:
+        names = {f"cifar-10-batches-bin/data_batch_{n + 1}.bin": records[:train][n::5] for n in range(5)}
+        names["cifar-10-batches-bin/test_batch.bin"] = records[train:]
+    tar_gz(folder / f"cifar-{classes}-binary.tar.gz", {name: b"".join(parts) for name, parts in names.items()})
+    return root
+
+
+def write_nmnist(root: Path, train: int = 40, test: int = 20, seed: int = 0) -> Path:
+    """Fill root/n-mnist with recordings of 300 to 400 events, most in a row of the class's own; returns root."""
+    rng = np.random.default_rng(seed)
+    folder = root / "n-mnist"
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, count in (("Train", train), ("Test", test)):
+        with zipfile.ZipFile(folder / f"{split}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            for number in range(count):
+                label, events = number % 10, rng.integers(300, 401)
+                raw = np.zeros((events, 5), np.uint8)
+                raw[:, 0] = rng.integers(0, 34, events)
+                raw[:, 1] = np.where(rng.random(events) < 0.7, 3 * label + 2, rng.integers(0, 34, events))
+                time = np.sort(rng.integers(0, 300_000, events))
+                raw[:, 2] = (rng.integers(0, 2, events) << 7) | (time >> 16)
+                raw[:, 3], raw[:, 4] = time >> 8 & 255, time & 255
+                archive.writestr(f"{split}/{label}/{number + 1:05}.bin", raw.tobytes())
     return root
 
 

@@ -103,7 +103,10 @@ MALFORMED = [
     (["train", "quick", "--learning-rate", "nan"], "learning_rate must be"),
     (["train", "quick", "--learning-rate", "inf"], "learning_rate must be"),
     (["train", "quick", "--learning-rate", "1e999"], "learning_rate must be"),
-    (["train", "quick", "--learning-rate", "fast"], "--learning-rate"),
+    (["train", "quick", "--learning-rate", "fast"], "not a number: 'fast'"),
+    (["train", "quick", "--tau-g", "None"], "not a number: 'None'"),
+    (["train", "quick", "--tau-g", "3_0"], "not a number: '3_0'"),
+    (["evaluate", "a\0b"], "null byte"),
     (["train", "quick", "--weight-decay", "-0.1"], "weight_decay must be"),
     (["train", "quick", "--target-label", "-1"], "target_label must be"),
     (["train", "quick", "--target-others", "nan"], "target_others must be"),
@@ -123,8 +126,8 @@ MALFORMED = [
     (["train", "quick", "--device", "gpu"], "unknown device"),
     (["train", "quick", "--device", "cuda:999"], "is not here"),
     (["train", "quick", "--device", "meta"], "unknown device"),
-    (["train", "nmnist", "--device", "cpu"], "no reader"),
-    (["train", "cifar10", "--device", "cpu"], "no reader"),
+    (["train", "nmnist", "--device", "cpu"], "the train files of nmnist were not found"),
+    (["train", "cifar10", "--device", "cpu"], "the train files of cifar10 were not found"),
     (["train", "--resume"], "--resume"),
     (["train", "--resume", "nowhere"], "not a run folder"),
     (["train", "quick", "--resume", "nowhere"], "leave out quick"),
@@ -136,6 +139,10 @@ MALFORMED = [
     (["evaluate", "x" * 5000], "File name too long"),
     (["record"], "RUN"),
     (["record", "nowhere"], "cannot read"),
+    (["plot"], "name a run's folder"),
+    (["plot", "nowhere"], "cannot read"),
+    (["plot", "nowhere", "--out", "picture.bmp"], "must be named .png or .svg"),
+    (["train", "quick", "--log", "tensorbord"], "tensorbord"),
     (["data", "chekc"], 'Did you mean "check"'),
     (["experiments", "all"], "all"),
     (["--epochs", "3"], "--epochs"),
@@ -222,6 +229,38 @@ def test_train_evaluate_record(call, here):
     assert "is there already" in one_line(*call("record", folder))
 
 
+def test_plot(call, finished, here):
+    pytest.importorskip("matplotlib")
+    assert call("plot", finished, finished) == (0, "curves.png\n", "")
+    assert (here / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert call("plot", finished, "--out", "new/two words.svg")[:2] == (0, "new/two words.svg\n")
+
+
+def test_train_with_tensorboard(call):
+    pytest.importorskip("tensorboard")
+    code, out, err = call("train", *SMALL, "--epochs", "1", "--log", "tensorboard", "--out", "run")
+    assert (code, err) == (0, "")
+    assert "epoch 1/1" in out
+    assert [path.name.startswith("events.out") for path in Path("run/tensorboard").iterdir()] == [True]
+
+
+def test_a_layer_that_falls_silent_is_named_once(call, monkeypatch):
+    """Thresholds out of reach: every layer is silent, and says so in the epoch when it fell silent."""
+
+    def out_of_reach(trainer):
+        trainer.net.spiking[1].threshold.fill_(1e6)
+
+    monkeypatch.setattr(Trainer, "initialise", out_of_reach)
+    code, out, _ = call("train", *SMALL, "--epochs", "3", "--out", "run")
+    assert code == 0
+    warnings = [line for line in out.splitlines() if line.startswith("warning")]
+    assert len(warnings) == 2
+    assert warnings[0].startswith("warning: layer 2 of 3 (8) is silent: not one spike on all test images.")
+    assert "--rate" in warnings[0]
+    assert "layer 3 of 3 (10)" in warnings[1]
+    assert out.index("epoch 1/3") < out.index("warning") < out.index("epoch 2/3")
+
+
 def test_a_stopped_run_says_how_to_go_on(call, monkeypatch):
     from snnbook import terminal
 
@@ -289,7 +328,14 @@ def test_experiments_are_listed(call):
     assert [line.split()[0] for line in lines[1:]] == experiments.names()
     (line,) = (line for line in lines if line.startswith("mnist "))
     # weights 15*25 + 40*15*25 + 300*640 + 10*300, and gamma and beta of 15 + 40 + 300 + 10 channels
-    assert line.split() == ["mnist", "5", "enhanced_counting", f"{210_375 + 2 * 365:,}", "15C5-P2-40C5-P2-300-10"]
+    assert line.split() == [
+        "mnist",
+        "5",
+        "enhanced_counting",
+        f"{210_375 + 2 * 365:,}",
+        "60,000+10,000",
+        "15C5-P2-40C5-P2-300-10",
+    ]
 
 
 def test_data_check(call, tmp_path, monkeypatch):

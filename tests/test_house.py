@@ -25,9 +25,15 @@ FLOORS = {
     "losses": 2,
     "readout": 2,
     "layers": 2.1,
-    "download": 2,
+    "sources": 2,
+    "policies": 2,
+    "recordings": 2,
+    "augment": 2.1,
+    "download": 2.1,
+    "readers": 2.2,
     "networks": 3,
     "datasets": 3,
+    "loader": 3.1,
     "settings": 4,
     "experiments": 4.1,
     "provenance": 4.1,
@@ -37,7 +43,9 @@ FLOORS = {
     "trainer": 4.3,
     "training": 4.4,
     "book": 5,
+    "plots": 5,
     "terminal": 5.5,
+    "monitors": 5.5,
     "__main__": 6,
 }
 LARGEST_FILE = 300  # lines
@@ -52,6 +60,8 @@ OPTIONAL = (
     "ipywidgets",
     "IPython",
     "sympy",
+    "tensorboard",
+    "PIL",
 )
 
 
@@ -117,7 +127,7 @@ def test_the_heart_needs_torch_and_numpy_alone():
     sys.modules.update(dict.fromkeys({OPTIONAL}))  # None there: import fails as if it were not installed
     import torch
     from snnbook import experiments, losses, networks, ops
-    from snnbook import checkpoints, datasets, events, layers, measure, readout, records, trainer, training
+    from snnbook import checkpoints, datasets, events, layers, loader, measure, readout, records, trainer, training
 
     assert ops.engine_name("auto", torch.device("cpu")) == "reference"
     net = networks.build("4C3-P2-8", (1, 8, 8), 3)

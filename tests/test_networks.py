@@ -353,6 +353,16 @@ def test_encodings():
             encoding.latency(bad, 5)
 
 
+def test_latency_coding_can_do_without_a_look_at_the_device():
+    """On a device without values, any look at them fails; so the trainer's way does not wait."""
+    meta = torch.rand(2, 1, 3, 3, device="meta")
+    assert encoding.latency(meta, 5, check=False).shape == (5, 2, 1, 3, 3)
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        encoding.latency(meta, 5)
+    images = torch.rand(2, 1, 3, 3)
+    assert torch.equal(encoding.latency(images, 5, check=False), encoding.latency(images, 5))
+
+
 def test_readout_prefers_early_spikes_on_ties():
     spikes = torch.zeros(5, 1, 3)
     spikes[[1, 4], 0, 0] = 1
@@ -382,3 +392,13 @@ def test_every_layer_passes_on_spikes_or_their_means():
         parts = 1 if isinstance(layer, layers.SpikingLinear) else 4
         assert torch.equal((x * parts).round(), x * parts)
         assert 0 <= x.min() < x.max() <= 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_initialise_refuses_what_is_not_finite(value):
+    images = torch.rand(4, 1, 8, 8)
+    images[2, 0, 3, 3] = value
+    net = networks.build("2C3-4", (1, 8, 8), 3)
+    with pytest.raises(UserError, match="NaN or infinity"):
+        net.initialise(images, 0.6)
+    assert all(bool((layer.threshold == 1).all()) for layer in net.spiking), "nothing may be changed"
