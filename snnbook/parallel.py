@@ -7,6 +7,7 @@ results are those of one process up to the order of sums. Alone, nothing is exch
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -128,7 +129,9 @@ class Team:
         """What each process makes; on every machine one goes first, so that the others find what it fetched."""
         made = make() if self.local == 0 else None
         self.highest(0)
-        return make() if made is None else made
+        made = make() if made is None else made
+        self.highest(0)  # nobody goes on alone where another one fails
+        return made
 
     def align(self, tensors: Iterable[Tensor]) -> None:
         """Give all processes the first one's values, in place."""
@@ -198,5 +201,5 @@ def _exchange() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(f"another process of this job has ended or cannot be reached: {reason}") from error
+        reason = re.sub(r"^\[[^]]*\] ", "", str(error).strip()).split("\n")[0].split(". ")[0]
+        raise UserError(f"another process of this job has ended or cannot be reached ({reason})") from error

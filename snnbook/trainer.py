@@ -173,7 +173,14 @@ class Trainer:
         return figures
 
     def checkpoint(self, epoch: int) -> Checkpoint:
-        """The state after so many epochs and `step` batches of the next. All processes of the team must call this."""
+        """The state after so many epochs and `step` batches of the next. All processes of the team must call this.
+
+        Raises:
+            UserError: if the step before broke the training, which at an epoch's end has been looked at already
+        """
+        if self.step:
+            self._totals.read(self.team)
+            measure.thresholds(self.net)
         generators = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             generators["cuda"] = torch.cuda.get_rng_state(self.device)

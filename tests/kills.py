@@ -52,7 +52,7 @@ def ended(process: int) -> int | None:
 
 
 def kill(process: int, folder: Path, rng: random.Random, longest: float) -> int | None:
-    """Kill a process, within the longest time if it is to be a random one; returns its status if it had ended before."""
+    """Kill a process, within the longest time if at a random one; returns its status if it had ended before."""
     part = files.part(folder / checkpoints.LAST)
     sightings = rng.randrange(1, 12) if rng.random() < 0.5 else 0
     end, seen = time.monotonic() + rng.uniform(0, longest), False
