@@ -70,7 +70,7 @@ def test_sigterm_in_any_step(step, finished, experiment, tmp_path, monkeypatch):
     """Three steps an epoch: the step is done, the state saved, and the run goes on to the same end."""
     with monkeypatch.context() as patch:
         signal_at(patch, "_step", step, signal.SIGTERM)
-        with pytest.raises(interrupts.Stopped, match="all is saved. Go on with: snnbook train --resume") as caught:
+        with pytest.raises(interrupts.Stopped, match=r"all is saved\. Go on with: snnbook train") as caught:
             training.fit(experiment, tmp_path / "run", "cpu")
     assert caught.value.asked
     last = state(tmp_path / "run")
@@ -112,13 +112,14 @@ def test_a_signal_while_an_epoch_is_written(finished, experiment, tmp_path, monk
 
 def test_handlers_are_put_back_and_a_second_ctrl_c_breaks_off():
     before = [signal.getsignal(number) for number in interrupts.SIGNALS]
-    with pytest.raises(KeyboardInterrupt), interrupts.held() as request:
+    with interrupts.held() as request:
         signal.raise_signal(signal.SIGINT)
         assert request.number == signal.SIGINT
         signal.raise_signal(signal.SIGTERM)
         assert request.number == signal.SIGINT
-        signal.raise_signal(signal.SIGINT)
-    with interrupts.held(patient=True) as request:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    with interrupts.held(patient=True):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
     assert [signal.getsignal(number) for number in interrupts.SIGNALS] == before
@@ -150,7 +151,7 @@ def test_a_broken_state_is_not_saved_within_an_epoch(experiment, tmp_path, monke
 
 def test_killed_runs_end_as_one_left_alone():
     """A few of the 200 kills of `make kills`."""
-    command = [sys.executable, "-m", "tests.kills", "6", "11"]
+    command = [sys.executable, "-m", "tests.kills", "4", "11"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -247,12 +248,12 @@ def resume_by_command(folder, prepare):
     return done.stderr
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
+@pytest.mark.parametrize("share", [0.5, 0.95])
 def test_a_write_that_breaks_off_half_way(share, finished, stopped):
     """The kernel stops the writing of a checkpoint in its middle (a limit on the size of files)."""
     before = content(stopped)
     size = int(share * len(before[checkpoints.LAST]))
-    assert size > len(before[records.PROVENANCE]) + 2000 or share == 0.1
+    assert size > len(before[records.PROVENANCE]) + 2000, "the smaller files must fit"
     line = resume_by_command(stopped, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
     assert "File too large" in line
     after = content(stopped)
@@ -345,17 +346,22 @@ def test_states_within_an_epoch_that_cannot_be(changes, words, stopped):
 # ---- the same again ----
 
 
-@pytest.mark.parametrize(
-    "changes", [{}, {"engine": "auto"}, {"engine": "auto", "loss": "ttfs", "network": "8C5-P2-32"}]
-)
-def test_two_processes_of_their_own_train_the_same(changes, tmp_path, experiment):
+def test_two_processes_of_their_own_train_the_same(tmp_path):
     """Same seed, same machine, same number of threads: same weights, in processes that share nothing."""
-    code = "import sys; from tests.small_runs import small; from snnbook import training\n"
-    code += f"training.fit(small(dropout=0.2, **{changes!r}), sys.argv[1], 'cpu')"
+    cases = [{}, {"engine": "auto"}, {"engine": "auto", "loss": "ttfs", "network": "8C5-P2-32"}]
+    code = f"""
+import sys
+from pathlib import Path
+from snnbook import training
+from tests.small_runs import small
+for number, changes in enumerate({cases!r}):
+    training.fit(small(dropout=0.2, epochs=2, **changes), Path(sys.argv[1]) / str(number), "cpu")
+"""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
     for name in ("a", "b"):
         subprocess.run([sys.executable, "-c", code, tmp_path / name], env=environment, check=True, timeout=300)
-    same_run(tmp_path / "a", tmp_path / "b")
+    for number in range(len(cases)):
+        same_run(tmp_path / "a" / str(number), tmp_path / "b" / str(number))
 
 
 def test_the_constants_go_together():
