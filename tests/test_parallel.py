@@ -210,3 +210,26 @@ def test_wrong_variables_of_a_launcher(variables, monkeypatch):
 def test_one_gpu_is_not_for_two():
     with pytest.raises(UserError, match="one GPU for 2 processes"):
         training.choose_device("cuda:1", Team(0, 2))
+
+
+# ---- several nodes ----
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_the_slurm_script(begun, tmp_path):
+    """Run with stand-ins for Slurm's commands: it starts the run, and submitted again it goes on with it."""
+    for name, text in (("scontrol", "echo node7; echo node8"), ("srun", 'printf "%s|" "$@"')):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    if begun:
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "settings.json").touch()
+    slurm = {"SLURM_JOB_NODELIST": "node[7-8]", "SLURM_NNODES": "2", "SLURM_JOB_ID": "5"}
+    environment = os.environ | slurm | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [ROOT / "examples" / "slurm.sh", "cifar10", "run", "--seed", "1"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    what = ["--resume", "run"] if begun else ["cifar10", "--out", "run", "--seed", "1"]
+    words = done.stdout.split("|")[:-1]
+    assert words[0] == "torchrun"
+    assert {"--nnodes=2", "--nproc-per-node=gpu", "--rdzv-endpoint=node7:29500"} <= set(words)
+    assert words[words.index("-m") :] == ["-m", "snnbook", "train", *what]
