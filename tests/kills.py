@@ -20,8 +20,8 @@ from snnbook import checkpoints, files, folders, records, training
 
 from .small_runs import same_run, small, write_data
 
-EXPERIMENT = small(epochs=4, batch_size=7, dropout=0.2)
-"""36 steps and 4 tests: half a second."""
+EXPERIMENT = small(epochs=2, batch_size=7, dropout=0.2)
+"""18 steps and 2 tests: half a second."""
 
 SAVES = (0, 0.03, 300)
 """Seconds between two saves within an epoch: after every step, now and then, never."""

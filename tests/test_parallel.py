@@ -18,7 +18,7 @@ from snnbook.layers import TimeDropout
 from snnbook.parallel import ALONE, Team
 
 from . import joint_run
-from .small_runs import state, write_data
+from .small_runs import StopAfter, state, write_data
 from .test_cli import SMALL
 
 ROOT = Path(__file__).parents[1]
@@ -165,9 +165,12 @@ def test_a_job_stops_when_asked_and_goes_on_alone(environment, tmp_path, monkeyp
     )
     assert not out or out.splitlines()[-1].startswith("epoch ")
     monkeypatch.setenv("SNNBOOK_DATA", environment["SNNBOOK_DATA"])
-    record = training.resume(tmp_path / "run", "cpu")
-    straight = training.fit(record.experiment, tmp_path / "straight", "cpu")
-    found, wanted = ([each.loss for each in run.epochs[: int(words[1]) + 2]] for run in (record, straight))
+    upto = StopAfter(int(words[1]) + 2)
+    with pytest.raises(KeyboardInterrupt):
+        training.resume(tmp_path / "run", "cpu", upto)
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(records.read_settings(tmp_path / "run"), tmp_path / "straight", "cpu", upto)
+    found, wanted = ([each.loss for each in records.read(tmp_path / name).epochs] for name in ("run", "straight"))
     assert found == pytest.approx(wanted, rel=1e-3)  # float32; later on, one spike more or less makes two runs of it
 
 
