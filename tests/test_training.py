@@ -356,7 +356,7 @@ def test_a_run_in_the_way_is_left_alone(finished, tmp_path):
 def test_no_folder_is_made_for_settings_that_cannot_run(tmp_path):
     for changes, words in (
         ({"augmentation": ("crop", "flip")}, "cannot augment by crop"),
-        ({"engine": "triton"}, "unknown engine"),
+        ({"engine": "fpga"}, "unknown engine"),
     ):
         with pytest.raises(UserError, match=words):
             training.fit(small(**changes), tmp_path / "run", "cpu")
