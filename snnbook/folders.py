@@ -5,6 +5,7 @@ import errno
 import os
 import platform
 import shlex
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,9 @@ LOCK = ".lock"
 
 AT_BIRTH = {LOCK, records.PROVENANCE, *(files.part(Path(name)).name for name in (records.PROVENANCE, records.SETTINGS))}
 """What a run that was killed before it had begun may leave: nothing worth keeping."""
+
+PATIENCE = 2.0
+"""Seconds that a lock is waited for: where a process was killed, one that it was just starting may live on a moment."""
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 """What file systems without locks answer."""
@@ -99,13 +103,24 @@ def locked(folder: Path) -> Iterator[None]:
 def _lock(file: BinaryIO, folder: Path) -> None:
     if fcntl is None:
         return
+    end = time.monotonic() + PATIENCE
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.seek(0)
-        owner = file.read(200).decode(errors="replace") or "another process"
-        raise UserError(f"{folder} is in use by {owner}; wait until it ends, or name another folder") from error
+        while not _free(file):
+            if time.monotonic() > end:
+                file.seek(0)
+                owner = file.read(200).decode(errors="replace") or "another process"
+                raise UserError(f"{folder} is in use by {owner}; wait until it ends, or name another folder")
+            time.sleep(PATIENCE / 20)
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
         warnings.warn(f"the file system of {folder} has no locks: let no second process train there", stacklevel=3)
+
+
+def _free(file: BinaryIO) -> bool:
+    """Take the lock if nobody has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -81,7 +81,7 @@ def fit(
     if out is not None:
         folders.refuse_full(Path(out))
     with _working(device) as (team, where, held):
-        session = _session(experiment, where, 0, command)
+        session = _session(experiment, where, team, 0, command)
         trainer = team.in_turns(lambda: Trainer(experiment, where, team))
 
         def birth() -> tuple[Path, Provenance]:
@@ -134,7 +134,7 @@ def resume(
             trainer.restore(checkpoint, folder / checkpoints.LAST)
         epochs = team.told(lambda: () if checkpoint is None else mend(folder, checkpoint, origin))
         if len(epochs) < experiment.epochs:
-            session = _session(experiment, where, len(epochs), command)
+            session = _session(experiment, where, team, len(epochs), command)
             origin = replace(origin, sessions=(*origin.sessions, session))
             team.told(partial(records.write_provenance, folder, origin))
         course = Course(trainer, folder, origin, epochs, progress, save_every)
@@ -181,9 +181,10 @@ def _working(device: str) -> Iterator[tuple[Team, torch.device, contextlib.ExitS
 
 
 def _session(
-    experiment: Experiment, device: torch.device, from_epoch: int, command: Sequence[str] | None
+    experiment: Experiment, device: torch.device, team: Team, from_epoch: int, command: Sequence[str] | None
 ) -> provenance.Session:
-    return provenance.session(device, ops.engine_name(experiment.engine, device), from_epoch, command)
+    engine = ops.engine_name(experiment.engine, device)
+    return provenance.session(device, engine, from_epoch, command, processes=team.size)
 
 
 def _same_data(folder: Path, origin: Provenance, hashes: dict[str, str]) -> None:

@@ -97,7 +97,9 @@ def test_two_processes_train_as_one(name, pair):
     for key, entry in ours.optimiser["state"].items():
         for moment, value in entry.items():
             torch.testing.assert_close(theirs.optimiser["state"][key][moment], value, rtol=1e-7, atol=1e-12)
-    ours, theirs = (records.read(folder / name).epochs for folder in pair)
+    ours, theirs = (records.read(folder / name) for folder in pair)
+    assert [run.provenance.sessions[0].device for run in (ours, theirs)] == ["cpu", "2 x cpu"]
+    ours, theirs = ours.epochs, theirs.epochs
     for one, other in zip(ours, theirs, strict=True):
         for figure in records._FIGURES:
             if figure not in records.TIMES:
