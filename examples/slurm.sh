@@ -19,7 +19,7 @@ if [ -f "$folder/settings.json" ]; then
 else
     what=("$experiment" --out "$folder" "$@")
 fi
-first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 srun torchrun --nnodes="$SLURM_NNODES" --nproc-per-node=gpu \
     --rdzv-id="$SLURM_JOB_ID" --rdzv-backend=c10d --rdzv-endpoint="$first:29500" \
     -m snnbook train "${what[@]}"

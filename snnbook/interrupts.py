@@ -51,7 +51,8 @@ def held(patient: bool = False) -> Iterator[Request]:
     Only a program's main thread can do this; elsewhere signals do what they did.
 
     Args:
-        patient: let no second Ctrl-C break off either: a launcher passes each one on, once more
+        patient: let no second Ctrl-C break off either: a launcher passes each one on, once more. And if something fails,
+            leave signals noted: the launcher's SIGTERM must not cut short what is said about it
     """
     request = Request(patient)
     if threading.current_thread() is not threading.main_thread():
@@ -60,6 +61,10 @@ def held(patient: bool = False) -> Iterator[Request]:
     before = {number: signal.signal(number, request) for number in SIGNALS}
     try:
         yield request
+    except BaseException:
+        if patient:
+            before.clear()
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -123,6 +123,13 @@ def test_handlers_are_put_back_and_a_second_ctrl_c_breaks_off():
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
     assert [signal.getsignal(number) for number in interrupts.SIGNALS] == before
+    try:
+        with pytest.raises(UserError), interrupts.held(patient=True):
+            raise UserError("another process has ended")
+        signal.raise_signal(signal.SIGTERM)  # noted, and that is all
+    finally:
+        for number, handler in zip(interrupts.SIGNALS, before, strict=True):
+            signal.signal(number, handler)
 
 
 def test_saves_within_epochs_change_nothing(finished, experiment, tmp_path, monkeypatch):
