@@ -51,8 +51,8 @@ def held(patient: bool = False) -> Iterator[Request]:
     Only a program's main thread can do this; elsewhere signals do what they did.
 
     Args:
-        patient: let no second Ctrl-C break off either: a launcher passes each one on, once more. And if something fails,
-            leave signals noted: the launcher's SIGTERM must not cut short what is said about it
+        patient: let no second Ctrl-C break off either: a launcher passes each one on, once more. And if something
+            fails, leave signals noted: the launcher's SIGTERM must not cut short what is said about it
     """
     request = Request(patient)
     if threading.current_thread() is not threading.main_thread():
