@@ -68,6 +68,7 @@ class Trainer:
         self._begin_epoch()
 
     def _begin_epoch(self) -> None:
+        self._number: int | None = None
         self.step, self._totals, self._seconds = 0, measure.Totals(self.device), 0.0
         self._since = time.monotonic()
 
@@ -80,18 +81,21 @@ class Trainer:
         first = self._training.first(self.experiment.batch_size)
         self.net.initialise(encode(self.experiment, first), rate=self.experiment.rate)
 
-    def _train_epoch(self, epoch: int, look: Look, heed: Heed = lambda: False) -> dict[str, float]:
+    def train_epoch(self, epoch: int, look: Look, heed: Heed = lambda: True) -> dict[str, float]:
         """One pass over the training images, or what is left of it.
 
         Args:
             epoch: counted from 1
             look: called when `heed` says so, and at the end
-            heed: called after every step
+            heed: called after every step; alone, looks at each
         Returns:
             what `measure.Totals.read` gives at the end
         Raises:
             UserError: if training broke down: loss or gradient not finite, a gamma not above 0
         """
+        if self._number not in (None, epoch):
+            self._begin_epoch()
+        self._number = epoch
         self.net.train()
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.experiment, epoch)
@@ -145,10 +149,10 @@ class Trainer:
             if number % self.team.size == self.team.size - 1:
                 heed()
 
-    def epoch(self, epoch: int, look: Look, heed: Heed = lambda: False) -> EpochFigures:
-        """Train for an epoch (arguments and errors as in `_train_epoch`), test, and gather the figures."""
+    def epoch(self, epoch: int, look: Look, heed: Heed = lambda: True) -> EpochFigures:
+        """Train for an epoch (arguments and errors as in `train_epoch`), test, and gather the figures."""
         self._since = time.monotonic()
-        sums = self._train_epoch(epoch, look, heed)
+        sums = self.train_epoch(epoch, look, heed)
         trained = self._spent()
         tested = measure.evaluate(self.net, self._tests(heed), partial(encode, self.experiment), team=self.team)
         spreads, output = measure.thresholds(self.net)

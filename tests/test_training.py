@@ -208,6 +208,15 @@ def test_looks_add_up(tmp_path):
     assert sum(seen) == 3 * TRAIN
 
 
+def test_epochs_trained_by_hand_are_whole():
+    """Without tests between them, as an estimate of the time does it."""
+    seen, trainer = [], Trainer(small(), CPU)
+    trainer.initialise()
+    for epoch in (1, 2):
+        assert trainer.train_epoch(epoch, lambda images, *_: seen.append(images))["samples"] == TRAIN
+    assert seen == [BATCH, BATCH, BATCH, 0] * 2, "a look at every step, and at the end"
+
+
 def test_learning_rate_is_a_cosine_from_its_start():
     experiment = small(epochs=4, learning_rate=0.01)
     rates = [learning_rate(experiment, epoch) for epoch in (1, 2, 3, 4)]
