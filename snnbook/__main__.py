@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import re
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -114,9 +113,10 @@ def train(
     resume: str | None = None,
     device: str = "auto",
     log: Literal["tensorboard"] | None = None,
+    save_every: float = 300.0,
     changes: Changes | None = None,
 ) -> None:
-    """Train an experiment, or go on with a stopped run.
+    """Train an experiment, or go on with a stopped run. With torchrun -m snnbook train, on several devices.
 
     Args:
         name: the experiment, such as quick or fashion_mnist; `snnbook experiments` lists them
@@ -124,8 +124,9 @@ def train(
         resume: folder of a stopped run to go on with; its settings are used as they are
         device: auto, cpu or cuda
         log: tensorboard, to write every epoch's figures for it into the run's folder
+        save_every: seconds between two checkpoints within an epoch
     """
-    from . import experiments, monitors, terminal, training
+    from . import experiments, folders, interrupts, monitors, terminal, training
 
     given = {key: value for key, value in dataclasses.asdict(changes or Changes()).items() if value is not None}
     progress = terminal.TerminalProgress()
@@ -138,17 +139,18 @@ def train(
                 raise UserError(
                     f"--resume goes on with a run's own settings; leave out {' '.join([*filter(None, [name]), *extra])}"
                 )
-            record = training.resume(resume, device, told, command)
+            record = training.resume(resume, device, told, command, save_every)
         else:
             if name is None:
                 raise UserError("name an experiment, such as: snnbook train quick. See: snnbook experiments")
-            record = training.fit(experiments.get(name, **given), out, device, told, command)
+            record = training.fit(experiments.get(name, **given), out, device, told, command, save_every)
     except KeyboardInterrupt as stop:
-        if progress.folder is None:
+        if progress.folder is None or isinstance(stop, interrupts.Stopped):
             raise
-        again = f"snnbook train --resume {shlex.quote(str(progress.folder))}"
-        raise KeyboardInterrupt(f"stopped; all finished epochs are kept. Go on with: {again}") from stop
-    print(terminal.summary(record, progress.folder))
+        again = folders.go_on(progress.folder)
+        raise KeyboardInterrupt(f"stopped; all finished epochs are kept. {again}") from stop
+    if progress.folder is not None:  # else another process of the job talks
+        print(terminal.summary(record, progress.folder))
 
 
 @app.command
@@ -248,6 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command, bound, *_ = app.parse_args(arguments, exit_on_error=False, print_error=False)
         command(*bound.args, **bound.kwargs)
         sys.stdout.flush()
+        _leave()
     except (CycloptsError, UserError) as error:
         return _complain(str(error))
     except BrokenPipeError:  # whoever read our output has gone, as in `snnbook experiments | head -1`
@@ -263,12 +266,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain("memory is full; try a smaller --batch-size or --network")
     except KeyboardInterrupt as stop:
         _complain(str(stop) or "stopped")
-        return INTERRUPTED
+        return 0 if getattr(stop, "asked", False) else INTERRUPTED
     return 0
 
 
+def _leave() -> None:
+    """Part from the other processes of the job, if there are any."""
+    if "snnbook.parallel" in sys.modules:
+        from . import parallel
+
+        parallel.leave()
+
+
 def _complain(message: str) -> int:
-    """One line on standard error, whatever the message holds."""
+    """One line on standard error, whatever the message holds; of several processes the first to have one says it."""
+    if "RANK" in os.environ:
+        from . import parallel
+
+        if not parallel.first_to_speak():
+            return BAD
     line = "".join(c if c.isprintable() else "?" for c in " ".join(message.split()))
     print(
         f"snnbook: {line if len(line) <= LONGEST else f'{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}'}",

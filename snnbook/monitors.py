@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from .course import Progress
 from .errors import UserError
 from .records import EpochFigures
 from .settings import Experiment
-from .training import Progress
 
 FOLDER = "tensorboard"
 """Where in a run's folder TensorBoard's files go."""

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from . import measure
+from .course import Progress
 from .measure import Evaluation
 from .records import EpochFigures, RunRecord
 from .settings import Experiment
 from .sources import SOURCES
-from .training import Progress
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}, {rate_fmt}{postfix}"
 """The bar's format: elapsed and remaining time are the whole run's."""

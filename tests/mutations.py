@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("snnbook", "tests", "book", "pyproject.toml")
+COPIED = ("snnbook", "tests", "book", "examples", "pyproject.toml")
 
 
 @dataclass(frozen=True)
@@ -218,6 +218,54 @@ MUTATIONS = [
         'raise ValueError(f"not a number: {text!r}")',
         "return 1.0",
         "tests/test_fuzz.py::test_malformed_command_lines",
+    ),
+    Mutation(
+        "trainer.py",
+        "self._loss.joint = share.sum",
+        "self._loss.joint = lambda sums: sums",
+        "tests/test_parallel.py::test_two_processes_train_as_one",
+    ),
+    Mutation(
+        "trainer.py",
+        "loss = loss * share.weight if self._loss.averages else loss",
+        "loss = loss * 1",
+        "tests/test_parallel.py::test_two_processes_train_as_one",
+    ),
+    Mutation(
+        "layers.py",
+        "mask = mask if self.share is None else mask[self.share.rows]",
+        "mask = mask if self.share is None else mask[: self.share.count]",
+        "tests/test_parallel.py::test_masks_are_those_of_the_joint_batch",
+    ),
+    Mutation(
+        "parallel.py",
+        "return self.leads or self.count < self.total",
+        "return True",
+        "tests/test_parallel.py::test_two_processes_train_as_one",
+    ),
+    Mutation(
+        "trainer.py",
+        "for _ in islice(batches, self.step):",
+        "for _ in islice(batches, 0):",
+        "tests/test_faults.py::test_sigterm_in_any_step",
+    ),
+    Mutation(
+        "trainer.py",
+        "self._totals.restore(checkpoint.sums, checkpoint.step, self.team)",
+        "self._totals.restore(0 * checkpoint.sums, checkpoint.step, self.team)",
+        "tests/test_faults.py::test_sigterm_in_any_step",
+    ),
+    Mutation(
+        "files.py",
+        "os.replace(written, path)",
+        "path.write_bytes(content)",
+        "tests/test_faults.py::test_a_folder_that_turns_read_only",
+    ),
+    Mutation(
+        "folders.py",
+        "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)",
+        "tests/test_faults.py::test_two_processes_do_not_write_to_one_folder",
     ),
 ]
 

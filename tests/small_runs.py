@@ -2,14 +2,16 @@
 
 import gzip
 import io
+import json
 import struct
 import tarfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from snnbook import experiments, training
+from snnbook import checkpoints, experiments, records, training
 from snnbook.settings import Experiment
 
 TRAIN, TEST = 60, 30
@@ -104,3 +106,32 @@ class StopAfter(training.Progress):
         self.done += 1
         if not self.mid_epoch and figures.epoch == self.stop:
             raise KeyboardInterrupt
+
+
+def state(folder: Path, name: str = checkpoints.LAST) -> checkpoints.Checkpoint:
+    """A folder's checkpoint."""
+    return checkpoints.read(folder / name)
+
+
+def same_state(a: checkpoints.Checkpoint, b: checkpoints.Checkpoint) -> None:
+    """Two checkpoints hold the same, to the bit."""
+    assert (a.experiment, a.epoch, a.step) == (b.experiment, b.epoch, b.step)
+    assert torch.equal(a.sums, b.sums)
+    for one, other in ((a.model, b.model), (a.generators, b.generators)):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one)
+    assert a.optimiser["param_groups"] == b.optimiser["param_groups"]
+    assert a.optimiser["state"].keys() == b.optimiser["state"].keys()
+    for key, entry in a.optimiser["state"].items():
+        assert all(torch.equal(entry[name], b.optimiser["state"][key][name]) for name in entry)
+
+
+def same_run(a: Path, b: Path) -> None:
+    """Two folders hold the same run: weights to the bit, figures but for the times."""
+    same_state(state(a), state(b))
+    same_state(state(a, checkpoints.BEST), state(b, checkpoints.BEST))
+    lines = [[json.loads(line) for line in (folder / records.EPOCHS).read_text().splitlines()] for folder in (a, b)]
+    for line in (*lines[0], *lines[1]):
+        for name in records.TIMES:
+            del line[name]
+    assert lines[0] == lines[1]

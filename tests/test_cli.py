@@ -123,6 +123,8 @@ MALFORMED = [
     (["train", "quick", "--network", ""], "network"),
     (["train", "quick", "--network", "8C3-P99"], "nothing is left"),
     (["train", "quick", "--steps", "0"], "steps must be"),
+    (["train", "quick", "--save-every", "-1"], "save_every must be"),
+    (["train", "quick", "--save-every", "nan"], "save_every must be"),
     (["train", "quick", "--device", "gpu"], "unknown device"),
     (["train", "quick", "--device", "cuda:999"], "is not here"),
     (["train", "quick", "--device", "meta"], "unknown device"),
@@ -281,9 +283,12 @@ def test_a_stopped_run_says_how_to_go_on(call, monkeypatch):
     assert "going on after epoch 2 of 2" in out
 
 
-@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
-def test_ctrl_c_leaves_a_run_that_goes_on(here):
-    """A real process, a real signal; the run goes on to the figures of one that was left alone."""
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, 0)], ids=["SIGINT", "SIGTERM"]
+)
+def test_a_signal_leaves_a_run_that_goes_on(number, code, here):
+    """A real process, a real signal: the step is done and saved, the line says how to go on; SIGTERM is no failure."""
     command = [sys.executable, "-m", "snnbook", "train", *SMALL, "--epochs", "400", "--out", "run"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
@@ -293,12 +298,15 @@ def test_ctrl_c_leaves_a_run_that_goes_on(here):
         if line.startswith("epoch "):
             break
     time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == INTERRUPTED
-    assert err == "snnbook: stopped; all finished epochs are kept. Go on with: snnbook train --resume run\n"
-    done = records.keep_epochs(here / "run", checkpoints.read(here / "run" / "last.pt").epoch)
-    assert 1 <= len(done) < 400
+    assert process.returncode == code
+    pattern = r"snnbook: stopped after epoch (\d+) of 400( and \d+ batch\(es\) of the next)?; all is saved\. "
+    said = re.fullmatch(pattern + r"Go on with: snnbook train --resume run\n", err)
+    checkpoint = checkpoints.read(here / "run" / "last.pt")
+    done = records.keep_epochs(here / "run", checkpoint.epoch)
+    assert 1 <= len(done) == int(said[1]) < 400
+    assert bool(checkpoint.step) == bool(said[2])
 
 
 def test_a_run_is_not_written_over(call, finished):

@@ -19,6 +19,8 @@ FLOORS = {
     "errors": 0,
     "neuron": 0.1,
     "files": 0.2,
+    "parallel": 0.3,
+    "interrupts": 0.3,
     "ops": 1,
     "events": 2,
     "encoding": 2,
@@ -37,11 +39,14 @@ FLOORS = {
     "settings": 4,
     "experiments": 4.1,
     "provenance": 4.1,
+    "step": 4.1,
     "measure": 4.1,
     "records": 4.2,
     "checkpoints": 4.2,
+    "folders": 4.3,
     "trainer": 4.3,
-    "training": 4.4,
+    "course": 4.4,
+    "training": 4.5,
     "book": 5,
     "plots": 5,
     "terminal": 5.5,
@@ -127,7 +132,8 @@ def test_the_heart_needs_torch_and_numpy_alone():
     sys.modules.update(dict.fromkeys({OPTIONAL}))  # None there: import fails as if it were not installed
     import torch
     from snnbook import experiments, losses, networks, ops
-    from snnbook import checkpoints, datasets, events, layers, loader, measure, readout, records, trainer, training
+    from snnbook import checkpoints, course, datasets, events, folders, interrupts, layers, loader, measure, parallel
+    from snnbook import readout, records, trainer, training
 
     assert ops.engine_name("auto", torch.device("cpu")) == "reference"
     net = networks.build("4C3-P2-8", (1, 8, 8), 3)
