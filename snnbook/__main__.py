@@ -2,17 +2,17 @@
 
 import dataclasses
 import os
-import re
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from . import __version__
+from . import __version__, commands
+from .commands import Whole
 from .errors import UserError
 
 BAD, INTERRUPTED = 2, 130
@@ -23,17 +23,6 @@ LONGEST = 2000
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 """What torch says where memory is full, on a GPU and on a CPU."""
-
-
-def _whole(_: type, tokens: Sequence[Any]) -> int:
-    """Whole numbers as people write them, and no others: cyclopts alone rounds 1.5 to 2."""
-    text = tokens[0].value
-    if not re.fullmatch(r"[+-]?[0-9]{1,30}", text):
-        raise ValueError(f"not a whole number: {text!r}")
-    return int(text)
-
-
-Whole = Annotated[int, Parameter(converter=_whole)]
 
 
 @Parameter(name="*")
@@ -65,6 +54,12 @@ class Changes:
     "time that a silent neuron counts with, in units of T (ttfs)"
     kernel_tau_s: float | None = None
     "time constant of the loss's filter, steps (kernel)"
+    label_scaling: bool | None = None
+    "scale the label neurons' gradients up where others fire more (counting losses)"
+    supervision: bool | None = None
+    "make the label's neuron fire in training"
+    readout: str | None = None
+    "count: spikes, early ones a little more; first: the first spikes above all"
     network: str | None = None
     "layers, such as 32C5-P2-64C5-P2-1024; the output layer is added"
     padding: Whole | None = None
@@ -92,6 +87,8 @@ app = App(
 )
 data = App(name="data", help="The data sets on this machine.")
 app.command(data)
+app.command(commands.table)
+app.command(commands.reproduce)
 
 
 @app.command

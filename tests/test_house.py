@@ -36,8 +36,16 @@ FLOORS = {
     "checkpoints": 4.2,
     "trainer": 4.3,
     "training": 4.4,
-    "book": 5,
+    "paper": 4.5,
+    "protocol": 4.5,
+    "results": 4.5,
+    "render": 4.6,
+    "tables": 5,
+    "book": 5.1,
     "terminal": 5.5,
+    "reproduce": 5.6,
+    "estimates": 5.6,
+    "commands": 5.9,
     "__main__": 6,
 }
 LARGEST_FILE = 300  # lines
