@@ -87,12 +87,13 @@ def anchor(run: str) -> str:
     return f"#run-{run}"
 
 
-def to_html(table: Table, link: Callable[[str], str] = anchor) -> str:
+def to_html(table: Table, link: Callable[[str], str] = anchor, targets: bool = False) -> str:
     """An HTML table; a cell made from runs links to the first, and names all.
 
     Args:
         table: to show
         link: run's name -> address
+        targets: whether each row is what `anchor` points to, for the run in its first cell
     """
 
     def cell(content: Cell, column: int) -> str:
@@ -103,7 +104,9 @@ def to_html(table: Table, link: Callable[[str], str] = anchor) -> str:
         return f'<td class="{"snn-word" if column < table.left else "snn-number"}">{shown}</td>'
 
     head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in table.columns)
-    body = "".join("<tr>" + "".join(cell(c, i) for i, c in enumerate(row)) + "</tr>\n" for row in table.rows)
+    ids = [f' id="{html.escape(anchor(row[0].runs[0])[1:])}"' if targets else "" for row in table.rows]
+    cells = ["".join(cell(content, i) for i, content in enumerate(row)) for row in table.rows]
+    body = "".join(f"<tr{name}>{content}</tr>\n" for name, content in zip(ids, cells, strict=True))
     notes = "".join(f'<p class="snn-table-note">{html.escape(note)}</p>' for note in table.notes)
     return (
         f'<div class="snn-table" tabindex="0" role="region" aria-label="{html.escape(table.title)}"><table>'

@@ -270,6 +270,12 @@ def figures_table(results: list[Result]) -> Table:
     return Table(title, columns, tuple(rows), ("What is missing is run by: snnbook reproduce figures",), left=2)
 
 
+def _short(commit: str | None) -> str:
+    """The first digits of a commit, and whether the sources differed from it."""
+    digits, dirty, rest = (commit or NONE).partition("+")
+    return f"{digits[:8]}{dirty}{rest}"
+
+
 def runs_table(results: list[Result]) -> Table:
     """Every run on file, whatever it was for: figures, time, hardware, sources, and the command that repeats it."""
     rows = []
@@ -282,7 +288,7 @@ def runs_table(results: list[Result]) -> Table:
                 *(Cell(f"{100 * e.test_accuracy:.2f}", 100 * e.test_accuracy) for e in (record.best, record.last)),
                 Cell(f"{minutes:.1f}", minutes),
                 *(Cell(word or NONE, word) for word in (result.hardware, session.engine, session.versions["torch"])),
-                Cell((session.commit or NONE)[:12], session.commit),
+                Cell(_short(session.commit), session.commit),
                 Cell(session.command or NONE, session.command),
             )
         )

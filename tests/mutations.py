@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("snnbook", "tests", "book", "pyproject.toml")
+COPIED = ("snnbook", "tests", "book", "results", "pyproject.toml")
 
 
 @dataclass(frozen=True)

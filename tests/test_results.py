@@ -200,6 +200,13 @@ def test_html_is_escaped():
     assert "&quot;x&quot;" in text
 
 
+def test_rows_to_link_to(root):
+    table = tables.build("runs", saved(root, record("fashion_mnist", [0.9], epochs=3)))
+    text = render.to_html(table, "results/{}".format, targets=True)
+    assert f'id="{render.anchor("fashion_mnist-e3-seed0")[1:]}"' in text
+    assert 'href="results/fashion_mnist-e3-seed0"' in text
+
+
 def test_unknown_names():
     with pytest.raises(UserError, match="unknown table '6'"):
         tables.build("6", [])
