@@ -39,7 +39,7 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread | None:
-    """Mean and deviation; None where there is no value."""
+    """Mean and deviation; None where there is no value. Eq. (eq-spread)."""
     n = len(values)
     if not n:
         return None
@@ -53,7 +53,7 @@ def t_quantile(degrees: float) -> float:
 
 
 def reach(ours: Spread) -> float:
-    """Half-width of the interval in which one more run of ours would lie 19 times out of 20."""
+    """Half-width of the interval in which one more run of ours would lie 19 times out of 20. Eq. (eq-reach)."""
     return t_quantile(ours.n - 1) * (ours.std or 0.0) * math.sqrt(1 + 1 / ours.n)
 
 
