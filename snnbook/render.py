@@ -101,9 +101,13 @@ def to_html(table: Table, link: Callable[[str], str] = anchor, targets: bool = F
         if content.runs:
             title = html.escape(", ".join(content.runs))
             shown = f'<a href="{html.escape(link(content.runs[0]))}" title="{title}">{shown}</a>'
-        return f'<td class="{"snn-word" if column < table.left else "snn-number"}">{shown}</td>'
+        return f'<td class="{kinds[column]}">{shown}</td>'
 
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in table.columns)
+    kinds = ["snn-word" if i < table.left else "snn-number" for i in range(len(table.columns))]
+    head = "".join(
+        f'<th scope="col" class="{kind}">{html.escape(name)}</th>'
+        for name, kind in zip(table.columns, kinds, strict=True)
+    )
     ids = [f' id="{html.escape(anchor(row[0].runs[0])[1:])}"' if targets else "" for row in table.rows]
     cells = ["".join(cell(content, i) for i, content in enumerate(row)) for row in table.rows]
     body = "".join(f"<tr{name}>{content}</tr>\n" for name, content in zip(ids, cells, strict=True))

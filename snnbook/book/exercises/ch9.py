@@ -25,7 +25,7 @@ def right_deviation(values):
     },
 )
 def deviation(answer):
-    samples = ([93.9, 94.0, 94.1], [94.0, 94.0], [80.0, 85.0, 81.0, 82.0], [93.95, 94.03, 94.01, 93.88, 94.1])
+    samples = ([93.9, 94.0, 94.1], [94.0, 94.0], [80.0, 85.0, 81.0, 82.0], [93.95, 94.02, 94.01, 93.88, 94.1])
     cases = [({"values": values}, spread(values).std) for values in samples]
     try_cases(answer, cases, hint="squares around the mean, divided by one less than their number; then the root")
     return "the mean was taken from the same values, which costs one of them"
