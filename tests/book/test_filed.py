@@ -1,4 +1,4 @@
-"""What the book shows of the records: its text is fixed, its tables are those of the records, its links lead somewhere."""
+"""What the book shows of the records: fixed texts, tables made from the records, links that lead somewhere."""
 
 import os
 import re
