@@ -78,7 +78,7 @@ class Trainer:
         self.net.train()
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.experiment, epoch)
-        totals = measure.Totals(self.device, self.experiment.readout)
+        totals = measure.Totals(self.device, by=self.experiment.readout)
         seen, looked = 0, time.monotonic()
 
         def tell() -> dict[str, float]:
@@ -110,7 +110,7 @@ class Trainer:
         sums = self.train_epoch(epoch, look)
         trained = time.monotonic()
         encoded, by = partial(encode, self.experiment), self.experiment.readout
-        tested = measure.evaluate(self.net, self._testing.epoch(0), encoded, by)
+        tested = measure.evaluate(self.net, self._testing.epoch(0), encoded, by=by)
         spreads, output = measure.thresholds(self.net)
         return EpochFigures(
             epoch=epoch,

@@ -159,7 +159,7 @@ def evaluate(run: str | Path, which: str = "best", device: str = "auto") -> meas
     net = experiment.build_network().to(where)
     checkpoints.fit_into(net, checkpoint.model, path)
     test = batches(experiment, data, where).epoch(0)
-    return measure.evaluate(net, test, partial(encode, experiment), experiment.readout)
+    return measure.evaluate(net, test, partial(encode, experiment), by=experiment.readout)
 
 
 def _refuse_full(folder: Path) -> None:
