@@ -102,7 +102,7 @@ def measure(experiment: Experiment, device: torch.device, seconds: float = WATCH
         trainer.initialise()
         looks.append((time.monotonic(), 0))
         with contextlib.suppress(_Enough):
-            trainer.train_epoch(1, look)
+            trainer.epoch(1, look)
     # up to the second look kernels are compiled; where the epoch was over by then, it is taken as it is
     first = min(1, len(looks) - 2)
     speed = sum(images for _, images in looks[first + 1 :]) / (looks[-1][0] - looks[first][0])
