@@ -203,12 +203,11 @@ def do_all(
                 say(f"started {run.name}; its lines go to {log}")
             for process in [each for each in working if each.poll() is not None]:
                 run = working.pop(process)
-                say(
-                    f"finished {run.name}"
-                    if process.returncode == 0
-                    else f"failed {run.name}: exit {process.returncode}"
-                )
-                failed += [run.name] if process.returncode else []
+                if process.returncode:
+                    failed.append(run.name)
+                    say(f"failed {run.name}: exit {process.returncode}")
+                else:
+                    say(f"finished {run.name}" if run.record.exists() else f"left off {run.name}; its log says why")
             time.sleep(POLL)
     finally:
         for process in working:  # stopped in the middle: they keep their whole epochs
