@@ -2,16 +2,16 @@
 
 import dataclasses
 import os
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from . import __version__
+from . import __version__, commands
+from .commands import Real, Whole
 from .errors import UserError
 
 BAD, INTERRUPTED = 2, 130
@@ -22,28 +22,6 @@ LONGEST = 2000
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 """What torch says where memory is full, on a GPU and on a CPU."""
-
-
-def _whole(_: type, tokens: Sequence[Any]) -> int:
-    """Whole numbers as people write them, and no others: cyclopts alone rounds 1.5 to 2."""
-    text = tokens[0].value
-    if not re.fullmatch(r"[+-]?[0-9]{1,30}", text):
-        raise ValueError(f"not a whole number: {text!r}")
-    return int(text)
-
-
-Whole = Annotated[int, Parameter(converter=_whole)]
-
-
-def _real(_: type, tokens: Sequence[Any]) -> float:
-    """Numbers as people write them: cyclopts alone takes None and null for "not given", and 1_0 for 10."""
-    text = tokens[0].value
-    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|[+-]?(inf|infinity|nan)", text, re.IGNORECASE):
-        raise ValueError(f"not a number: {text!r}")
-    return float(text)
-
-
-Real = Annotated[float, Parameter(converter=_real)]
 
 
 @Parameter(name="*")
@@ -75,6 +53,12 @@ class Changes:
     "time that a silent neuron counts with, in units of T (ttfs)"
     kernel_tau_s: Real | None = None
     "time constant of the loss's filter, steps (kernel)"
+    label_scaling: bool | None = None
+    "scale the label neurons' gradients up where others fire more (counting losses)"
+    supervision: bool | None = None
+    "make the label's neuron fire in training"
+    readout: str | None = None
+    "count: spikes, early ones a little more; first: the first spikes above all"
     network: str | None = None
     "layers, such as 32C5-P2-64C5-P2-1024; the output layer is added"
     padding: Whole | None = None
@@ -102,6 +86,8 @@ app = App(
 )
 data = App(name="data", help="The data sets on this machine.")
 app.command(data)
+app.command(commands.table)
+app.command(commands.reproduce)
 
 
 @app.command

@@ -22,9 +22,11 @@ class Totals:
 
     Args:
         device: where they are kept
+        by: the readout, for the accuracy
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, by: str = "count") -> None:
+        self._readout = by
         self._sums = torch.zeros(len(TRAIN_SUMS), dtype=torch.float64, device=device)
         self.batches = 0
 
@@ -52,7 +54,7 @@ class Totals:
         if share is not None and not share.counts:
             return
         e = spikes.grad
-        correct = (readout.predict(raw) == labels).sum()
+        correct = (readout.predict(raw, self._readout) == labels).sum()
         values = (loss, correct, e.sum(), e.abs().sum(), (e > 0).sum(), spikes.sum(), gradient_norm)
         loss, correct, *rest = (value.double() for value in values)
         samples = torch.full_like(loss, len(labels))
@@ -109,7 +111,11 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    net: Network, batches: Iterable[tuple[Tensor, Tensor]], encode: Callable[[Tensor], Tensor], team: Team = ALONE
+    net: Network,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    encode: Callable[[Tensor], Tensor],
+    by: str = "count",
+    team: Team = ALONE,
 ) -> Evaluation:
     """Test a network without supervision. Eq. (eq-readout), (eq-early-exit).
 
@@ -117,6 +123,7 @@ def evaluate(
         net: left in evaluation mode
         batches: images and labels
         encode: images -> what the network takes
+        by: the readout
         team: the processes that test batches of their own
     """
     net.eval()
@@ -136,8 +143,8 @@ def evaluate(
     try:
         for images, labels in batches:
             spikes = net(encode(images))
-            correct = correct + (readout.predict(spikes) == labels).sum()
-            exits = exits + readout.exit_step(spikes, labels).sum()
+            correct = correct + (readout.predict(spikes, by) == labels).sum()
+            exits = exits + readout.exit_step(spikes, labels, by).sum()
             samples += len(labels)
     finally:
         for handle in handles:

@@ -58,10 +58,14 @@ class Network(nn.Module):
         layers: `SpikingLayer`s with pooling, dropout and one `nn.Flatten(2)` between them
         in_shape: (C, H, W) of an input image or frame
         steps: T that images are shown for
+        supervision: whether the label's neuron is made to fire in training
     """
 
-    def __init__(self, layers: Sequence[nn.Module], in_shape: tuple[int, int, int], steps: int) -> None:
+    def __init__(
+        self, layers: Sequence[nn.Module], in_shape: tuple[int, int, int], steps: int, supervision: bool = True
+    ) -> None:
         super().__init__()
+        self.supervision = supervision
         self.layers = nn.Sequential(*layers)
         self.in_shape, self.steps = tuple(in_shape), steps
 
@@ -101,6 +105,9 @@ class Network(nn.Module):
             return self.layers[-1](x)
         if labels.shape != x.shape[1:2] or labels.is_floating_point():
             raise UserError(f"labels must be {x.shape[1]} integers, not {labels.dtype} of shape {tuple(labels.shape)}")
+        if not self.supervision:
+            spikes = self.layers[-1](x)
+            return spikes, spikes.detach()
         return self.layers[-1](x, force=lambda saved: supervise(saved, labels))
 
     @torch.no_grad()
@@ -167,6 +174,7 @@ def build(
     pooling: str = "adjusted",
     dropout: float = 0.0,
     engine: str = "auto",
+    supervision: bool = True,
 ) -> Network:
     """A network from its notation, with torch's default weights and thresholds of 1.
 
@@ -180,6 +188,7 @@ def build(
         pooling: "adjusted", "avg" or "max"
         dropout: share dropped after every pooling and every hidden fully connected layer
         engine: see `snnbook.ops`
+        supervision: whether the label's neuron is made to fire in training
     Raises:
         UserError: for notation that cannot be read or does not fit the input
     """
@@ -217,7 +226,7 @@ def build(
     if len(shape) > 1:
         layers.append(nn.Flatten(2))
     layers.append(SpikingLinear(math.prod(shape), classes, neuron, engine))
-    return Network(layers, tuple(in_shape), steps)
+    return Network(layers, tuple(in_shape), steps, supervision)
 
 
 def _append_pooling(layers: list[nn.Module], window: int, pooling: str) -> None:

@@ -28,7 +28,7 @@ class Session:
         started: UTC, ISO 8601, to the second
         from_epoch: epochs that were done before
         command: the command line, paths outside the working folder cut to their names; None from Python
-        commit: of the source tree, "+dirty" where files differ from it; None where there is no tree
+        commit: of the source tree, "+dirty" where files outside results/ differ from it; None where there is no tree
         versions: by package; None where one is not installed
         device: "cpu", or the GPU's name; "4 x cpu" for the devices of four processes
         engine: that ran the neurons
@@ -144,7 +144,7 @@ def _commit(tree: Path) -> str | None:
         top, commit = _git(tree, "rev-parse", "--show-toplevel", "HEAD").split("\n")
         if not Path(top).samefile(tree):
             return None
-        return commit + ("+dirty" if _git(tree, "status", "--porcelain") else "")
+        return commit + ("+dirty" if _git(tree, "status", "--porcelain", "--", ".", ":!results") else "")
     except (OSError, ValueError, subprocess.SubprocessError):  # no git, no tree, no commit yet
         return None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from . import augment, losses, networks, ops
+from . import augment, losses, networks, ops, readout
 from .errors import UserError, real, switch, unknown, whole
 from .files import exactly
 from .neuron import NeuronParameters
@@ -21,6 +21,9 @@ LARGEST_SIZE = 2**15
 """Of a layer in channels, neurons or positions, and of T: above it, sizes of tensors overflow before memory ends."""
 
 LARGEST_PADDING = 2**10
+
+ADDED = {"supervision": True, "readout": "count"}
+"""Settings that came after the first records, with the values that runs had before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,8 @@ class Experiment:
         clip, label_scaling: switches of the counting losses
         t_unfired: time that a silent neuron counts with (ttfs), units of T, > 0
         kernel_tau_s: time constant of the kernel loss's filter, steps, > 1; None takes the neuron's tau_s
+        supervision: whether the label's neuron is made to fire in training
+        readout: how output spikes become a class, "count" or "first"
         rate: spikes per neuron over T steps that thresholds are initialised for (avg_spike_init), > 0
         optimiser: "adamw" or "sgd" (without momentum)
         learning_rate: at the start; follows a cosine to 0 over the epochs, stepped each epoch; > 0
@@ -77,6 +82,8 @@ class Experiment:
     label_scaling: bool = True
     t_unfired: float = 4.0
     kernel_tau_s: float | None = None
+    supervision: bool = True
+    readout: str = "count"
     rate: float = 0.6
     optimiser: str = "adamw"
     learning_rate: float = 5e-4
@@ -100,7 +107,7 @@ class Experiment:
         for field, bounds in _REAL.items():
             if (value := getattr(self, field)) is not None or field not in _OPTIONAL:
                 self._set(field, real(field, value, **bounds))
-        for field in ("clip", "label_scaling"):
+        for field in ("clip", "label_scaling", "supervision"):
             switch(field, getattr(self, field))
         if not isinstance(self.neuron, NeuronParameters):
             raise UserError(f"neuron must be a NeuronParameters, not {self.neuron!r}")
@@ -181,6 +188,7 @@ class Experiment:
             pooling=self.pooling,
             dropout=self.dropout,
             engine=self.engine,
+            supervision=self.supervision,
         )
 
     def override(self, **settings: Any) -> "Experiment":
@@ -209,6 +217,8 @@ class Experiment:
         Raises:
             UserError: if a setting is missing, unknown or wrong
         """
+        if isinstance(values, dict):
+            values = ADDED | values
         values = exactly("setting", values, _FIELDS)
         neuron = NeuronParameters(**exactly("setting of the neuron", values["neuron"], _NEURON_FIELDS))
         return cls(**{**values, "neuron": neuron})
@@ -222,6 +232,7 @@ _CHOICES = {
     "loss": losses.LOSSES,
     "pooling": networks.POOLINGS,
     "encoding": ENCODINGS,
+    "readout": readout.READOUTS,
     "optimiser": OPTIMISERS,
     "engine": ("auto", *ops.ENGINES),
 }

@@ -67,7 +67,8 @@ class Trainer:
 
     def _begin_epoch(self) -> None:
         self._number: int | None = None
-        self.step, self._totals, self._seconds = 0, measure.Totals(self.device), 0.0
+        self.step, self._seconds = 0, 0.0
+        self._totals = measure.Totals(self.device, by=self.experiment.readout)
         self._since = time.monotonic()
 
     def _spent(self) -> float:
@@ -152,7 +153,8 @@ class Trainer:
         self._since = time.monotonic()
         sums = self.train_epoch(epoch, look, heed)
         trained = self._spent()
-        tested = measure.evaluate(self.net, self._tests(heed), partial(encode, self.experiment), team=self.team)
+        encoded, by = partial(encode, self.experiment), self.experiment.readout
+        tested = measure.evaluate(self.net, self._tests(heed), encoded, by=by, team=self.team)
         spreads, output = measure.thresholds(self.net)
         figures = EpochFigures(
             epoch=epoch,

@@ -166,7 +166,8 @@ def evaluate(run: str | Path, which: str = "best", device: str = "auto") -> meas
     _same_data(folder, origin, {"test": data.sha256})
     net = experiment.build_network().to(where)
     checkpoints.fit_into(net, checkpoint.model, path)
-    return measure.evaluate(net, batches(experiment, data, where).epoch(0), partial(encode, experiment))
+    test = batches(experiment, data, where).epoch(0)
+    return measure.evaluate(net, test, partial(encode, experiment), by=experiment.readout)
 
 
 @contextlib.contextmanager

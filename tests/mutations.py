@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("snnbook", "tests", "book", "examples", "pyproject.toml")
+COPIED = ("snnbook", "tests", "book", "examples", "results", "pyproject.toml")
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,42 @@ MUTATIONS = [
         "tests/test_networks.py::test_folding_leaves_the_output_unchanged_and_refuses_a_dead_gamma",
     ),
     Mutation(
+        "protocol.py",
+        "math.sqrt(1 + 1 / ours.n)",
+        "math.sqrt(1 / ours.n)",
+        "book/09_the_tables.ipynb",
+    ),
+    Mutation(
+        "protocol.py",
+        "gap > 0 if abs(gap) > t_quantile",
+        "gap > 0 if abs(gap) >= 0 * t_quantile",
+        "tests/test_protocol.py::test_a_ranking_needs_three_seeds_on_both_sides",
+    ),
+    Mutation(
+        "tables.py",
+        "if result.experiment.name == experiment and result.as_named:",
+        "if result.experiment.name == experiment:",
+        "tests/test_results.py::test_nothing_is_mixed",
+    ),
+    Mutation(
+        "tables.py",
+        "100 * max(e.test_accuracy for e in epochs)",
+        "100 * epochs[-1].test_accuracy",
+        "tests/test_results.py::test_table_5_takes_running_bests_each_on_its_own",
+    ),
+    Mutation(
+        "readout.py",
+        "alone = spikes.sum(2) == 1",
+        "alone = spikes.sum(2) >= 1",
+        "book/10_deciding_early.ipynb",
+    ),
+    Mutation(
+        "readout.py",
+        "weight = 2.0**-t",
+        "weight = 2.0**t",
+        "tests/test_networks.py::test_the_first_spike_weighs_more_than_all_later_ones",
+    ),
+    Mutation(
         "networks.py",
         "layer.threshold.div_(_search_factor(layer, x, rate))",
         "layer.threshold.mul_(_search_factor(layer, x, rate))",
@@ -214,7 +250,7 @@ MUTATIONS = [
         "tests/test_readers.py::test_recordings_come_in_the_order_of_their_numbers",
     ),
     Mutation(
-        "__main__.py",
+        "commands.py",
         'raise ValueError(f"not a number: {text!r}")',
         "return 1.0",
         "tests/test_fuzz.py::test_malformed_command_lines",

@@ -92,10 +92,13 @@ def test_inputs_of_table_1():
         ("fashion_mnist_ttfs_21T", "ttfs", {"t_unfired": 21}),
         ("cifar10_timing", "timing", {}),
         ("mnist_latency", "enhanced_counting", {"target_label": 10, "target_others": 1}),
+        ("fashion_mnist_counting_unscaled", "counting", {"label_scaling": False}),
+        ("fashion_mnist_unscaled", "enhanced_counting", {"label_scaling": False}),
+        ("fashion_mnist_ttfs_20T_unsupervised", "ttfs", {"t_unfired": 20}),
     ],
 )
 def test_rows_of_the_tables(name, loss, settings):
-    for suffix in ("", "_released"):
+    for suffix in ("", "_released")[: 1 if name == "mnist_latency" else 2]:
         found = experiments.get(name + suffix)
         built = found.build_loss()
         assert built.name == loss
@@ -108,6 +111,35 @@ def test_rows_of_the_tables(name, loss, settings):
 def test_latency_row():
     found = experiments.get("mnist_latency")
     assert (found.encoding, found.steps, found.mean, found.std) == ("latency", 10, (0,), (1,))
+
+
+def test_released_files_that_differ_from_their_data_set_s_others():
+    """The released files for early exit and for TTFS; App. 5.3 and Table 1 stay with the plain names."""
+    found = experiments.get("mnist_latency_released")
+    assert (found.learning_rate, found.target_label, found.target_others) == (1e-3, 5, 1)
+    assert (found.readout, found.steps, found.rate, *decays(found)) == ("first", 10, 0.6, 0.05, 0.001)
+    plain = experiments.get("mnist_latency")
+    assert (plain.learning_rate, plain.readout, *decays(plain)) == (5e-4, "count", 0.001, 0.001)
+    for name in ("ttfs", "ttfs_T", "ttfs_20T", "ttfs_21T"):
+        assert decays(experiments.get(f"fashion_mnist_{name}_released")) == (0, 0)
+        assert decays(experiments.get(f"fashion_mnist_{name}")) == (0.002, 0.002)
+    for name in ("counting", "kernel", "tet", "timing", "unscaled"):
+        assert decays(experiments.get(f"fashion_mnist_{name}_released")) == (0.005, 0.005)
+
+
+@pytest.mark.parametrize("loss", ["", "tet_", "ttfs_", "ttfs_20T_"])
+def test_unsupervised_variants(loss):
+    found = experiments.get(f"fashion_mnist_{loss}unsupervised")
+    assert not found.supervision
+    assert not found.build_network().supervision
+    base = experiments.get(f"fashion_mnist_{loss}".rstrip("_"))
+    assert base.supervision
+    assert Experiment.from_dict(found.to_dict() | {"name": base.name, "supervision": True}) == base
+
+
+def test_records_from_before_a_setting_was_added():
+    older = {k: v for k, v in experiments.get("mnist").to_dict().items() if k not in ("supervision", "readout")}
+    assert Experiment.from_dict(older) == experiments.get("mnist")
 
 
 def test_quick_needs_no_download():
@@ -207,6 +239,8 @@ WRONG = [
     ({"engine": "cpuu"}, "Did you mean 'cpu'"),
     ({"optimiser": "adam"}, "Did you mean 'adamw'"),
     ({"pooling": "average"}, "Did you mean 'avg'"),
+    ({"readout": "firts"}, "Did you mean 'first'"),
+    ({"supervision": 1}, "supervision"),
     ({"encoding": "latencyy"}, "Did you mean 'latency'"),
     ({"encoding": "latency"}, "mean to 0"),
     ({"encoding": "frames"}, "goes with encoding"),

@@ -371,6 +371,35 @@ def test_readout_prefers_early_spikes_on_ties():
     assert readout.predict(spikes).tolist() == [2]
 
 
+def test_the_first_spike_weighs_more_than_all_later_ones():
+    spikes = torch.zeros(5, 1, 3)
+    spikes[1, 0, 0] = 1
+    spikes[2:, 0, 1] = 1
+    spikes[4, 0, 2] = 1
+    assert readout.score(spikes, "first")[0].tolist() == pytest.approx([1 / 2, 1 / 4 + 1 / 8 + 1 / 16, 1 / 16])
+    assert (readout.predict(spikes, "first").item(), readout.predict(spikes).item()) == (0, 1)
+    exits = [readout.exit_step(spikes, torch.tensor([label]), "first").item() for label in range(3)]
+    assert exits == [1, 5, 5]
+    assert readout.exit_step(spikes, torch.tensor([0])).item() == 5  # by count, neuron 1 wins
+
+
+def test_without_supervision_the_loss_sees_the_neurons_own_spikes():
+    labels = torch.zeros(len(images()), dtype=torch.long)
+    nets = [small() for _ in range(2)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    nets[1].supervision = False
+    for net in nets:
+        net.initialise(images(), 0.3)
+    (forced, raw), (seen, own) = (net(images(), labels=labels) for net in nets)
+    assert torch.equal(seen, raw)
+    assert torch.equal(own, raw)
+    assert not torch.equal(forced, raw)
+    seen.retain_grad()
+    (seen * torch.rand_like(seen)).sum().backward()
+    assert all(p.grad is not None for p in nets[1].parameters())
+    assert not own.requires_grad
+
+
 def test_exit_step_by_hand():
     spikes = torch.zeros(4, 5, 2)
     spikes[0, 0] = 1  # a tie waits ...

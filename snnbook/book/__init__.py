@@ -3,12 +3,15 @@
 Nothing else in snnbook imports from here. A notebook starts with
 
     from snnbook.book import check, explore, figure, show, style
+
+and, where it shows results, takes `growing`, `on_file` and `sheet` too.
 """
 
 from . import style
 from .canvas import figure
 from .exercises import check
 from .explore import explore
+from .filed import growing, on_file, sheet
 from .source import show
 
-__all__ = ["check", "explore", "figure", "show", "style"]
+__all__ = ["check", "explore", "figure", "growing", "on_file", "sheet", "show", "style"]
