@@ -303,6 +303,30 @@ MUTATIONS = [
         "fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)",
         "tests/test_faults.py::test_two_processes_do_not_write_to_one_folder",
     ),
+    Mutation(
+        "neuron.py",
+        "return (neuron.decay_m ** (k + 1) - neuron.decay_s ** (k + 1)) * neuron.gain",
+        "return (neuron.decay_m**k - neuron.decay_s**k) * neuron.gain",
+        "book/01_spikes_in_time.ipynb",
+    ),
+    Mutation(
+        "encoding.py",
+        "intensity = 1 - images if bright_first else images",
+        "intensity = images if bright_first else 1 - images",
+        "book/01_spikes_in_time.ipynb",
+    ),
+    Mutation(
+        "ops/reference.py",
+        "grad_timing[t] = response - earlier.masked_fill(fired, 0)",
+        "grad_timing[t] = response - earlier",
+        "book/02_learning_by_moving_spikes.ipynb",
+    ),
+    Mutation(
+        "ops/reference.py",
+        "share = torch.where(mean > 0, grad_pooled / (window**2 * mean), 0.0)",
+        "share = grad_pooled / window**2",
+        "book/02_learning_by_moving_spikes.ipynb",
+    ),
 ]
 
 
