@@ -79,6 +79,18 @@ def gradient(name: str, spikes: Tensor, label: int, t_unfired: float = 4.0) -> T
     return spikes.grad[:, 0]
 
 
+def choice_of(t_unfired: float, choices: tuple[float, ...] = T_UNFIRED) -> int:
+    """Place of a t_unfired among those that there are tables for.
+
+    Raises:
+        UserError: if it is none of them
+    """
+    if t_unfired not in choices:
+        known = ", ".join(f"{choice:g}" for choice in choices)
+        raise UserError(f"t_unfired must be one of {known} (units of T), not {t_unfired!r}")
+    return choices.index(t_unfired)
+
+
 class Tables:
     """Every e that the six losses can give in a raster of C neurons and T steps, in float64.
 
@@ -151,13 +163,12 @@ class Tables:
         """
         if name not in FAMILIES:
             raise unknown("loss", name, FAMILIES)
-        if t_unfired not in self.t_unfired:
-            raise unknown("t_unfired", t_unfired, [f"{choice:g}" for choice in self.t_unfired])
         if spikes.shape != (self.steps, self.neurons) or not 0 <= label < self.neurons:
             raise UserError(
                 f"these tables are for spikes of shape {(self.steps, self.neurons)} and a label below {self.neurons}, "
                 f"not {tuple(spikes.shape)} and {label}"
             )
+        choice = choice_of(t_unfired, self.t_unfired)
         order = [label, *(i for i in range(self.neurons) if i != label)]
         rows = spikes.T[order].long()
         table, e = self.e[name], torch.zeros(self.neurons, self.steps, dtype=torch.float64)
@@ -171,7 +182,7 @@ class Tables:
             fires = rows.sum(1) > 0
             first = rows.argmax(1)
             code = ((first + 1) * fires * (self.steps + 1) ** torch.arange(self.neurons)).sum()
-            pushes = table[self.t_unfired.index(t_unfired), code]
+            pushes = table[choice, code]
             e[fires, first[fires]] = pushes[fires]
         back = torch.empty_like(e)
         back[order] = e

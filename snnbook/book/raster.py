@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import UserError, unknown
+from ..errors import UserError
 from .canvas import Canvas, bundle, image_tag
-from .fingerprints import FAMILIES, T_UNFIRED, Fingerprint, Tables, fingerprint
+from .fingerprints import FAMILIES, T_UNFIRED, Fingerprint, Tables, choice_of, fingerprint
 from .style import COLORS, LOSSES
 
 MAX_BYTES = 300_000
@@ -47,9 +47,7 @@ class Raster:
         steps, neurons = next(iter(shapes))
         if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < neurons:
             raise UserError(f"label must be a neuron, 0 to {neurons - 1}, not {label!r}")
-        if t_unfired not in T_UNFIRED:
-            raise unknown("t_unfired", str(t_unfired), [f"{choice:g}" for choice in T_UNFIRED])
-        self.label, self.t_unfired = label, t_unfired
+        self.label, self.t_unfired, self.choice = label, t_unfired, choice_of(t_unfired)
         self.tables = Tables(steps, neurons)
         self.canvas = Canvas(self._draw, FIGSIZE, {"nrows": 3, "ncols": 2, "sharex": True, "sharey": True})
 
@@ -110,7 +108,7 @@ class Raster:
         ]
         choices = ["T" if choice == 1 else f"{choice:g}T" for choice in T_UNFIRED]
         shape = {"steps": self.tables.steps, "neurons": self.tables.neurons}
-        looks = {"choices": choices, "choice": T_UNFIRED.index(self.t_unfired), "colors": COLORS}
+        looks = {"choices": choices, "choice": self.choice, "colors": COLORS}
         return shape | looks | {"presets": presets, "losses": losses}
 
     def html(self, live: bool = False) -> str:
