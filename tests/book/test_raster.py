@@ -108,7 +108,7 @@ def test_the_words_of_a_start():
     said = repr(raster({"one": ["0101", "0000", "0011"]}, label=2, t_unfired=1))
     assert said.startswith(
         "raster: 3 neurons by 4 steps. At the start: Spike trains: neuron 1 fires at 2, 4; neuron 2 is silent; "
-        "neuron 3, the label, fires at 3, 4. Gradients of the six losses. counting: sum +1.00, size 1.50, ratio +0.67."
+        "neuron 3, the label, fires at 3, 4. Gradients of the six losses. counting: sum +1.00, size 2.00, ratio +0.50."
     )
     assert "timing: " in said
     silent = repr(raster({"one": ["00", "00"]}))
@@ -140,8 +140,8 @@ def test_the_live_raster_is_a_widget_that_runs_the_same_script(monkeypatch):
         ({"a": ["01", "10"], "b": ["011", "100"]}, {}, "the same neurons and steps"),
         ({"a": ["01", "10"]}, {"label": 2}, "label must be a neuron, 0 to 1, not 2"),
         ({"a": ["01", "10"]}, {"label": True}, "label must be a neuron"),
-        ({"a": ["01", "10"]}, {"t_unfired": 3}, "unknown t_unfired '3'"),
-        ({"a": ["01", "10"]}, {"t_unfired": "4T"}, "unknown t_unfired '4T'"),
+        ({"a": ["01", "10"]}, {"t_unfired": 3}, "t_unfired must be one of 1, 4, 20"),
+        ({"a": ["01", "10"]}, {"t_unfired": "4T"}, "one of 1, 4, 20 .units of T., not '4T'"),
         ({"a": ["01"]}, {}, "two neurons"),
         ({"a": ["0" * 12, "1" * 12, "1" * 12, "1" * 12]}, {}, "4 neurons and 6 steps are a good size"),
     ],
@@ -162,7 +162,7 @@ def test_a_raster_too_heavy_for_a_page_is_refused(monkeypatch):
     ("name", "spikes", "label", "t_unfired", "message"),
     [
         ("count", torch.zeros(6, 4), 0, 4.0, "unknown loss 'count'"),
-        ("ttfs", torch.zeros(6, 4), 0, 5.0, "unknown t_unfired '5.0'"),
+        ("ttfs", torch.zeros(6, 4), 0, 5.0, "t_unfired must be one of 1, 4, 20"),
         ("tet", torch.zeros(4, 6), 0, 4.0, r"spikes of shape \(6, 4\)"),
         ("tet", torch.zeros(6, 4), 4, 4.0, "a label below 4"),
     ],
