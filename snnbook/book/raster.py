@@ -30,6 +30,9 @@ FIGSIZE = (6.4, 6.0)
 LONGEST = 1.2
 """Steps that the longest arrow of a loss spans, as in raster.js."""
 
+ZERO = 5e-10
+"""What is smaller is shown as 0, as in raster.js."""
+
 SCRIPT = Path(__file__).with_suffix(".js")
 SHEET = Path(__file__).with_suffix(".css")
 
@@ -147,7 +150,12 @@ def tell(found: Fingerprint) -> str:
     """A fingerprint in words, rounded."""
     if found.ratio is None:
         return "no push"
-    return f"sum {found.sum + 0.0:+.2f}, size {found.size:.2f}, ratio {found.ratio + 0.0:+.2f}"
+    return f"sum {signed(found.sum)}, size {found.size:.2f}, ratio {signed(found.ratio)}"
+
+
+def signed(x: float) -> str:
+    """Two decimals with a sign; a zero, up to rounding, has none."""
+    return "0" if abs(x) < ZERO else f"{x:+.2f}".replace("-", "−")
 
 
 def _read(name: str, rows: list[str]) -> Tensor:

@@ -10,6 +10,7 @@ class Page:
     Args:
         explores: figures with controls
         figures: still pictures
+        rasters: rasters to edit
         listings: listings of the package's source
         exercises: numbered exercises
         math: whether the page has equations
@@ -17,16 +18,18 @@ class Page:
 
     explores: int = 0
     figures: int = 0
+    rasters: int = 0
     listings: int = 0
     exercises: int = 0
     math: bool = False
 
 
 PAGES = {
-    "index": Page(),
+    "index": Page(rasters=1),
     "03_rate_losses_keep_time": Page(explores=2, listings=1, exercises=3, math=True),
     "04_counting_and_enhanced": Page(explores=3, figures=2, listings=2, exercises=4, math=True),
     "05_first_spikes_zero_sum": Page(explores=2, listings=1, exercises=4, math=True),
+    "06_six_losses_one_train": Page(explores=2, rasters=1, listings=4, exercises=5, math=True),
     "notation": Page(math=True),
     "disagreements": Page(explores=1, figures=2, math=True),
     "references": Page(),
