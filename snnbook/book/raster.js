@@ -55,7 +55,7 @@
     const heads = all(neurons).map(() => make("th", {scope: "row"}));
     const rows = all(neurons).map(i => make("tr", {}, heads[i], ...buttons[i].map(b => make("td", {role: "gridcell"}, b))));
     const table = make("table", {role: "grid", "aria-label": `Spike trains of ${neurons} output neurons in ${steps} steps`},
-      make("thead", {}, make("tr", {}, make("td", {}), ...all(steps, 1).map(t => make("th", {scope: "col"}, `${t}`)))),
+      make("thead", {}, make("tr", {}, make("th", {scope: "col"}, "step"), ...all(steps, 1).map(t => make("th", {scope: "col"}, `${t}`)))),
       make("tbody", {}, ...rows));
     const panels = losses.map(loss => {
       const svg = make("svg:svg", {role: "img", viewBox: `0 0 ${2 * LEFT + steps * CELL} ${TOP + neurons * ROW + AXIS}`});
@@ -125,7 +125,7 @@
     const show = what => {
       rows.forEach((row, i) => {
         row.classList.toggle("snn-label", i === label);
-        heads[i].textContent = name(i).replace("the ", "");
+        heads[i].replaceChildren(`neuron ${i + 1}`, ...i === label ? [make("span", {}, " label")] : []);
         buttons[i].forEach((button, t) => {
           button.setAttribute("aria-pressed", !!spikes[i][t]);
           button.setAttribute("aria-label", `spike of ${name(i)}, step ${t + 1}`);
