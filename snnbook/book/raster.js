@@ -1,8 +1,8 @@
 (root => { // the figure; looks e up in tables that torch made (fingerprints.py), adds up and draws: no loss is computed here
   "use strict";
   const SPEAK_AFTER = 500; // ms of rest before the new state is read out
-  const CELL = 30, ROW = 26, LEFT = 24, TOP = 4, AXIS = 16; // SVG units
-  const LONGEST = 1.2; // cells: the longest arrow that a table can give
+  const CELL = 30, ROW = 26, LEFT = 16, TOP = 4, AXIS = 16; // SVG units
+  const LONGEST = 0.85; // cells: the longest arrow that a table can give; it ends before the next spike
   const HEAD = 7, HAIR = 0.35; // SVG units: head of a long arrow; the least length drawn
   if (root.dataset.alive || !window.DecompressionStream) return; // the note stays: the first picture only
   root.dataset.alive = "yes";
@@ -66,13 +66,23 @@
       return {loss, svg, values, box};
     });
     const group = `snn-${Math.random().toString(36).slice(2)}`; // radio buttons of two figures must not mix
-    const radios = (title, what, names, now, choose) => make("fieldset", {}, make("legend", {}, title),
-      ...names.map((shown, i) => {
-        const input = make("input", {type: "radio", name: `${group}-${what}`, value: i, autocomplete: "off"});
-        input.checked = i === now;
-        input.addEventListener("change", () => { choose(i); show(`${title} ${shown}`); });
-        return make("label", {}, input, shown);
-      }));
+    const radios = (title, what, names, now, choose) => {
+      const inputs = names.map((_, i) => make("input", {type: "radio", name: `${group}-${what}`, value: i, autocomplete: "off"}));
+      inputs[now].checked = true;
+      inputs.forEach((input, i) => {
+        input.addEventListener("change", () => { choose(i); show(`${title} ${names[i]}`); });
+        input.addEventListener("keydown", event => { // as browsers do, but JupyterLab keeps these keys from them
+          const move = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1}[event.key];
+          if (!move) return;
+          event.preventDefault();
+          event.stopPropagation();
+          const next = inputs[(i + move + inputs.length) % inputs.length];
+          next.focus();
+          next.click();
+        });
+      });
+      return make("fieldset", {}, make("legend", {}, title), ...names.map((shown, i) => make("label", {}, inputs[i], shown)));
+    };
     const status = make("p", {class: "snn-status", role: "status"});
     const labels = radios("label: neuron", "label", all(neurons, 1).map(String), 0, i => { label = i; });
     const starts = make("fieldset", {}, make("legend", {}, "start from"), ...presets.map(preset => {

@@ -27,7 +27,7 @@ MAX_BYTES = 300_000
 FIGSIZE = (6.4, 6.0)
 """Of the picture that stands where there is no JavaScript, inches."""
 
-LONGEST = 1.2
+LONGEST = 0.85
 """Steps that the longest arrow of a loss spans, as in raster.js."""
 
 ZERO = 5e-10
