@@ -17,7 +17,7 @@ from . import cpu_events, cpu_kernels, cpu_maps
 from .reference import VARIANCE_FLOOR
 from .saved import Saved
 
-EVENT_LIMIT = 0.75
+EVENT_LIMIT = 1.5
 """Spikes per neuron and example up to which the event-driven backward is the faster one (benchmarks/crossover.py)."""
 
 INPUT_LIMIT = 0.35
@@ -184,25 +184,27 @@ def backward_events(
     place, channel = np.empty(spikes, np.int32), np.empty(spikes, np.int32)
     timing, membrane, synaptic = impulses = [grad_pooled.new_empty(spikes) for _ in range(3)]
     k = _constants(saved.neuron, grad_pooled.dtype)
-    settings = (k, height, shape[2], saved.window, saved.bits, first, place, channel, *impulses)
+    inputs = x.shape[2]
+    line = (x.shape[-1] + 2 * padding) * inputs if weight.dim() == 4 else 0
+    settings = (k, height, line, inputs, shape[2], saved.window, saved.bits, first, place, channel, *impulses)
     _call(cpu_events.impulses, saved.current, _runs(grad_pooled), saved.pooled, *settings)
 
     where = (place, channel) if weight.dim() == 4 else (channel,)
     to_input, to_weight = (bounds, *where, timing, k[2]), (bounds, *where, membrane, synaptic, k)
     if weight.dim() == 4:
-        grad_x, grad_w = _back_through_convolution(to_input, to_weight, x, weight, shape[-1], padding, need_input)
+        grad_x, grad_w = _back_through_convolution(to_input, to_weight, x, weight, padding, need_input)
     else:
         grad_x, grad_w = _back_through_connected(to_input, to_weight, x, weight, need_input)
     return grad_x, grad_w
 
 
 def _back_through_convolution(
-    to_input: tuple, to_weight: tuple, x: Tensor, weight: Tensor, width: int, padding: int, need_input: bool
+    to_input: tuple, to_weight: tuple, x: Tensor, weight: Tensor, padding: int, need_input: bool
 ) -> tuple[Tensor | None, Tensor]:
-    """x W^T G_t and grad_W, from the spikes and `width` columns of the output map."""
+    """x W^T G_t and grad_W of a convolution."""
     maps, rows = x.movedim(2, -1).contiguous().flatten(-2), weight.movedim(1, -1).contiguous()
     kernel, rows = rows.shape, rows.flatten(-2)
-    geometry = (width, weight.shape[1], padding, maps)
+    geometry = (weight.shape[1], padding, maps)
     grad_x = None
     if need_input:
         grad_x = torch.empty_like(maps)

@@ -8,13 +8,14 @@ factor stands in D.)
 
 Arrays have channels last, as in cpu_kernels.py: a row of the input's map is (W + 2 padding) C_in long, weights are
 (C_out, K, K C_in), so that what a spike touches in one row of the map is one run of memory. The spikes are listed by
-image, step and place (y W + x in the map; 0 without one), so that those of one place are neighbours.
+image, step and place, so that those of one place are neighbours; a place is told by where its inputs begin in their
+map, y (W + 2 padding) C_in + x C_in (0 without a map).
 """
 
 import numpy as np
 from numba import njit, prange
 
-from .cpu_kernels import _replay, _share, _time_slope, _unpack
+from .cpu_kernels import _replay, _share, _unpack
 from .cpu_rows import add_rows
 
 _run_kernel = njit(error_model="numpy", cache=True, fastmath={"contract"})
@@ -39,25 +40,28 @@ def count(bits, height, counts):
 
 
 @_run_kernel
-def _impulses(e, fired, du, dg, k, first, y, channels, place, channel, timing, membrane, synaptic, x):
-    """Write the impulses D of the spikes in row y of a map, (T, L), from entry `first[t]` on for every step t."""
-    decay_m, decay_s, decay_g, gain = k[0], k[1], k[2], k[3]
-    zero = k.dtype.type(0)
-    a, b, g, by_weight, by_timing = x[0], x[1], x[2], x[3], x[4]
+def _impulses(e, fired, du, dg, k, first, start, inputs, channels, place, channel, timing, membrane, synaptic, x):
+    """Write the impulses D of the spikes in a row of a map, (T, L), from entry `first[t]` on for every step t.
+
+    The inputs of the row's places begin at `start`, `inputs` apart.
+    """
+    decay_m, decay_s, decay_g, gain, bound_weight, bound_timing = k[0], k[1], k[2], k[3], k[6], k[7]
+    zero, one = k.dtype.type(0), k.dtype.type(1)
+    a, b, g = x[0], x[1], x[2]
     a[:] = zero
     b[:] = zero
     g[:] = zero
     columns = e.shape[1] // channels
     for t in range(len(e) - 1, -1, -1):
-        _time_slope(du[t], k[6], by_weight)
-        _time_slope(dg[t], k[7], by_timing)
-        e_t, o, at = e[t], fired[t], first[t]
+        o, at = fired[t], first[t]
         for column in range(columns):
             for c in range(channels):
                 i = column * channels + c
                 if o[i] > 0:
-                    started, credited = e_t[i] * by_weight[i], e_t[i] * by_timing[i]
-                    place[at], channel[at] = y * columns + column, c
+                    by_weight = min(one / du[t, i], bound_weight) if du[t, i] > zero else zero
+                    by_timing = min(one / dg[t, i], bound_timing) if dg[t, i] > zero else zero
+                    started, credited = e[t, i] * by_weight, e[t, i] * by_timing
+                    place[at], channel[at] = start + column * inputs, c
                     timing[at] = credited - g[i]
                     membrane[at], synaptic[at] = (a[i] - started) * gain, (b[i] - started) * gain
                     a[i], b[i], g[i] = started, started, credited
@@ -70,17 +74,19 @@ def _impulses(e, fired, du, dg, k, first, y, channels, place, channel, timing, m
 
 @_driver
 def impulses(
-    current, grad, pooled, k, height, channels, window, bits, first, place, channel, timing, membrane, synaptic
-):
+    current, grad, pooled, k, height, line, inputs, channels, window, bits, first,
+    place, channel, timing, membrane, synaptic,
+):  # fmt: skip
     """The spikes of the map, in order: their place, their channel, and their D.
 
-    `first` (N, T, H) numbers each row's first spike; the last five arrays have one entry a spike.
+    `first` (N, T, H) numbers each row's first spike; the last five arrays have one entry a spike. A row of the input's
+    map has `line` entries, a place of it `inputs`.
     """
     steps, rows, _ = grad.shape
     length = current.shape[2]
     map_rows = height // window
     for row in prange(rows):
-        x = np.empty((5, length), k.dtype)
+        x = np.empty((4, length), k.dtype)
         share = np.zeros((steps, length), k.dtype)
         du, dg = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
         fired = np.empty((steps, length), np.uint8)
@@ -92,8 +98,10 @@ def impulses(
             for t in range(steps):
                 _unpack(bits[t // 8, r], t, fired[t])
             _replay(current, r, fired, k, du, dg, x[0], x[1], x[2], x[3])
-            at = first[n, :, y]
-            _impulses(share, fired, du, dg, k, at, y, channels, place, channel, timing, membrane, synaptic, x)
+            _impulses(
+                share, fired, du, dg, k, first[n, :, y], y * line, inputs, channels,
+                place, channel, timing, membrane, synaptic, x,
+            )  # fmt: skip
 
 
 @_run_kernel
@@ -106,17 +114,17 @@ def _filter(spikes, decay_m, decay_s, slow, response):
 
 
 @_driver
-def convolution_input(bounds, place, channel, timing, decay, weight, width, inputs, padding, x, grad_x):
+def convolution_input(bounds, place, channel, timing, decay, weight, inputs, padding, x, grad_x):
     """grad_x = x W^T G_t, (T, N, H_in, W_in C_in), image by image, backwards in time. Eq. (eq-grad-timing).
 
-    `bounds` (N, T + 1) are the first spikes of every image and step, `width` the columns of the output map, `inputs`
-    the input's channels.
+    `bounds` (N, T + 1) are the first spikes of every image and step, `inputs` the input's channels.
     """
     steps, images, rows, length = x.shape
     _, side, span = weight.shape
     line, weights = length + 2 * padding * inputs, weight.reshape(-1)
     for n in prange(images):
         trace = np.zeros((rows + 2 * padding, line), weight.dtype)
+        total = trace.reshape(-1)
         begin = bounds[n, 0]
         where, factors = place[begin : bounds[n, steps]], timing[begin : bounds[n, steps]]
         offsets = np.empty(len(where), np.int64)
@@ -125,11 +133,11 @@ def convolution_input(bounds, place, channel, timing, decay, weight, width, inpu
         for t in range(steps - 1, -1, -1):
             j, end = bounds[n, t] - begin, bounds[n, t + 1] - begin
             while j < end:
-                first, at = j, where[j] // width * line + where[j] % width * inputs
-                while j < end and where[j] == where[first]:
+                first, at = j, where[j]
+                while j < end and where[j] == at:
                     j += 1
                 for row in range(side):
-                    add_rows(trace.reshape(-1), at + row * line, weights, row * span, offsets, factors, first, j, span)
+                    add_rows(total, at + row * line, weights, row * span, offsets, factors, first, j, span)
             for y in range(len(trace)):
                 for i in range(line):
                     trace[y, i] *= decay
@@ -175,7 +183,7 @@ def _by_channel(channel, rows, membrane, synaptic, ends, offsets, factors, later
 
 
 @_driver
-def convolution_weight(bounds, place, channel, membrane, synaptic, k, width, inputs, padding, x, partial):
+def convolution_weight(bounds, place, channel, membrane, synaptic, k, inputs, padding, x, partial):
     """grad_W, a share of the images in each of partial (shares, C_out, K, K C_in). Eq. (eq-grad-weight).
 
     Other arguments as in `convolution_input`. The filtered inputs run forwards in time.
@@ -194,7 +202,7 @@ def convolution_weight(bounds, place, channel, membrane, synaptic, k, width, inp
         inside = slice(padding * inputs, padding * inputs + length)
         slow, response = np.empty((rows + 2 * padding, line), k.dtype), np.empty((rows + 2 * padding, line), k.dtype)
         ends, later = np.empty(channels + 1, np.int64), np.empty(channels + 1, np.int64)
-        starts, offsets, later_offsets = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
+        offsets, later_offsets = np.empty(most, np.int64), np.empty(most, np.int64)
         factors, later_factors = np.empty(most, k.dtype), np.empty(most, k.dtype)
         for n in range(share, images, shares):
             slow[:] = zero
@@ -203,11 +211,8 @@ def convolution_weight(bounds, place, channel, membrane, synaptic, k, width, inp
                 for y in range(rows):
                     _filter(x[t, n, y], k[0], k[1], slow[y + padding, inside], response[y + padding, inside])
                 now = slice(bounds[n, t], bounds[n, t + 1])
-                for j in range(now.stop - now.start):
-                    at = place[now.start + j]
-                    starts[j] = at // width * line + at % width * inputs
                 _by_channel(
-                    channel[now], starts, membrane[now], synaptic[now],
+                    channel[now], place[now], membrane[now], synaptic[now],
                     ends, offsets, factors, later, later_offsets, later_factors,
                 )  # fmt: skip
                 for c in range(channels):
@@ -273,4 +278,5 @@ def connected_weight(bounds, channel, membrane, synaptic, k, x, grad_weight):
             at = c * features + start
             total[at : at + size] = zero
             add_rows(total, at, response.reshape(-1), 0, offsets, factors, ends[c], ends[c + 1], size)
-            add_rows(total, at, slow.reshape(-1), 0, later_offsets, later_factors, later[c], later[c + 1], size)
+            if later[c] < later[c + 1]:
+                add_rows(total, at, slow.reshape(-1), 0, later_offsets, later_factors, later[c], later[c + 1], size)

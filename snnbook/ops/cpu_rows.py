@@ -79,6 +79,9 @@ def add_rows(total, at, source, shift, offsets, factors, first, last, length):
     while end - at >= 128:
         _add_block(total, at, source, shift, offsets, factors, first, last, 8, 16)
         at, shift = at + 128, shift + 128
+    while end - at >= 64:
+        _add_block(total, at, source, shift, offsets, factors, first, last, 4, 16)
+        at, shift = at + 64, shift + 64
     while end - at >= 32:
         _add_block(total, at, source, shift, offsets, factors, first, last, 2, 16)
         at, shift = at + 32, shift + 32
