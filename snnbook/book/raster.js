@@ -103,7 +103,8 @@
       const head = Math.min(HEAD, length), tip = x + way * Math.max(length, HAIR), neck = tip - way * head;
       const path = `M${x} ${y - 1.2}H${neck}V${y - 0.6 * head - 1}L${tip} ${y}L${neck} ${y + 0.6 * head + 1}V${y + 1.2}H${x}Z`;
       return make("svg:path", {class: "snn-arrow", d: path, fill: e > 0 ? colors.positive : colors.negative,
-        "data-neuron": i, "data-step": t, "data-e": e, "data-tip": tip});
+        "data-neuron": i, "data-step": t, "data-e": e, "data-tip": tip},
+        make("svg:title", {}, `${name(i)}, step ${t + 1}: ${number(e)}, ${e > 0 ? "earlier" : "later"}`)); // under the mouse
     };
 
     const line = (x1, y1, x2, y2, stroke, width) => make("svg:line", {x1, y1, x2, y2, stroke, "stroke-width": width});
