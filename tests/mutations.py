@@ -327,6 +327,30 @@ MUTATIONS = [
         "share = grad_pooled / window**2",
         "book/02_learning_by_moving_spikes.ipynb",
     ),
+    Mutation(
+        "losses.py",
+        "push = torch.full_like(spikes, -1 / math.sqrt(classes))",
+        "push = torch.full_like(spikes, -1 / classes)",
+        "book/06_six_losses_one_train.ipynb",
+    ),
+    Mutation(
+        "losses.py",
+        "samples = spikes.shape[0] * spikes.shape[1]",
+        "samples = spikes.shape[1]",
+        "book/06_six_losses_one_train.ipynb",
+    ),
+    Mutation(
+        "losses.py",
+        "train[1:] = 1",
+        "train[:] = 1",
+        "book/06_six_losses_one_train.ipynb",
+    ),
+    Mutation(
+        "book/fingerprints.py",
+        "order = [label, *(i for i in range(self.neurons) if i != label)]",
+        "order = list(range(self.neurons))",
+        "tests/book/test_raster.py::test_the_tables_are_the_losses",
+    ),
 ]
 
 

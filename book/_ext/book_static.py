@@ -56,7 +56,7 @@ def package_hash() -> str:
     root = Path(importlib.util.find_spec("snnbook").origin).parent
     digest = hashlib.sha256(repr([(name, version(name)) for name in LIBRARIES]).encode())
     for path in sorted(root.rglob("*")):
-        if path.suffix in {".py", ".js"}:
+        if path.suffix in {".py", ".js", ".css"}:
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     for path in records():
         digest.update(path.read_bytes())
