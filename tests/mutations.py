@@ -141,6 +141,18 @@ MUTATIONS = [
         "layer.threshold.mul_(_search_factor(layer, x, rate))",
         "tests/test_networks.py::test_golden_training_steps",
     ),
+    Mutation(
+        "layers.py",
+        "self.beta.div_(self.gamma)",
+        "pass",
+        "book/07_thresholds_that_learn.ipynb",
+    ),
+    Mutation(
+        "networks.py",
+        "if spikes[start:].sum(0).mean().item() > wanted:",
+        "if spikes[start:].sum(0).mean().item() > rate:",
+        "book/07_thresholds_that_learn.ipynb",
+    ),
 ]
 
 

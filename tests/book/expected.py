@@ -27,6 +27,7 @@ PAGES = {
     "03_rate_losses_keep_time": Page(explores=2, listings=1, exercises=3, math=True),
     "04_counting_and_enhanced": Page(explores=3, figures=2, listings=2, exercises=4, math=True),
     "05_first_spikes_zero_sum": Page(explores=2, listings=1, exercises=4, math=True),
+    "07_thresholds_that_learn": Page(explores=3, listings=3, exercises=5, math=True),
     "notation": Page(math=True),
     "disagreements": Page(explores=1, figures=2, math=True),
     "references": Page(),
