@@ -153,6 +153,12 @@ MUTATIONS = [
         "if spikes[start:].sum(0).mean().item() > rate:",
         "book/07_thresholds_that_learn.ipynb",
     ),
+    Mutation(
+        "trainer.py",
+        "return experiment.learning_rate * (1 + math.cos(math.pi * (epoch - 1) / experiment.epochs)) / 2",
+        "return experiment.learning_rate * (1 + math.cos(math.pi * epoch / experiment.epochs)) / 2",
+        "book/08_training_for_real.ipynb",
+    ),
 ]
 
 

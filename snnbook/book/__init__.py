@@ -2,13 +2,15 @@
 
 Nothing else in snnbook imports from here. A notebook starts with
 
-    from snnbook.book import check, explore, figure, show, style
+    from snnbook.book import check, explore, figure, live, measured, show, style
 """
 
 from . import style
 from .canvas import figure
 from .exercises import check
 from .explore import explore
+from .live import live
+from .measured import measured
 from .source import show
 
-__all__ = ["check", "explore", "figure", "show", "style"]
+__all__ = ["check", "explore", "figure", "live", "measured", "show", "style"]

@@ -28,6 +28,7 @@ PAGES = {
     "04_counting_and_enhanced": Page(explores=3, figures=2, listings=2, exercises=4, math=True),
     "05_first_spikes_zero_sum": Page(explores=2, listings=1, exercises=4, math=True),
     "07_thresholds_that_learn": Page(explores=3, listings=3, exercises=5, math=True),
+    "08_training_for_real": Page(explores=2, listings=1, exercises=5, math=True),
     "notation": Page(math=True),
     "disagreements": Page(explores=1, figures=2, math=True),
     "references": Page(),
