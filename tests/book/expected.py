@@ -31,5 +31,9 @@ PAGES = {
     "08_training_for_real": Page(explores=2, listings=1, exercises=5, math=True),
     "notation": Page(math=True),
     "disagreements": Page(explores=1, figures=2, math=True),
+    "reproduce": Page(math=True),
+    "api": Page(),
+    "glossary": Page(math=True),
+    "execution_times": Page(),
     "references": Page(),
 }
