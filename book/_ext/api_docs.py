@@ -17,7 +17,8 @@ NAMED = re.compile(r"^\.\. automodule:: (\S+)", re.M)
 LEFT_OUT = re.compile(r"(^|\.)_|\.ops\.|\.book\.")
 """Private modules, the engines' insides (compiled, for some machines only), and the chapters' checkers and tools."""
 
-BEFORE_NAPOLEON = 400  # event priority
+BEFORE_NAPOLEON, AFTER_NAPOLEON = 400, 600  # event priorities
+ONE_LINERS, COLON = ("attribute", "data", "property"), "\ue000"  # a letter for private use
 CODE = re.compile(r"`([^`]+)`")
 EQUATION = re.compile(r"\((eq-[\w-]+)\)")
 MARKUP = re.compile(r"([*|\\])")
@@ -29,6 +30,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("config-inited", configure)
     app.connect("source-read", add_the_rest)
     app.connect("autodoc-process-docstring", mark_up, priority=BEFORE_NAPOLEON)
+    app.connect("autodoc-process-docstring", restore_colons, priority=AFTER_NAPOLEON)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -63,8 +65,14 @@ def modules() -> list[str]:
 def mark_up(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """A docstring of the package as reStructuredText."""
     if name.startswith(PACKAGE):
-        # a first line of its own keeps napoleon from reading "Such: so" as a type and a description
-        lines[:] = [""] * (what in ("attribute", "data", "property")) + [marked(line) for line in lines]
+        lines[:] = [marked(line) for line in lines]
+        if what in ONE_LINERS:
+            lines[:] = [line.replace(":", COLON) for line in lines]
+
+
+def restore_colons(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Put back what `mark_up` hid from napoleon, which reads "Such: so" of a constant as a type and a description."""
+    lines[:] = [line.replace(COLON, ":") for line in lines]
 
 
 def marked(line: str) -> str:
