@@ -88,14 +88,19 @@ def distinct_steps(x: Tensor) -> Tensor:
     return x[:1] if len(x) > 1 and x.stride(0) == 0 else x
 
 
-def currents(x: Tensor, weight: Tensor, affine: Affine) -> Tensor:
+def currents(x: Tensor, weight: Tensor, affine: Affine, engine: str = "auto") -> Tensor:
     """Input currents of every step, (T, N, C, ...); an input that repeats is mapped once and expanded again.
 
     Args:
         x: spikes or an expanded image, (T, N, ...)
         weight, affine: the map
+        engine: see `snnbook.ops`; one may have a faster way where spikes are few
     """
     steps = distinct_steps(x)
+    if len(steps) == len(x):
+        by_events = ops.event_currents(x, weight, affine.padding, engine)
+        if by_events is not None:
+            return by_events
     current = affine.current(steps.flatten(0, 1), weight).unflatten(0, steps.shape[:2])
     return current.expand(len(x), *current.shape[1:])
 
@@ -113,7 +118,7 @@ class _SpikingAffine(torch.autograd.Function):
         engine: str,
         force: Force | None,
     ) -> tuple[Tensor, Tensor]:
-        current = currents(x, weight, affine)
+        current = currents(x, weight, affine, engine)
         if force is None:
             raw, ctx.pass_ = ops.forward_pooled(current, threshold, neuron, window, engine)
             spikes = raw
@@ -133,9 +138,7 @@ class _SpikingAffine(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         need_input, need_weight = ctx.needs_input_grad[:2]
         steps = x if need_input else distinct_steps(x)
-        repeats = len(distinct_steps(x)) < len(
-            x
-        )  # then summing over time first leaves one dense product, which is less
+        repeats = len(distinct_steps(x)) < len(x)  # then summing over time leaves one dense product, which is less
         if need_weight and not repeats and not isinstance(ctx.pass_, ops.Saved):
             by_events = ops.backward_events(grad_times, ctx.pass_, x, weight, ctx.affine.padding, need_input)
             if by_events is not None:

@@ -9,46 +9,30 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from . import ops
 from .errors import UserError, real
 from .events import Affine, Convolution, Force, FullyConnected, currents, spiking_affine
 from .neuron import NeuronParameters
 from .ops import reference
-
-VARIANCE_FLOOR = 1e-5
-"""Added to a channel's weight variance before its root is taken (released settings)."""
 
 WEIGHT_BOUND = 4.0
 """Raw weights are clipped to +- this in every forward pass (released settings)."""
 
 
 class _Standardise(torch.autograd.Function):
-    """Standardised weights, and their gradients in five passes over memory where autograd's record would take fifteen.
-
-    With c = w - mean and n weights a channel: dL/dgamma = sum(G c) / std, dL/dbeta = sum(G), and
-    dL/dw = gamma / std (G - mean(G) - c sum(G c) / ((n - 1) std^2)).
-    """
-
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-        w = weight.flatten(1)
-        mean = w.mean(1, keepdim=True)
-        centred = w - mean
-        variance = torch.linalg.vecdot(centred, centred)[:, None] / (w.shape[1] - 1)
-        std = (variance + VARIANCE_FLOOR).sqrt()
+    def forward(ctx: Any, weight: Tensor, gamma: Tensor, beta: Tensor, engine: str) -> Tensor:
+        standardised, mean, std = ops.standardise(weight.flatten(1), gamma, beta, engine)
         ctx.save_for_backward(weight, gamma, mean, std)
-        return centred.mul_(gamma[:, None]).div_(std).add_(beta[:, None]).view_as(weight)
+        ctx.engine = engine
+        return standardised.view_as(weight)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        weight, gamma, mean, std = ctx.saved_tensors
-        grad, centred = grad.flatten(1), weight.flatten(1) - mean
-        grad_beta = grad.sum(1, keepdim=True)
-        grad_gamma = torch.linalg.vecdot(grad, centred)[:, None] / std
-        scale = gamma[:, None] / std
-        grad_weight = torch.addcmul(-scale * grad_beta / grad.shape[1], grad, scale)
-        grad_weight.addcmul_(centred, -scale * grad_gamma / ((grad.shape[1] - 1) * std))
-        return grad_weight.view_as(weight), grad_gamma[:, 0], grad_beta[:, 0]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        weight, *rest = ctx.saved_tensors
+        by_weight, by_gamma, by_beta = ops.standardise_backward(grad.flatten(1), weight.flatten(1), *rest, ctx.engine)
+        return by_weight.view_as(weight), by_gamma, by_beta, None
 
 
 class SpikingLayer(nn.Module):
@@ -102,11 +86,11 @@ class SpikingLayer(nn.Module):
         Returns:
             the shape of the raw weight
         """
-        return _Standardise.apply(self.weight, scale * self.gamma, self.beta)
+        return _Standardise.apply(self.weight, scale * self.gamma, self.beta, self.engine)
 
     def current(self, x: Tensor, scale: float = 1.0) -> Tensor:
         """Input currents, (T, N, C, ...), for x (T, N, ...) and gamma multiplied by `scale`."""
-        return currents(x, self.standardised(scale), self.affine)
+        return currents(x, self.standardised(scale), self.affine, self.engine)
 
     def forward(self, x: Tensor, force: Force | None = None) -> Any:
         """Spikes, averaged over pooling windows where the layer pools.

@@ -113,8 +113,8 @@ MUTATIONS = [
     ),
     Mutation(
         "ops/cpu_events.py",
-        "started - a[i], started - b[i]",
-        "started, started",
+        "(a[i] - started) * gain, (b[i] - started) * gain",
+        "-started * gain, -started * gain",
         "tests/test_event_driven.py::test_equals_the_dense_reference",
     ),
     Mutation(

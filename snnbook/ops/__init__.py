@@ -5,6 +5,7 @@ average pooling at the end, for layers: an engine may fuse what it likes in them
 """
 
 import os
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -26,8 +27,11 @@ __all__ = [
     "backward_events",
     "backward_pooled",
     "engine_name",
+    "event_currents",
     "forward",
     "forward_pooled",
+    "standardise",
+    "standardise_backward",
 ]
 
 
@@ -175,6 +179,20 @@ def backward_pooled(grad_pooled: Tensor, saved: Any, sum_weight: bool = False) -
 
 
 @torch.no_grad()
+def event_currents(x: Tensor, weight: Tensor, padding: int, engine: str = "auto") -> Tensor | None:
+    """Input currents of a layer, spike by spike, where the engine has such a way and the input holds few spikes.
+
+    Args:
+        x, weight, padding: as for `backward_events`
+        engine: see `forward`
+    Returns:
+        currents (T, N, C_out, ...), up to the order of sums; or None where the dense product is the better choice
+    """
+    way = getattr(_module(engine_name(engine, x.device, x.dtype)), "event_currents", None)
+    return None if way is None else way(x, weight, padding)
+
+
+@torch.no_grad()
 def backward_events(
     grad_pooled: Tensor, saved: Any, x: Tensor, weight: Tensor, padding: int, need_input: bool
 ) -> tuple[Tensor | None, Tensor] | None:
@@ -206,3 +224,30 @@ def backward_events(
             f"does not make currents of shape {tuple(saved.current_shape)}"
         )
     return way(grad_pooled, saved, x, weight, padding, need_input)
+
+
+@torch.no_grad()
+def standardise(weight: Tensor, gamma: Tensor, beta: Tensor, engine: str = "auto") -> tuple[Tensor, Tensor, Tensor]:
+    """Standardised weights, as in `reference.standardise`, by the engine's own pass over memory where it has one.
+
+    Args:
+        weight, gamma, beta: (C_out, fan-in), (C_out,), (C_out,)
+        engine: see `forward`
+    Returns:
+        W_hat, and the raw weights' mean and standard deviation
+    """
+    return _own("standardise", engine, weight)(weight, gamma, beta)
+
+
+@torch.no_grad()
+def standardise_backward(
+    grad: Tensor, weight: Tensor, gamma: Tensor, mean: Tensor, std: Tensor, engine: str = "auto"
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Backward of `standardise`: gradients of raw weights, gamma and beta, as in `reference.standardise_backward`."""
+    return _own("standardise_backward", engine, weight)(grad, weight, gamma, mean, std)
+
+
+def _own(name: str, engine: str, weight: Tensor) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+    """A function of the engine that runs here, or the reference's where the engine has none of its own."""
+    module = _module(engine_name(engine, weight.device, weight.dtype))
+    return getattr(module, name, None) or getattr(_module("reference"), name)

@@ -13,11 +13,18 @@ import torch
 from torch import Tensor
 
 from ..neuron import SLOPE_BOUND_TIMING, SLOPE_BOUND_WEIGHT, NeuronParameters
-from . import cpu_events, cpu_kernels
+from . import cpu_events, cpu_kernels, cpu_maps
+from .reference import VARIANCE_FLOOR
 from .saved import Saved
 
-EVENT_LIMIT = 0.75
+EVENT_LIMIT = 1.5
 """Spikes per neuron and example up to which the event-driven backward is the faster one (benchmarks/crossover.py)."""
+
+INPUT_LIMIT = 0.35
+"""Share of a convolution's inputs that are not 0 up to which its currents are made spike by spike (same benchmark)."""
+
+BLOCK_BYTES = 48 * 1024
+"""Weights that such a pass goes over again and again: they should stay near the first cache."""
 
 NARROW = 8
 """Input channels below which a spike touches runs of memory too short to be worth it."""
@@ -115,6 +122,49 @@ def backward_pooled(grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool) -
     return _like(timing, shape), _like(weight, shape)
 
 
+def event_currents(x: Tensor, weight: Tensor, padding: int) -> Tensor | None:
+    """Arguments and results as in `snnbook.ops.event_currents`."""
+    if weight.dim() != 4 or weight.shape[1] < NARROW or not padding < weight.shape[2] == weight.shape[3]:
+        return None
+    (outputs, inputs, side, _), maps = weight.shape, x.movedim(2, -1).flatten(0, 1).contiguous()
+    counts = np.empty(len(maps), np.int64)
+    _call(cpu_maps.count, maps.flatten(1), counts)
+    if counts.sum() > INPUT_LIMIT * x.numel():
+        return None
+    row = inputs * side * outputs * weight.element_size()
+    blocks = next(
+        n for n in range(1, outputs + 1) if outputs % n == 0 and (row <= BLOCK_BYTES * n or outputs <= 16 * n)
+    )
+    turned = weight.flip(2, 3).unflatten(0, (blocks, -1)).permute(0, 3, 2, 4, 1).contiguous().flatten(3)
+    shape = [size + 2 * padding - side + 1 for size in x.shape[3:]]
+    current = x.new_empty((len(maps), *shape, outputs))
+    _call(cpu_maps.convolution, maps, turned, padding, current)
+    return current.unflatten(0, x.shape[:2]).movedim(-1, 2)
+
+
+def standardise(weight: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Arguments and results as in `snnbook.ops.standardise`."""
+    weight = weight.contiguous()
+    out, mean, std = torch.empty_like(weight), torch.empty_like(gamma), torch.empty_like(gamma)
+    floor = torch.tensor(VARIANCE_FLOOR, dtype=weight.dtype).numpy()[()]
+    _call(cpu_maps.standardise, weight, gamma.contiguous(), beta.contiguous(), floor, out, mean, std)
+    return out, mean, std
+
+
+def standardise_backward(
+    grad: Tensor, weight: Tensor, gamma: Tensor, mean: Tensor, std: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Arguments and results as in `snnbook.ops.standardise_backward`."""
+    results = (
+        torch.empty_like(grad, memory_format=torch.contiguous_format),
+        torch.empty_like(gamma),
+        torch.empty_like(gamma),
+    )
+    inputs = (grad.contiguous(), weight.contiguous(), gamma.contiguous(), mean, std)
+    _call(cpu_maps.standardise_backward, *inputs, *results)
+    return results
+
+
 def backward_events(
     grad_pooled: Tensor, saved: SavedPooled, x: Tensor, weight: Tensor, padding: int, need_input: bool
 ) -> tuple[Tensor | None, Tensor] | None:
@@ -131,27 +181,30 @@ def backward_events(
         return None
     first = (ends - counts.ravel()).reshape(counts.shape)
     bounds = np.append(first[:, :, 0], ends[shape[0] * height - 1 :: shape[0] * height, None], 1)
-    where = np.empty(spikes, np.int64)
+    place, channel = np.empty(spikes, np.int32), np.empty(spikes, np.int32)
     timing, membrane, synaptic = impulses = [grad_pooled.new_empty(spikes) for _ in range(3)]
     k = _constants(saved.neuron, grad_pooled.dtype)
-    settings = (k, height, shape[2], saved.window, saved.bits, first, where, *impulses)
+    inputs = x.shape[2]
+    line = (x.shape[-1] + 2 * padding) * inputs if weight.dim() == 4 else 0
+    settings = (k, height, line, inputs, shape[2], saved.window, saved.bits, first, place, channel, *impulses)
     _call(cpu_events.impulses, saved.current, _runs(grad_pooled), saved.pooled, *settings)
 
-    to_input, to_weight = (bounds, where, timing, k[2]), (bounds, where, membrane, synaptic, k)
+    where = (place, channel) if weight.dim() == 4 else (channel,)
+    to_input, to_weight = (bounds, *where, timing, k[2]), (bounds, *where, membrane, synaptic, k)
     if weight.dim() == 4:
-        grad_x, grad_w = _back_through_convolution(to_input, to_weight, x, weight, shape[-1], padding, need_input)
+        grad_x, grad_w = _back_through_convolution(to_input, to_weight, x, weight, padding, need_input)
     else:
         grad_x, grad_w = _back_through_connected(to_input, to_weight, x, weight, need_input)
-    return grad_x, grad_w.mul_(-saved.neuron.gain)
+    return grad_x, grad_w
 
 
 def _back_through_convolution(
-    to_input: tuple, to_weight: tuple, x: Tensor, weight: Tensor, width: int, padding: int, need_input: bool
+    to_input: tuple, to_weight: tuple, x: Tensor, weight: Tensor, padding: int, need_input: bool
 ) -> tuple[Tensor | None, Tensor]:
-    """x W^T G_t and -grad_W / gain, from the spikes and `width` columns of the output map."""
+    """x W^T G_t and grad_W of a convolution."""
     maps, rows = x.movedim(2, -1).contiguous().flatten(-2), weight.movedim(1, -1).contiguous()
     kernel, rows = rows.shape, rows.flatten(-2)
-    geometry = (width, weight.shape[1], padding, maps)
+    geometry = (weight.shape[1], padding, maps)
     grad_x = None
     if need_input:
         grad_x = torch.empty_like(maps)

@@ -138,6 +138,26 @@ def _carry_back(grad, spikes, du, dg, k, grad_timing, grad_weight, r, a, b, move
 
 
 @_run_kernel
+def _sum_back(e, fired, du, k, total, steady_m, steady_s):
+    """G_w summed over time, (L,): a spike adds its move times the neuron's response to a steady 1. Inputs (T, L)."""
+    decay_m, decay_s, gain, bound = k[0], k[1], k[3], k[6]
+    zero, one = k.dtype.type(0), k.dtype.type(1)
+    total[:] = zero
+    steady_m[:] = zero
+    steady_s[:] = zero
+    for t in range(len(e)):
+        e_t, o, du_t = e[t], fired[t], du[t]
+        for i in range(len(total)):
+            m_i, s_i = (steady_m[i] + one) * decay_m, (steady_s[i] + one) * decay_s
+            inverse = one / du_t[i]
+            moved = inverse if inverse < bound else bound
+            moved = moved if du_t[i] > zero else zero
+            total[i] += e_t[i] * moved * ((s_i - m_i) * gain) if o[i] > 0 else zero
+            steady_m[i] = m_i if o[i] == 0 else zero
+            steady_s[i] = s_i if o[i] == 0 else zero
+
+
+@_run_kernel
 def _add(x, total):
     """total += x, both of one length."""
     for i in range(len(total)):
@@ -220,7 +240,7 @@ def backward_pooled(current, grad, pooled, k, height, channels, window, bits, su
     map_rows = height // window
     for row in prange(rows):
         x = np.empty((4, length), k.dtype)
-        share, local = np.zeros((steps, length), k.dtype), np.empty((steps, 1, length), k.dtype)
+        share = np.zeros((steps, length), k.dtype)
         du, dg = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
         fired = np.empty((steps, length), np.uint8)
         for t in range(steps):
@@ -231,8 +251,6 @@ def backward_pooled(current, grad, pooled, k, height, channels, window, bits, su
                 _unpack(bits[t // 8, r], t, fired[t])
             _replay(current, r, fired, k, du, dg, x[0], x[1], x[2], x[3])
             if sum_weight:
-                _carry_back(share, fired, du, dg, k, grad_timing, local, 0, x[0], x[1], x[2], x[3])
-                for t in range(steps):
-                    _add(local[t, 0], grad_weight[0, r])
+                _sum_back(share, fired, du, k, grad_weight[0, r], x[0], x[1])
             else:
                 _carry_back(share, fired, du, dg, k, grad_timing, grad_weight, r, x[0], x[1], x[2], x[3])

@@ -1,0 +1,160 @@
+"""The same network and training step in the libraries that a user would pick instead.
+
+All train the Fashion-MNIST network of the paper (32C5-P2-64C5-P2-1024-10, padding 2, T = 5, batch 50, direct coding,
+float32, fused AdamW) by surrogate gradients, each with its own neuron, surrogate and loss as its tutorials have them.
+Their mathematics is another than the book's, so only speed and memory are compared. A library that is not installed
+is reported and left out: `pip install snntorch spikingjelly norse` brings them.
+"""
+
+from collections.abc import Callable
+from importlib.metadata import version
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+STEPS = 5
+
+
+class Peer:
+    """A library's network in training on one batch.
+
+    Args:
+        images, labels: (N, 1, 28, 28) and (N,)
+        learning_rate: of AdamW
+    """
+
+    settings = ""
+    package = ""
+    net: nn.Module
+
+    def __init__(self, images: Tensor, labels: Tensor, learning_rate: float) -> None:
+        self.images, self.labels = images, labels
+        torch.manual_seed(0)
+        self.make()
+        self.optimiser = torch.optim.AdamW(self.net.parameters(), learning_rate, fused=True)
+
+    @property
+    def title(self) -> str:
+        """Name and version."""
+        return f"{self.package} {version(self.package)}"
+
+    def make(self) -> None:
+        """Build `net`."""
+        raise NotImplementedError
+
+    def outputs(self) -> Tensor:
+        """Output spikes, (T, N, classes)."""
+        raise NotImplementedError
+
+    def loss(self, spikes: Tensor) -> Tensor:
+        """The library's usual loss on output spikes."""
+        return F.cross_entropy(spikes.mean(0), self.labels)
+
+    def train(self) -> None:
+        """One step."""
+        self.optimiser.zero_grad()
+        self.loss(self.outputs()).backward()
+        self.optimiser.step()
+
+    @torch.no_grad()
+    def infer(self) -> Tensor:
+        """Output spikes, (T, N, classes)."""
+        return self.outputs()
+
+
+def _maps() -> list[nn.Module]:
+    """The affine maps of the network, input side first."""
+    convolutions = [nn.Conv2d(1, 32, 5, padding=2, bias=False), nn.Conv2d(32, 64, 5, padding=2, bias=False)]
+    return [*convolutions, nn.Linear(3136, 1024, bias=False), nn.Linear(1024, 10, bias=False)]
+
+
+class SnnTorch(Peer):
+    """snnTorch: a loop over time around step modules."""
+
+    package = "snntorch"
+    settings = "Leaky(beta=0.9), fast sigmoid of slope 25, ce_rate_loss, a loop over time"
+
+    def make(self) -> None:
+        import snntorch
+        from snntorch import functional, surrogate
+
+        def neurons() -> nn.Module:
+            return snntorch.Leaky(beta=0.9, spike_grad=surrogate.fast_sigmoid(slope=25), init_hidden=True)
+
+        conv1, conv2, hidden, output = _maps()
+        pool, flat = nn.AvgPool2d(2), nn.Flatten()
+        self.net = nn.Sequential(
+            conv1, neurons(), pool, conv2, neurons(), pool, flat, hidden, neurons(), output, neurons()
+        )
+        self._reset = lambda: [layer.reset_mem() for layer in self.net if isinstance(layer, snntorch.Leaky)]
+        self.loss = lambda spikes: functional.ce_rate_loss()(spikes, self.labels)
+
+    def outputs(self) -> Tensor:
+        self._reset()
+        return torch.stack([self.net(self.images) for _ in range(STEPS)])
+
+
+class SpikingJelly(Peer):
+    """SpikingJelly: layer by layer over all steps (its multi-step mode)."""
+
+    package = "spikingjelly"
+    settings = "LIFNode(tau=2, detach_reset=True), ATan, mean squared error on rates, step mode 'm', torch backend"
+
+    def make(self) -> None:
+        from spikingjelly.activation_based import functional, layer, neuron, surrogate
+
+        def neurons() -> nn.Module:
+            return neuron.LIFNode(tau=2.0, surrogate_function=surrogate.ATan(), detach_reset=True)
+
+        self.net = nn.Sequential(
+            layer.Conv2d(1, 32, 5, padding=2, bias=False), neurons(), layer.AvgPool2d(2),
+            layer.Conv2d(32, 64, 5, padding=2, bias=False), neurons(), layer.AvgPool2d(2),
+            layer.Flatten(), layer.Linear(3136, 1024, bias=False), neurons(),
+            layer.Linear(1024, 10, bias=False), neurons(),
+        )  # fmt: skip
+        functional.set_step_mode(self.net, "m")
+        self._reset = functional.reset_net
+
+    def outputs(self) -> Tensor:
+        self._reset(self.net)
+        return self.net(self.images.unsqueeze(0).repeat(STEPS, 1, 1, 1, 1))
+
+    def loss(self, spikes: Tensor) -> Tensor:
+        return F.mse_loss(spikes.mean(0), F.one_hot(self.labels, 10).float())
+
+
+class Norse(Peer):
+    """Norse: neurons over all steps, maps lifted over time."""
+
+    package = "norse"
+    settings = "LIF with default parameters (SuperSpike, alpha 100), lifted maps, cross entropy on rates"
+
+    def make(self) -> None:
+        import norse.torch as norse
+
+        conv1, conv2, hidden, output = _maps()
+        pool = nn.AvgPool2d(2)
+        self.net = norse.SequentialState(
+            norse.Lift(conv1), norse.LIF(), norse.Lift(pool), norse.Lift(conv2), norse.LIF(), norse.Lift(pool),
+            nn.Flatten(2), norse.Lift(hidden), norse.LIF(), norse.Lift(output), norse.LIF(),
+        )  # fmt: skip
+
+    def outputs(self) -> Tensor:
+        return self.net(self.images.expand(STEPS, *self.images.shape))[0]
+
+
+PEERS: tuple[type[Peer], ...] = (SnnTorch, SpikingJelly, Norse)
+
+
+def available(images: Tensor, labels: Tensor, learning_rate: float, report: Callable[[str], None]) -> dict[str, Peer]:
+    """The peers that are installed here, by title; tells which are not."""
+    found: dict[str, Peer] = {}
+    for kind in PEERS:
+        try:
+            peer = kind(images, labels, learning_rate)
+        except ImportError as error:
+            report(f"{kind.package} is left out: {error} (pip install {kind.package})")
+        else:
+            found[peer.title] = peer
+    return found

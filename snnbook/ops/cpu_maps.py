@@ -1,0 +1,103 @@
+"""The CPU engine's passes around the neurons: weights standardised in place of torch's many sweeps over memory, and
+the currents of a convolution whose input holds few spikes, spike by spike.
+
+Their sums run in another order than torch's, so currents agree with the reference's to float32's last digits.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+from .cpu_rows import add_rows
+
+_sums = njit(error_model="numpy", cache=True, parallel=True, fastmath={"contract", "reassoc", "nsz"})
+_driver = njit(error_model="numpy", cache=True, parallel=True, fastmath={"contract"})
+
+
+@_sums
+def standardise(weight, gamma, beta, floor, out, mean, std):
+    """W_hat, the raw weights' means and their standard deviations. Eq. (eq-standardise). Weights are (C, fan-in)."""
+    channels, size = weight.shape
+    for c in prange(channels):
+        row, to = weight[c], out[c]
+        total = squares = row.dtype.type(0)
+        for i in range(size):
+            total += row[i]
+        middle = total / row.dtype.type(size)
+        for i in range(size):
+            squares += (row[i] - middle) * (row[i] - middle)
+        mean[c], std[c] = middle, np.sqrt(squares / row.dtype.type(size - 1) + floor)
+        scale = gamma[c] / std[c]
+        for i in range(size):
+            to[i] = (row[i] - middle) * scale + beta[c]
+
+
+@_sums
+def standardise_backward(grad, weight, gamma, mean, std, grad_weight, grad_gamma, grad_beta):
+    """Gradients of raw weights, gamma and beta, as in `reference.standardise_backward`."""
+    channels, size = weight.shape
+    for c in prange(channels):
+        g, row, to, middle = grad[c], weight[c], grad_weight[c], mean[c]
+        total = product = row.dtype.type(0)
+        for i in range(size):
+            total += g[i]
+            product += g[i] * (row[i] - middle)
+        grad_beta[c], grad_gamma[c] = total, product / std[c]
+        scale = gamma[c] / std[c]
+        evenly = scale * total / row.dtype.type(size)
+        along = scale * product / (row.dtype.type(size - 1) * std[c] * std[c])
+        for i in range(size):
+            to[i] = scale * g[i] - evenly - along * (row[i] - middle)
+
+
+@_driver
+def count(x, counts):
+    """Entries of every row of x (rows, L) that are not 0."""
+    for r in prange(len(x)):
+        total = 0
+        for i in range(x.shape[1]):
+            total += x[r, i] != 0
+        counts[r] = total
+
+
+@_driver
+def convolution(x, weight, padding, current):
+    """Currents (B, H', W', C_out) of the entries of x (B, H, W, C_in) that are not 0.
+
+    Args:
+        weight: turned by 180 degrees, (blocks, K, C_in, K C_block): what an entry adds to a row of the output map, for
+            a block of output channels, is one run; those of a block and a row should lie in the first cache
+        padding: zeros on every side of x, at most K - 1
+    """
+    images, rows, columns, inputs = x.shape
+    blocks, side, _, span = weight.shape
+    outputs, edge = span // side, side - 1  # an entry reaches this far: what counts of the map is cut out at the end
+    line, weights = (columns + edge) * outputs, weight.reshape(-1)
+    for image in prange(images):
+        whole = np.zeros((blocks, rows + edge, line), x.dtype)
+        total = whole.reshape(-1)
+        offsets, factors = np.empty(columns * inputs + 1, np.int64), np.empty(columns * inputs + 1, x.dtype)
+        ends = np.zeros(columns + 1, np.int64)
+        for y in range(rows):
+            end = 0
+            for column in range(columns):
+                found = x[image, y, column]
+                for c in range(inputs):
+                    offsets[end], factors[end] = c * span, found[c]
+                    end += found[c] != 0
+                ends[column + 1] = end
+            for block in range(blocks):
+                for row in range(side):
+                    at, shift = (block * (rows + edge) + y + row) * line, (block * side + row) * inputs * span
+                    for column in range(columns):
+                        if ends[column] < ends[column + 1]:
+                            add_rows(
+                                total, at + column * outputs, weights, shift,
+                                offsets, factors, ends[column], ends[column + 1], span,
+                            )  # fmt: skip
+        cut = edge - padding
+        for y in range(current.shape[1]):
+            for column in range(current.shape[2]):
+                for block in range(blocks):
+                    start = (column + cut) * outputs
+                    to = block * outputs
+                    current[image, y, column, to : to + outputs] = whole[block, y + cut, start : start + outputs]
