@@ -2,8 +2,8 @@
 
 import math
 
-from ...layers import VARIANCE_FLOOR
 from ...neuron import SLOPE_BOUND_WEIGHT
+from ...ops.reference import VARIANCE_FLOOR
 from . import exercise, try_cases
 
 
