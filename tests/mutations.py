@@ -351,6 +351,24 @@ MUTATIONS = [
         "order = list(range(self.neurons))",
         "tests/book/test_raster.py::test_the_tables_are_the_losses",
     ),
+    Mutation(
+        "layers.py",
+        "self.beta.div_(self.gamma)",
+        "pass",
+        "book/07_thresholds_that_learn.ipynb",
+    ),
+    Mutation(
+        "networks.py",
+        "if spikes[start:].sum(0).mean().item() > wanted:",
+        "if spikes[start:].sum(0).mean().item() > rate:",
+        "book/07_thresholds_that_learn.ipynb",
+    ),
+    Mutation(
+        "trainer.py",
+        "return experiment.learning_rate * (1 + math.cos(math.pi * (epoch - 1) / experiment.epochs)) / 2",
+        "return experiment.learning_rate * (1 + math.cos(math.pi * epoch / experiment.epochs)) / 2",
+        "book/08_training_for_real.ipynb",
+    ),
 ]
 
 
