@@ -303,6 +303,72 @@ MUTATIONS = [
         "fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)",
         "tests/test_faults.py::test_two_processes_do_not_write_to_one_folder",
     ),
+    Mutation(
+        "neuron.py",
+        "return (neuron.decay_m ** (k + 1) - neuron.decay_s ** (k + 1)) * neuron.gain",
+        "return (neuron.decay_m**k - neuron.decay_s**k) * neuron.gain",
+        "book/01_spikes_in_time.ipynb",
+    ),
+    Mutation(
+        "encoding.py",
+        "intensity = 1 - images if bright_first else images",
+        "intensity = images if bright_first else 1 - images",
+        "book/01_spikes_in_time.ipynb",
+    ),
+    Mutation(
+        "ops/reference.py",
+        "grad_timing[t] = response - earlier.masked_fill(fired, 0)",
+        "grad_timing[t] = response - earlier",
+        "book/02_learning_by_moving_spikes.ipynb",
+    ),
+    Mutation(
+        "ops/reference.py",
+        "share = torch.where(mean > 0, grad_pooled / (window**2 * mean), 0.0)",
+        "share = grad_pooled / window**2",
+        "book/02_learning_by_moving_spikes.ipynb",
+    ),
+    Mutation(
+        "losses.py",
+        "push = torch.full_like(spikes, -1 / math.sqrt(classes))",
+        "push = torch.full_like(spikes, -1 / classes)",
+        "book/06_six_losses_one_train.ipynb",
+    ),
+    Mutation(
+        "losses.py",
+        "samples = spikes.shape[0] * spikes.shape[1]",
+        "samples = spikes.shape[1]",
+        "book/06_six_losses_one_train.ipynb",
+    ),
+    Mutation(
+        "losses.py",
+        "train[1:] = 1",
+        "train[:] = 1",
+        "book/06_six_losses_one_train.ipynb",
+    ),
+    Mutation(
+        "book/fingerprints.py",
+        "order = [label, *(i for i in range(self.neurons) if i != label)]",
+        "order = list(range(self.neurons))",
+        "tests/book/test_raster.py::test_the_tables_are_the_losses",
+    ),
+    Mutation(
+        "layers.py",
+        "self.beta.div_(self.gamma)",
+        "pass",
+        "book/07_thresholds_that_learn.ipynb",
+    ),
+    Mutation(
+        "networks.py",
+        "if spikes[start:].sum(0).mean().item() > wanted:",
+        "if spikes[start:].sum(0).mean().item() > rate:",
+        "book/07_thresholds_that_learn.ipynb",
+    ),
+    Mutation(
+        "trainer.py",
+        "return experiment.learning_rate * (1 + math.cos(math.pi * (epoch - 1) / experiment.epochs)) / 2",
+        "return experiment.learning_rate * (1 + math.cos(math.pi * epoch / experiment.epochs)) / 2",
+        "book/08_training_for_real.ipynb",
+    ),
 ]
 
 

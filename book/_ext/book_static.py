@@ -55,11 +55,9 @@ def package_hash() -> str:
     """A digest of what the notebooks' outputs depend on beside themselves: the package, the libraries, the records."""
     root = Path(importlib.util.find_spec("snnbook").origin).parent
     digest = hashlib.sha256(repr([(name, version(name)) for name in LIBRARIES]).encode())
-    for path in sorted(root.rglob("*")):
-        if path.suffix in {".py", ".js"}:
-            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    for path in records():
-        digest.update(path.read_bytes())
+    for path in [*sorted(root.rglob("*")), *sorted((root.parent / "results").rglob("*"))]:
+        if path.suffix in {".py", ".js", ".css", ".json", ".jsonl"}:
+            digest.update(path.relative_to(root.parent).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
 
 

@@ -1,0 +1,66 @@
+"""The pages around the chapters: commands exist, the API page leaves no module out, docstrings read as they stand."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from snnbook import experiments
+
+from .conftest import load
+
+ROOT = Path(__file__).parents[2]
+REPRODUCE = (ROOT / "book" / "reproduce.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^snnbook (.+?)(?: +#.*)?$", "\n".join(re.findall(r"```\n(.*?)```", REPRODUCE, re.S)), re.M)
+
+
+@pytest.fixture(scope="module")
+def api_docs():
+    return load(ROOT / "book" / "_ext" / "api_docs.py")
+
+
+def test_the_commands_of_the_reproduce_page_exist():
+    assert len(COMMANDS) > 10
+    for word in {command.split()[0] for command in COMMANDS}:
+        done = subprocess.run([sys.executable, "-m", "snnbook", word, "--help"], capture_output=True, text=True)
+        assert done.returncode == 0, (word, done.stderr)
+
+
+def test_the_experiments_of_the_reproduce_page_exist():
+    named = {command.split()[1] for command in COMMANDS if command.startswith("train ") and "--resume" not in command}
+    named |= set(re.findall(r"`snnbook train (\w+)`", REPRODUCE))
+    assert len(named) > 8
+    assert named <= set(experiments.names())
+
+
+def test_the_make_targets_of_the_reproduce_page_exist():
+    for target in set(re.findall(r"(?:^|`)make (\w+)(?:`|$)", REPRODUCE, re.M)):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M), target
+
+
+def test_the_api_page_leaves_no_module_out(api_docs):
+    source = [(ROOT / "book" / "api.md").read_text(encoding="utf-8")]
+    api_docs.add_the_rest(None, "api", source)
+    assert api_docs.THE_REST not in source[0]
+    named = api_docs.NAMED.findall(source[0])
+    assert len(named) == len(set(named))
+    assert set(api_docs.modules()) <= set(named)
+    assert all(importlib.util.find_spec(name) for name in named)
+    rooms = {path.stem for path in (ROOT / "snnbook").glob("*.py")} - {"__init__", "__main__"}
+    assert rooms <= {name.split(".")[-1] for name in named}
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("Eq. (eq-neuron) of the book.", "Eq. :eq:`eq-neuron` of the book."),
+        ("sum of |e|, as `backward` has it", r"sum of \|e\|, as ``backward`` has it"),
+        ("theta * 2, `a * b`", r"theta \* 2, ``a * b``"),
+        ("(T, N, C, ...), 1/step", "(T, N, C, ...), 1/step"),
+    ],
+)
+def test_a_docstring_reads_as_it_stands(api_docs, line, wanted):
+    assert api_docs.marked(line) == wanted
