@@ -99,7 +99,7 @@ def train(
     resume: str | None = None,
     device: str = "auto",
     log: Literal["tensorboard"] | None = None,
-    save_every: float = 300.0,
+    save_every: Real = 300.0,
     changes: Changes | None = None,
 ) -> None:
     """Train an experiment, or go on with a stopped run. With torchrun -m snnbook train, on several devices.
