@@ -23,8 +23,9 @@ setup: .venv/ready
 	@if [ ! -x $(BIN)/python ]; then \
 	    if $(PYTHON) -c 'import torch' 2>/dev/null; then $(PYTHON) -m venv --system-site-packages .venv; \
 	    else $(PYTHON) -m venv .venv; fi; fi
-	@if $(BIN)/python -c 'import torch' 2>/dev/null; then grep -v '^torch==' requirements.txt > .venv/requirements.txt; \
-	    else cp requirements.txt .venv/requirements.txt; fi
+	@kept=; for package in torch triton; do \
+	    if $(BIN)/python -c "import $$package" 2>/dev/null; then kept="$$kept -e ^$$package=="; fi; done; \
+	    grep -v -e '^#' $$kept requirements.txt > .venv/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement .venv/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
