@@ -5,7 +5,7 @@ BIN := .venv/bin
 SHELL := /bin/bash
 export JUPYTER_PLATFORM_DIRS = 1
 
-.PHONY: help setup book test lab bench notebooks mutations lint clean
+.PHONY: help setup book test lab bench notebooks mutations kills lint clean
 
 help:
 	@echo "make book       set up .venv, run every chapter and build book/_build/html/index.html"
@@ -13,6 +13,7 @@ help:
 	@echo "make lab        open the chapters in JupyterLab"
 	@echo "make notebooks  run the chapters and store their text outputs"
 	@echo "make mutations  break the package on purpose, one line at a time: each break must turn a test red"
+	@echo "make kills      kill a small run 200 times at random moments: it must end as one that was left alone"
 	@echo "make bench      the fused engine against the reference, and its two ways backward against each other"
 	@echo "make clean      remove what was built; 'rm -rf .venv' removes the environment too"
 
@@ -46,6 +47,9 @@ lab: setup
 
 notebooks: setup
 	$(BIN)/python tools/notebooks.py refresh
+
+kills: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.kills
 
 mutations: setup
 	$(BIN)/python tests/mutations.py

@@ -2,17 +2,16 @@
 
 import dataclasses
 import os
-import re
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from . import __version__
+from . import __version__, commands
+from .commands import Real, Whole
 from .errors import UserError
 
 BAD, INTERRUPTED = 2, 130
@@ -25,17 +24,6 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 """What torch says where memory is full, on a GPU and on a CPU."""
 
 
-def _whole(_: type, tokens: Sequence[Any]) -> int:
-    """Whole numbers as people write them, and no others: cyclopts alone rounds 1.5 to 2."""
-    text = tokens[0].value
-    if not re.fullmatch(r"[+-]?[0-9]{1,30}", text):
-        raise ValueError(f"not a whole number: {text!r}")
-    return int(text)
-
-
-Whole = Annotated[int, Parameter(converter=_whole)]
-
-
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Changes:
@@ -46,40 +34,46 @@ class Changes:
     epochs: Whole | None = None
     "passes over the training images"
     seed: Whole | None = None
-    "of weights, order, flips and dropout"
+    "of weights, order, augmentation and dropout"
     batch_size: Whole | None = None
     "images a step"
-    learning_rate: float | None = None
+    learning_rate: Real | None = None
     "at the start; falls to 0 along a cosine"
-    weight_decay: float | None = None
+    weight_decay: Real | None = None
     "of the weights (and of gamma and beta, where the experiment has no other for these)"
-    norm_weight_decay: float | None = None
+    norm_weight_decay: Real | None = None
     "of gamma and beta"
     optimiser: str | None = None
     "adamw or sgd"
-    target_label: float | None = None
+    target_label: Real | None = None
     "spikes wanted of the label neuron (counting losses)"
-    target_others: float | None = None
+    target_others: Real | None = None
     "spikes wanted of the other neurons (counting losses)"
-    t_unfired: float | None = None
+    t_unfired: Real | None = None
     "time that a silent neuron counts with, in units of T (ttfs)"
-    kernel_tau_s: float | None = None
+    kernel_tau_s: Real | None = None
     "time constant of the loss's filter, steps (kernel)"
+    label_scaling: bool | None = None
+    "scale the label neurons' gradients up where others fire more (counting losses)"
+    supervision: bool | None = None
+    "make the label's neuron fire in training"
+    readout: str | None = None
+    "count: spikes, early ones a little more; first: the first spikes above all"
     network: str | None = None
     "layers, such as 32C5-P2-64C5-P2-1024; the output layer is added"
     padding: Whole | None = None
     "zeros on every side of each convolution's input"
     steps: Whole | None = None
     "time steps T"
-    tau_m: float | None = None
+    tau_m: Real | None = None
     "membrane time constant, steps"
-    tau_s: float | None = None
+    tau_s: Real | None = None
     "synaptic time constant, steps"
-    tau_g: float | None = None
+    tau_g: Real | None = None
     "time constant of the backward kernel, steps"
-    rate: float | None = None
+    rate: Real | None = None
     "spikes per neuron that thresholds are initialised for"
-    dropout: float | None = None
+    dropout: Real | None = None
     "share of channels and features dropped"
     engine: str | None = None
     "what computes the neurons: auto, reference or cpu"
@@ -92,6 +86,8 @@ app = App(
 )
 data = App(name="data", help="The data sets on this machine.")
 app.command(data)
+app.command(commands.table)
+app.command(commands.reproduce)
 
 
 @app.command
@@ -102,20 +98,25 @@ def train(
     out: str | None = None,
     resume: str | None = None,
     device: str = "auto",
+    log: Literal["tensorboard"] | None = None,
+    save_every: float = 300.0,
     changes: Changes | None = None,
 ) -> None:
-    """Train an experiment, or go on with a stopped run.
+    """Train an experiment, or go on with a stopped run. With torchrun -m snnbook train, on several devices.
 
     Args:
         name: the experiment, such as quick or fashion_mnist; `snnbook experiments` lists them
         out: folder of the run, new or empty; without it, one is made in runs/
         resume: folder of a stopped run to go on with; its settings are used as they are
         device: auto, cpu or cuda
+        log: tensorboard, to write every epoch's figures for it into the run's folder
+        save_every: seconds between two checkpoints within an epoch
     """
-    from . import experiments, terminal, training
+    from . import experiments, folders, interrupts, monitors, terminal, training
 
     given = {key: value for key, value in dataclasses.asdict(changes or Changes()).items() if value is not None}
     progress = terminal.TerminalProgress()
+    told = progress if log is None else monitors.Several([progress, monitors.TensorBoard()])
     command = sys.argv[1:]
     try:
         if resume is not None:
@@ -124,17 +125,18 @@ def train(
                 raise UserError(
                     f"--resume goes on with a run's own settings; leave out {' '.join([*filter(None, [name]), *extra])}"
                 )
-            record = training.resume(resume, device, progress, command)
+            record = training.resume(resume, device, told, command, save_every)
         else:
             if name is None:
                 raise UserError("name an experiment, such as: snnbook train quick. See: snnbook experiments")
-            record = training.fit(experiments.get(name, **given), out, device, progress, command)
+            record = training.fit(experiments.get(name, **given), out, device, told, command, save_every)
     except KeyboardInterrupt as stop:
-        if progress.folder is None:
+        if progress.folder is None or isinstance(stop, interrupts.Stopped):
             raise
-        again = f"snnbook train --resume {shlex.quote(str(progress.folder))}"
-        raise KeyboardInterrupt(f"stopped; all finished epochs are kept. Go on with: {again}") from stop
-    print(terminal.summary(record, progress.folder))
+        again = folders.go_on(progress.folder)
+        raise KeyboardInterrupt(f"stopped; all finished epochs are kept. {again}") from stop
+    if progress.folder is not None:  # else another process of the job talks
+        print(terminal.summary(record, progress.folder))
 
 
 @app.command
@@ -171,8 +173,23 @@ def record(run: str, /, *, results: str = "results") -> None:
 
 
 @app.command
+def plot(*runs: str, out: str = "curves.png") -> None:
+    """Draw accuracy, gradients and thresholds of one or several runs.
+
+    Args:
+        runs: run folders or record files
+        out: picture to write, .png or .svg
+    """
+    from . import plots
+
+    if not runs:
+        raise UserError("name a run's folder, or several: snnbook plot RUN [RUN...]")
+    print(plots.plot(runs, out))
+
+
+@app.command
 def experiments() -> None:
-    """List the experiments: name, time steps, loss, parameters, network."""
+    """List the experiments: name, time steps, loss, parameters, images in training and test set, network."""
     import torch
 
     from . import experiments, terminal
@@ -212,12 +229,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         the exit code: 0, BAD with one line on standard error, or INTERRUPTED
     """
     sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal cannot show
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if any("\0" in argument for argument in arguments):  # from Python alone: shells cannot pass it on
+        return _complain("an argument holds a null byte; leave it out")
     try:
-        command, bound, *_ = app.parse_args(
-            sys.argv[1:] if arguments is None else arguments, exit_on_error=False, print_error=False
-        )
+        command, bound, *_ = app.parse_args(arguments, exit_on_error=False, print_error=False)
         command(*bound.args, **bound.kwargs)
         sys.stdout.flush()
+        _leave()
     except (CycloptsError, UserError) as error:
         return _complain(str(error))
     except BrokenPipeError:  # whoever read our output has gone, as in `snnbook experiments | head -1`
@@ -233,12 +252,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain("memory is full; try a smaller --batch-size or --network")
     except KeyboardInterrupt as stop:
         _complain(str(stop) or "stopped")
-        return INTERRUPTED
+        return 0 if getattr(stop, "asked", False) else INTERRUPTED
     return 0
 
 
+def _leave() -> None:
+    """Part from the other processes of the job, if there are any."""
+    if "snnbook.parallel" in sys.modules:
+        from . import parallel
+
+        parallel.leave()
+
+
 def _complain(message: str) -> int:
-    """One line on standard error, whatever the message holds."""
+    """One line on standard error, whatever the message holds; of several processes the first to have one says it."""
+    if "RANK" in os.environ:
+        from . import parallel
+
+        if not parallel.first_to_speak():
+            return BAD
     line = "".join(c if c.isprintable() else "?" for c in " ".join(message.split()))
     print(
         f"snnbook: {line if len(line) <= LONGEST else f'{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}'}",

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that the next epoch of a run depends on, in one file that loads without running anything."""
+"""Checkpoints: everything that the next step of a run depends on, in one file that loads without running anything."""
 
 import io
 import zipfile
@@ -14,17 +14,20 @@ from .settings import Experiment
 
 LAST, BEST = "last.pt", "best.pt"
 
-FORMAT, VERSION = "snnbook checkpoint", 1
+FORMAT, VERSION = "snnbook checkpoint", 2
 """First entries of a checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """The state of a run between two epochs.
+    """The state of a run between two steps.
 
     Args:
         experiment: the settings
         epoch: epochs done
+        step: batches of the next epoch done
+        sums: over these batches, (len(measure.TRAIN_SUMS),), float64
+        seconds: spent on these batches
         model: the network's state_dict: weights, gamma, beta, thresholds
         optimiser: the optimiser's state_dict
         generators: state of torch's random generators, by device type
@@ -32,13 +35,25 @@ class Checkpoint:
 
     experiment: Experiment
     epoch: int
+    step: int
+    sums: torch.Tensor
+    seconds: float
     model: dict[str, torch.Tensor]
     optimiser: dict[str, Any]
     generators: dict[str, torch.Tensor]
 
 
 _FIELDS = tuple(field.name for field in fields(Checkpoint))
-_KINDS = {"experiment": dict, "epoch": int, "model": dict, "optimiser": dict, "generators": dict}
+_KINDS = {
+    "experiment": dict,
+    "epoch": int,
+    "step": int,
+    "sums": torch.Tensor,
+    "seconds": float,
+    "model": dict,
+    "optimiser": dict,
+    "generators": dict,
+}
 
 
 def write(checkpoint: Checkpoint, path: Path) -> None:
@@ -70,8 +85,8 @@ def read(path: Path) -> Checkpoint:
             if not isinstance(values[name], kind):
                 raise UserError(f"{name} of the checkpoint must be {kind.__name__}, not {type(values[name]).__name__}")
         experiment = Experiment.from_dict(values["experiment"])
-        if not 0 <= values["epoch"] <= experiment.epochs:
-            raise UserError(f"epoch {values['epoch']} of {experiment.epochs} cannot be")
+        if not 0 <= values["epoch"] <= experiment.epochs or values["step"] < 0:
+            raise UserError(f"epoch {values['epoch']} of {experiment.epochs}, step {values['step']} cannot be")
     return Checkpoint(**{name: values[name] for name in _FIELDS} | {"experiment": experiment})
 
 

@@ -1,8 +1,4 @@
-"""Where the files of a data set are: the folders looked in, the public mirrors, the checksums.
-
-A file is known by the SHA-256 of its uncompressed content, so the copies that mirrors, Debian and other libraries
-compressed in their own ways all count as the published file.
-"""
+"""Where the files of a data set are on this machine: the folders looked in, and downloads held against checksums."""
 
 import gzip
 import hashlib
@@ -13,12 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import UserError
-
-FILES = {
-    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
-    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
-}
-"""Images and labels of each split, by the names under which they were published (with .gz at the end, or without)."""
+from .sources import SOURCES, Source
 
 GZIP_MAGIC = b"\x1f\x8b"
 
@@ -36,74 +27,17 @@ TIMEOUT = 10
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where one data set comes from.
-
-    Args:
-        folders: names its folder may have; the first is the one used in the cache folder
-        mirrors: addresses of folders that hold its four .gz files, tried in this order; none for a bundled data set
-        sha256: of each file's uncompressed content, by the file's name in FILES
-    """
-
-    folders: tuple[str, ...]
-    mirrors: tuple[str, ...]
-    sha256: dict[str, str]
-
-
-SOURCES = {
-    "mnist": Source(
-        folders=("mnist", "MNIST/raw"),
-        mirrors=(
-            "https://ossci-datasets.s3.amazonaws.com/mnist/",
-            "https://storage.googleapis.com/cvdf-datasets/mnist/",
-        ),
-        sha256={
-            "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-            "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-            "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-            "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        },
-    ),
-    "fashion_mnist": Source(
-        folders=("fashion-mnist", "fashion_mnist", "FashionMNIST/raw"),
-        mirrors=(
-            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
-            "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
-            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-        ),
-        sha256={
-            "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-            "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-            "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-            "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-        },
-    ),
-    "fashion_mnist_subset": Source(
-        folders=("fashion_mnist_subset",),
-        mirrors=(),
-        sha256={
-            "train-images-idx3-ubyte": "a724cd72799a6b1c3a81c4263865a75a73bb6473673b3394e34adf222930f19e",
-            "train-labels-idx1-ubyte": "4738fd437c0f8d6498ae7f6f5c86f1cc3c878d4116ff169fc5635bd6847899cc",
-            "t10k-images-idx3-ubyte": "7cee33c3c6414b1b86c25e665a6c4f41584269de3b7cc9768b1d351922845eef",
-            "t10k-labels-idx1-ubyte": "3128d790775889812b73c4f13923559c8b9e281d112c6ea7862acf60a206a909",
-        },
-    ),
-}
-
-
-@dataclass(frozen=True)
 class Found:
-    """The two files of one split, in one folder.
+    """The files of one split, in one folder.
 
     Args:
         folder: the folder that holds them
-        images, labels: the files
+        paths: the files, in the order of `Source.files`
         own: True in the reader's own folder, whose files may differ from the published ones
     """
 
     folder: Path
-    images: Path
-    labels: Path
+    paths: tuple[Path, ...]
     own: bool
 
 
@@ -127,15 +61,35 @@ def content(path: Path) -> bytes:
         raise UserError(f"{path} is damaged: its gzip stream does not decode. Delete it and get it again") from error
 
 
-def digest(data: bytes) -> str:
-    """SHA-256 of uncompressed content, in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
+def checksum(path: Path, file: str, source: Source) -> str:
+    """What a file would have to be known by, such as "sha256:9f86...".
+
+    Args:
+        path: the file
+        file: which of the source's files it is taken for
+        source: the data set
+    Raises:
+        UserError: if it cannot be read, or not be unpacked where the checksum is of unpacked content
+    """
+    kind = source.checksums[file].partition(":")[0]
+    if source.format == "idx":
+        return f"{kind}:{hashlib.new(kind, content(path)).hexdigest()}"
+    try:
+        with path.open("rb") as stream:  # archives are large: never whole in memory
+            return f"{kind}:{hashlib.file_digest(stream, kind).hexdigest()}"
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}. Check the path and the permissions") from error
 
 
-def published_as(sha256: str) -> str | None:
-    """Which published file has this digest, such as "t10k-images-idx3-ubyte of mnist"; None if none has."""
+def checksum_kind(file: str, source: Source) -> str:
+    """The kind of a file's checksum, as people write it."""
+    return {"sha256": "SHA-256", "md5": "MD5"}[source.checksums[file].partition(":")[0]]
+
+
+def published_as(checksum: str) -> str | None:
+    """Which published file has this checksum, such as "t10k-images-idx3-ubyte of mnist"; None if none has."""
     return next(
-        (f"{file} of {name}" for name in SOURCES for file, known in SOURCES[name].sha256.items() if known == sha256),
+        (f"{file} of {name}" for name in SOURCES for file, sum in SOURCES[name].checksums.items() if sum == checksum),
         None,
     )
 
@@ -152,7 +106,7 @@ def search(name: str, split: str) -> tuple[Found | None, list[str]]:
 
     Args:
         name: a key of SOURCES
-        split: a key of FILES
+        split: one of `sources.SPLITS`
 
     Returns:
         the files (None if they are nowhere), and one phrase for every place that lacks them
@@ -168,10 +122,12 @@ def search(name: str, split: str) -> tuple[Found | None, list[str]]:
         places += [(cache_folder(), source.folders[:1], False), (DEBIAN_FOLDER, source.folders[:1], False)]
     for root, folders, is_own in places:
         for folder in (root / each for each in folders):
-            paths = [_present(folder, file) for file in FILES[split]]
+            paths = [_present(folder, file, source) for file in source.files[split]]
             if all(paths):
-                return Found(folder, *paths, own=is_own), missing
-            lacking = [f"{file}.gz" for file, path in zip(FILES[split], paths, strict=True) if path is None]
+                return Found(folder, tuple(paths), is_own), missing
+            lacking = [
+                source.published(file) for file, path in zip(source.files[split], paths, strict=True) if path is None
+            ]
             missing.append(f"{folder} ({'lacks ' + ' and '.join(lacking) if folder.is_dir() else 'no such folder'})")
     return None, missing
 
@@ -181,7 +137,7 @@ def obtain(name: str, split: str) -> Found:
 
     Args:
         name: a key of SOURCES
-        split: a key of FILES
+        split: one of `sources.SPLITS`
 
     Raises:
         UserError: if no place and no mirror has them; the line names every place that was tried
@@ -193,23 +149,23 @@ def obtain(name: str, split: str) -> Found:
     if not source.mirrors:
         raise UserError(f"{name} comes with snnbook but is not there: {'; '.join(tried)}. Install snnbook again")
     folder = cache_folder() / source.folders[0]
-    for file in FILES[split]:
-        if _present(folder, file) is None:
+    for file in source.files[split]:
+        if _present(folder, file, source) is None:
             failures = _download(file, folder, source)
             if failures:
-                files = " and ".join(f"{each}.gz" for each in FILES[split])
+                files = " and ".join(map(source.published, source.files[split]))
                 raise UserError(
                     f"the {split} files of {name} were not found and could not be downloaded. "
                     f"Tried: {'; '.join(tried + failures)}. What to do: connect to the network and try again, or put "
                     f"{files} into a folder {source.folders[0]!r} and set {DATA_VARIABLE} to the folder around it, "
                     "or use fashion_mnist_subset, which needs no download"
                 )
-    return Found(folder, *(_present(folder, file) for file in FILES[split]), own=False)
+    return Found(folder, tuple(_present(folder, file, source) for file in source.files[split]), own=False)
 
 
-def _present(folder: Path, file: str) -> Path | None:
-    """The file in this folder, compressed or plain; None if it is not there."""
-    return next((path for path in (folder / f"{file}.gz", folder / file) if path.is_file()), None)
+def _present(folder: Path, file: str, source: Source) -> Path | None:
+    """The file in this folder, as it is published or unpacked; None if it is not there."""
+    return next((path for path in (folder / source.published(file), folder / file) if path.is_file()), None)
 
 
 def _download(file: str, folder: Path, source: Source) -> list[str]:
@@ -224,15 +180,15 @@ def _download(file: str, folder: Path, source: Source) -> list[str]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for mirror in source.mirrors:
-            url = f"{mirror}{file}.gz"
+            url = mirror + source.addresses.get(file, source.published(file))
             with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as unfinished:
-                part = Path(unfinished) / f"{file}.gz"
+                part = Path(unfinished) / source.published(file)
                 try:
                     _fetch(url, part)
-                    if digest(content(part)) == source.sha256[file]:
+                    if checksum(part, file, source) == source.checksums[file]:
                         os.replace(part, folder / part.name)
                         return []
-                    failures.append(f"{url} (its SHA-256 is not the published file's)")
+                    failures.append(f"{url} (its {checksum_kind(file, source)} is not the published file's)")
                 except requests.HTTPError as error:
                     failures.append(f"{url} (HTTP status {error.response.status_code})")
                 except requests.RequestException as error:
@@ -248,13 +204,13 @@ def _download(file: str, folder: Path, source: Source) -> list[str]:
 
 
 def _fetch(url: str, path: Path) -> None:
-    """Copy an address into a file, with a progress bar on standard error."""
+    """Copy an address into a file, with a progress bar on standard error if that is a terminal."""
     import pooch
     from tqdm import tqdm
 
     chunk = 1 << 16  # bytes between two movements of the bar
     # total=1 until the server says more: pooch takes a bar with an open total for "no bar"
-    with tqdm(desc=url.rsplit("/", 1)[-1], total=1, unit="B", unit_scale=True) as bar:
+    with tqdm(desc=path.name, total=1, unit="B", unit_scale=True, disable=None) as bar:
         try:
             pooch.HTTPDownloader(progressbar=bar, chunk_size=chunk, timeout=TIMEOUT)(url, str(path), None)
         except BaseException:

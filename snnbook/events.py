@@ -130,6 +130,7 @@ class _SpikingAffine(torch.autograd.Function):
         ctx.affine = affine
         raw = raw.detach()
         ctx.mark_non_differentiable(raw)
+        ctx.set_materialize_grads(False)  # no zeros for raw
         return spikes.detach(), raw  # detached: the pass kept on ctx must not refer to the node's own outputs
 
     @staticmethod

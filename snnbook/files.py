@@ -16,16 +16,21 @@ def write_atomic(path: Path, content: bytes | memoryview) -> None:
     Raises:
         UserError: if it cannot be written: no room, no permission
     """
-    part = path.with_name(f".{path.name}.part")
+    written = part(path)
     try:
-        with part.open("wb") as file:
+        with written.open("wb") as file:
             _to_disk(file, content)
-        os.replace(part, path)
+        os.replace(written, path)
     except OSError as error:
         raise _unwritable(path, error) from error
     finally:
         with contextlib.suppress(OSError):  # gone after a success; what a lost folder keeps, the next write replaces
-            part.unlink()
+            written.unlink()
+
+
+def part(path: Path) -> Path:
+    """Where a file's content stands until all of it is on the disk."""
+    return path.with_name(f".{path.name}.part")
 
 
 def append(path: Path, content: bytes) -> None:

@@ -14,6 +14,7 @@ from .errors import UserError, real
 from .events import Affine, Convolution, Force, FullyConnected, currents, spiking_affine
 from .neuron import NeuronParameters
 from .ops import reference
+from .parallel import Share
 
 WEIGHT_BOUND = 4.0
 """Raw weights are clipped to +- this in every forward pass (released settings)."""
@@ -213,7 +214,11 @@ class TimeDropout(nn.Module):
     Args:
         p: share dropped, in [0, 1)
         conserving: keep the sum of the gradients on spike times
+    Attributes:
+        share: the part of a joint batch that the next input is, whose mask is drawn whole; None: it is all of it
     """
+
+    share: Share | None = None
 
     def __init__(self, p: float, conserving: bool = False) -> None:
         super().__init__()
@@ -223,7 +228,9 @@ class TimeDropout(nn.Module):
         """(T, N, C, ...) -> the same shape; the identity outside of training."""
         if not self.training or self.p == 0:
             return spikes
-        shape = (*spikes.shape[1:3], *[1] * (spikes.dim() - 3))
+        samples = spikes.shape[1] if self.share is None else self.share.total
+        shape = (samples, spikes.shape[2], *[1] * (spikes.dim() - 3))
         mask = torch.empty(shape, device=spikes.device, dtype=spikes.dtype).bernoulli_(1 - self.p)
+        mask = mask if self.share is None else mask[self.share.rows]
         factor = mask / (1 - self.p)
         return _Mask.apply(spikes, factor, mask if self.conserving else factor)

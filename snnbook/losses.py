@@ -2,12 +2,13 @@
 
 The gradient e = dL/dt stands at the spike's place in a tensor of the spikes' shape, 0 elsewhere. It is not the
 derivative of the printed value in the spikes; `torch.autograd.gradcheck` fails on these losses, and must.
-Where a loss is defined on rates, the approximation d(int s)/dt = -1 (eq-approximation) turns a rate gradient r into
-e = -r: more spikes wanted gives e > 0, and descent moves the spikes earlier. App. 3-5 and Table 2 of Zhu et al. 2023.
+Where a loss is defined on rates, d(int s)/dt = -1 (eq-approximation) turns a rate gradient r into e = -r: more spikes
+wanted gives e > 0, and descent moves the spikes earlier. App. 3-5 and Table 2 of Zhu et al. 2023.
 """
 
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -44,6 +45,8 @@ class Loss:
     """What the six have in common: checks, the one-hot labels, and the way into autograd."""
 
     name: ClassVar[str]
+    averages: ClassVar[bool] = False  # over the samples, where the others add up
+    joint: Callable[[Tensor], Tensor] = staticmethod(lambda sums: sums)  # sums over the batch from those of our share
 
     def value_and_times(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """The loss and e = dL/dt.
@@ -127,11 +130,9 @@ class _CountLoss(Loss):
             grad_times = torch.where(label, grad_times * self.label_scale(count, label), grad_times)
         return value, grad_times.expand_as(spikes)
 
-    @staticmethod
-    def label_scale(count: Tensor, label: Tensor) -> Tensor:
+    def label_scale(self, count: Tensor, label: Tensor) -> Tensor:
         """The factor max(rho / 10, 1) of clipped counts and one-hot labels, both (N, C). Eq. (eq-label-scaling)."""
-        on_label = count[label].sum()
-        on_others = count.sum() - on_label
+        on_label, on_others = self.joint(torch.stack([(count * label).sum(), (count * ~label).sum()]))
         return ((on_others + COUNT_FLOOR) / (on_label + COUNT_FLOOR) / LABEL_SCALE_UNIT).clamp(min=1.0)
 
 
@@ -212,6 +213,7 @@ class TemporalEfficientTraining(Loss):
     """
 
     name = "tet"
+    averages = True
 
     def value_and_times(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         log_share = spikes.log_softmax(2)
@@ -258,6 +260,7 @@ class TimeToFirstSpike(Loss):
     """
 
     name = "ttfs"
+    averages = True
 
     def __init__(self, t_unfired: float = 4.0) -> None:
         self.t_unfired = real("t_unfired", t_unfired, above=0)
@@ -272,10 +275,8 @@ class TimeToFirstSpike(Loss):
         return -scale * log_share[label].sum(), scale * (label.to(spikes) - log_share.exp()) * first
 
 
-LOSSES: dict[str, type[Loss]] = {
-    loss.name: loss
-    for loss in (EnhancedCounting, Counting, Kernel, TemporalEfficientTraining, Timing, TimeToFirstSpike)
-}
+_ALL = (EnhancedCounting, Counting, Kernel, TemporalEfficientTraining, Timing, TimeToFirstSpike)
+LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in _ALL}
 
 
 def get(name: str, **settings: Any) -> Loss:

@@ -11,6 +11,7 @@ from torch import Tensor
 from . import readout
 from .errors import UserError
 from .networks import Network
+from .parallel import ALONE, Share, Team
 
 TRAIN_SUMS = ("loss", "correct", "samples", "grad_sum", "grad_abs_sum", "positive", "spikes", "gradient_norm")
 """What is added up over an epoch's batches; `positive` and `spikes` count output spikes with e > 0, and all."""
@@ -21,14 +22,24 @@ class Totals:
 
     Args:
         device: where they are kept
+        by: the readout, for the accuracy
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, by: str = "count") -> None:
+        self._readout = by
         self._sums = torch.zeros(len(TRAIN_SUMS), dtype=torch.float64, device=device)
-        self._batches = 0
+        self.batches = 0
 
     @torch.no_grad()
-    def add(self, loss: Tensor, spikes: Tensor, raw: Tensor, labels: Tensor, gradient_norm: Tensor) -> None:
+    def add(
+        self,
+        loss: Tensor,
+        spikes: Tensor,
+        raw: Tensor,
+        labels: Tensor,
+        gradient_norm: Tensor,
+        share: Share | None = None,
+    ) -> None:
         """Take in one batch.
 
         Args:
@@ -37,23 +48,43 @@ class Totals:
             raw: output without, (T, N, C)
             labels: (N,)
             gradient_norm: of all parameters, before clipping
+            share: the part of a joint batch that this is; None: it is all of it
         """
+        self.batches += 1
+        if share is not None and not share.counts:
+            return
         e = spikes.grad
-        correct = (readout.predict(raw) == labels).sum()
+        correct = (readout.predict(raw, self._readout) == labels).sum()
         values = (loss, correct, e.sum(), e.abs().sum(), (e > 0).sum(), spikes.sum(), gradient_norm)
         loss, correct, *rest = (value.double() for value in values)
         samples = torch.full_like(loss, len(labels))
         self._sums += torch.stack([loss, correct, samples, *rest])
-        self._batches += 1
 
-    def read(self) -> dict[str, float]:
+    def joint(self, team: Team = ALONE) -> Tensor:
+        """The sums so far of all processes, (len(TRAIN_SUMS),), on the CPU; the gradient's norm is the same on each."""
+        sums = self._sums.cpu().clone()
+        if not team.leads:
+            sums[TRAIN_SUMS.index("gradient_norm")] = 0
+        return team.sum(sums)
+
+    def restore(self, sums: Tensor, batches: int, team: Team = ALONE) -> None:
+        """Go on from such sums over so many batches."""
+        self.batches = batches
+        if sums.shape != self._sums.shape:
+            raise ValueError(f"{len(TRAIN_SUMS)} sums are needed, not a tensor of shape {tuple(sums.shape)}")
+        if team.leads:
+            self._sums.copy_(sums)
+
+    def read(self, team: Team = ALONE) -> dict[str, float]:
         """The sums so far, by the names in TRAIN_SUMS, but the loss as a mean over batches. Waits for the device.
 
+        Args:
+            team: the processes that work on the joint batches
         Raises:
             UserError: if loss or gradient is no longer finite
         """
-        sums = dict(zip(TRAIN_SUMS, self._sums.tolist(), strict=True))
-        sums["loss"] /= self._batches
+        sums = dict(zip(TRAIN_SUMS, self.joint(team).tolist(), strict=True))
+        sums["loss"] /= self.batches
         for name in ("loss", "gradient_norm"):
             if not math.isfinite(sums[name]):
                 raise UserError(
@@ -79,17 +110,27 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(net: Network, batches: Iterable[tuple[Tensor, Tensor]], encode: Callable[[Tensor], Tensor]) -> Evaluation:
+def evaluate(
+    net: Network,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    encode: Callable[[Tensor], Tensor],
+    by: str = "count",
+    team: Team = ALONE,
+) -> Evaluation:
     """Test a network without supervision. Eq. (eq-readout), (eq-early-exit).
 
     Args:
         net: left in evaluation mode
         batches: images and labels
         encode: images -> what the network takes
+        by: the readout
+        team: the processes that test batches of their own
     """
     net.eval()
-    rates = [0] * len(net.spiking)
-    correct = exits = samples = 0
+    device = net.spiking[0].threshold.device
+    rates = [torch.zeros(net.steps, dtype=torch.float64, device=device) for _ in net.spiking]
+    correct = exits = torch.zeros((), dtype=torch.int64, device=device)
+    samples = 0
 
     def count(index: int) -> Callable[[Any, Any, Tensor], None]:
         def hook(layer: Any, inputs: Any, output: Tensor) -> None:
@@ -102,15 +143,25 @@ def evaluate(net: Network, batches: Iterable[tuple[Tensor, Tensor]], encode: Cal
     try:
         for images, labels in batches:
             spikes = net(encode(images))
-            correct = correct + (readout.predict(spikes) == labels).sum()
-            exits = exits + readout.exit_step(spikes, labels).sum()
+            correct = correct + (readout.predict(spikes, by) == labels).sum()
+            exits = exits + readout.exit_step(spikes, labels, by).sum()
             samples += len(labels)
     finally:
         for handle in handles:
             handle.remove()
-    return Evaluation(
-        int(correct) / samples, int(exits) / (samples * net.steps), [(rate / samples).tolist() for rate in rates]
-    )
+    counts = torch.stack([correct, exits, torch.full_like(correct, samples)]).cpu()
+    correct, exits, samples = team.sum(counts).tolist()
+    means = team.sum(torch.stack(rates).cpu()) / samples
+    return Evaluation(correct / samples, exits / (samples * net.steps), means.tolist())
+
+
+def silent(firing_rates: list[list[float]]) -> list[int]:
+    """The layers in which no neuron fired on any test image, counted from 1.
+
+    Args:
+        firing_rates: of an epoch, a list of layers, each a list of T steps
+    """
+    return [number for number, rates in enumerate(firing_rates, start=1) if not any(rates)]
 
 
 def thresholds(net: Network) -> tuple[list[dict[str, float]], list[float]]:

@@ -58,10 +58,14 @@ class Network(nn.Module):
         layers: `SpikingLayer`s with pooling, dropout and one `nn.Flatten(2)` between them
         in_shape: (C, H, W) of an input image or frame
         steps: T that images are shown for
+        supervision: whether the label's neuron is made to fire in training
     """
 
-    def __init__(self, layers: Sequence[nn.Module], in_shape: tuple[int, int, int], steps: int) -> None:
+    def __init__(
+        self, layers: Sequence[nn.Module], in_shape: tuple[int, int, int], steps: int, supervision: bool = True
+    ) -> None:
         super().__init__()
+        self.supervision = supervision
         self.layers = nn.Sequential(*layers)
         self.in_shape, self.steps = tuple(in_shape), steps
 
@@ -101,6 +105,9 @@ class Network(nn.Module):
             return self.layers[-1](x)
         if labels.shape != x.shape[1:2] or labels.is_floating_point():
             raise UserError(f"labels must be {x.shape[1]} integers, not {labels.dtype} of shape {tuple(labels.shape)}")
+        if not self.supervision:
+            spikes = self.layers[-1](x)
+            return spikes, spikes.detach()
         return self.layers[-1](x, force=lambda saved: supervise(saved, labels))
 
     @torch.no_grad()
@@ -114,10 +121,12 @@ class Network(nn.Module):
             batch: first training images in dataset order, (N, C, H, W) or (T, N, C, H, W)
             rate: wanted spikes per neuron over all T steps, measured on the last third of them
         Raises:
-            UserError: for a wrong shape, or a rate that is not above 0
+            UserError: for a wrong shape, NaN or infinity in the batch, or a rate that is not above 0
         """
         real("rate", rate, above=0)
         x = self.encode(batch)
+        if not bool(batch.isfinite().all()):  # a neuron would keep silent about it: u >= threshold is false for NaN
+            raise UserError("the first batch holds NaN or infinity; look at the images and at their normalisation")
         training = self.training
         self.eval()
         for layer in self.layers:
@@ -165,6 +174,7 @@ def build(
     pooling: str = "adjusted",
     dropout: float = 0.0,
     engine: str = "auto",
+    supervision: bool = True,
 ) -> Network:
     """A network from its notation, with torch's default weights and thresholds of 1.
 
@@ -178,6 +188,7 @@ def build(
         pooling: "adjusted", "avg" or "max"
         dropout: share dropped after every pooling and every hidden fully connected layer
         engine: see `snnbook.ops`
+        supervision: whether the label's neuron is made to fire in training
     Raises:
         UserError: for notation that cannot be read or does not fit the input
     """
@@ -215,7 +226,7 @@ def build(
     if len(shape) > 1:
         layers.append(nn.Flatten(2))
     layers.append(SpikingLinear(math.prod(shape), classes, neuron, engine))
-    return Network(layers, tuple(in_shape), steps)
+    return Network(layers, tuple(in_shape), steps, supervision)
 
 
 def _append_pooling(layers: list[nn.Module], window: int, pooling: str) -> None:

@@ -28,9 +28,9 @@ class Session:
         started: UTC, ISO 8601, to the second
         from_epoch: epochs that were done before
         command: the command line, paths outside the working folder cut to their names; None from Python
-        commit: of the source tree, "+dirty" where files differ from it; None where there is no tree
+        commit: of the source tree, "+dirty" where files outside results/ differ from it; None where there is no tree
         versions: by package; None where one is not installed
-        device: "cpu", or the GPU's name
+        device: "cpu", or the GPU's name; "4 x cpu" for the devices of four processes
         engine: that ran the neurons
         processor: the CPU's model
         cores: logical CPUs
@@ -89,7 +89,9 @@ def _session(values: Any) -> Session:
     return Session(**values)
 
 
-def session(device: torch.device, engine: str, from_epoch: int, command: Sequence[str] | None) -> Session:
+def session(
+    device: torch.device, engine: str, from_epoch: int, command: Sequence[str] | None, processes: int = 1
+) -> Session:
     """What there is to say about this process.
 
     Args:
@@ -97,14 +99,16 @@ def session(device: torch.device, engine: str, from_epoch: int, command: Sequenc
         engine: its name, "auto" resolved
         from_epoch: epochs done before
         command: arguments of the command line, without the program; None from Python
+        processes: that train together
     """
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return Session(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         from_epoch=from_epoch,
         command=None if command is None else " ".join(["snnbook", *map(_without_folders, command)]),
         commit=_commit(Path(__file__).parents[1]),
         versions=versions(),
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        device=name if processes == 1 else f"{processes} x {name}",
         engine=engine,
         processor=_processor(),
         cores=os.cpu_count() or 1,
@@ -140,7 +144,7 @@ def _commit(tree: Path) -> str | None:
         top, commit = _git(tree, "rev-parse", "--show-toplevel", "HEAD").split("\n")
         if not Path(top).samefile(tree):
             return None
-        return commit + ("+dirty" if _git(tree, "status", "--porcelain") else "")
+        return commit + ("+dirty" if _git(tree, "status", "--porcelain", "--", ".", ":!results") else "")
     except (OSError, ValueError, subprocess.SubprocessError):  # no git, no tree, no commit yet
         return None
 

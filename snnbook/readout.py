@@ -3,29 +3,37 @@
 import torch
 from torch import Tensor
 
+READOUTS = ("count", "first")
+"""How output spikes become a class: by their number, early ones a little more; or by the first ones above all."""
+
 EARLY_BONUS = 0.1
 """How much more the first step's spike counts than one after the last step's would (released settings)."""
 
 
-def score(spikes: Tensor) -> Tensor:
-    """A spike count that prefers early spikes on ties: sum_t o[t] (1.1 - (t - 1)/(10 T)). Eq. (eq-readout).
+def score(spikes: Tensor, readout: str = "count") -> Tensor:
+    """Scores of the classes. Eq. (eq-readout), (eq-readout-first).
+
+    With "count", a spike count that prefers early spikes on ties: sum_t o[t] (1.1 - (t - 1)/(10 T)). With "first",
+    sum_t o[t] 2^(1 - t): a first spike weighs more than all later ones of another neuron (released for T = 10).
 
     Args:
         spikes: output spikes, (T, N, C)
+        readout: one of READOUTS
     Returns:
         (N, C)
     """
     steps = len(spikes)
     t = torch.arange(steps, device=spikes.device, dtype=spikes.dtype)
-    return torch.einsum("tnc,t->nc", spikes, 1 + EARLY_BONUS - EARLY_BONUS * t / steps)
+    weight = 2.0**-t if readout == "first" else 1 + EARLY_BONUS - EARLY_BONUS * t / steps
+    return torch.einsum("tnc,t->nc", spikes, weight)
 
 
-def predict(spikes: Tensor) -> Tensor:
+def predict(spikes: Tensor, readout: str = "count") -> Tensor:
     """The class with the highest score, (N,), from output spikes (T, N, C)."""
-    return score(spikes).argmax(1)
+    return score(spikes, readout).argmax(1)
 
 
-def exit_step(spikes: Tensor, labels: Tensor) -> Tensor:
+def exit_step(spikes: Tensor, labels: Tensor, readout: str = "count") -> Tensor:
     """The step, counted from 0, at which each sample could have been decided. Eq. (eq-early-exit); App. 5.3.
 
     That is the first step at which exactly one output neuron fires. T where there is none, where that neuron is not
@@ -34,6 +42,7 @@ def exit_step(spikes: Tensor, labels: Tensor) -> Tensor:
     Args:
         spikes: output spikes, (T, N, C)
         labels: (N,)
+        readout: one of READOUTS
     Returns:
         steps, (N,), int64, 0..T
     """
@@ -41,5 +50,5 @@ def exit_step(spikes: Tensor, labels: Tensor) -> Tensor:
     step = alone.int().argmax(0)
     samples = torch.arange(len(labels), device=spikes.device)
     who = spikes[step, samples].argmax(1)
-    right = alone.any(0) & (who == labels) & (who == predict(spikes))
+    right = alone.any(0) & (who == labels) & (who == predict(spikes, readout))
     return torch.where(right, step, len(spikes))

@@ -8,34 +8,22 @@ from typing import Any
 
 import torch
 
-from . import losses, networks, ops
+from . import augment, losses, networks, ops, readout
 from .errors import UserError, real, switch, unknown, whole
 from .files import exactly
 from .neuron import NeuronParameters
-
-INPUTS: dict[str, tuple[tuple[int, int, int], int]] = {
-    "mnist": ((1, 28, 28), 10),
-    "fashion_mnist": ((1, 28, 28), 10),
-    "fashion_mnist_subset": ((1, 28, 28), 10),
-    "nmnist": ((2, 34, 34), 10),
-    "cifar10": ((3, 32, 32), 10),
-    "cifar100": ((3, 32, 32), 100),
-}
-"""Shape (C, H, W) of an image or frame, and number of classes, by data set."""
-
-EVENT_DATASETS = ("nmnist",)
-"""Data sets that come as frames over time, and are shown as they are."""
+from .sources import SOURCES
 
 ENCODINGS = ("direct", "latency", "latency_bright_first", "frames")
 OPTIMISERS = ("adamw", "sgd")
-
-AUGMENTATIONS = ("crop", "flip", "autoaugment")
-"""Random crop after padding by 4 pixels; mirroring left to right; AutoAugment's CIFAR10 policy (App. Table 1)."""
 
 LARGEST_SIZE = 2**15
 """Of a layer in channels, neurons or positions, and of T: above it, sizes of tensors overflow before memory ends."""
 
 LARGEST_PADDING = 2**10
+
+ADDED = {"supervision": True, "readout": "count"}
+"""Settings that came after the first records, with the values that runs had before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +32,7 @@ class Experiment:
 
     Args:
         name: the experiment that they started from
-        dataset: key of INPUTS
+        dataset: key of `sources.SOURCES`
         network: layers in the one-line notation of `networks.build`, output layer left out
         padding: zeros on every side of a convolution's input, or one number per convolution
         steps: T
@@ -53,12 +41,14 @@ class Experiment:
         dropout: share dropped after every pooling and hidden fully connected layer, in [0, 1)
         encoding: "direct", "latency" (dark pixels first), "latency_bright_first"; "frames" for events
         mean, std: of pixel values scaled to 0..1, one per channel
-        augmentation: of training images, names from AUGMENTATIONS
+        augmentation: of training images, names from `augment.NAMES`
         loss: key of `losses.LOSSES`
         target_label, target_others: spikes wanted of the label neuron and of the others (counting losses), >= 0
         clip, label_scaling: switches of the counting losses
         t_unfired: time that a silent neuron counts with (ttfs), units of T, > 0
         kernel_tau_s: time constant of the kernel loss's filter, steps, > 1; None takes the neuron's tau_s
+        supervision: whether the label's neuron is made to fire in training
+        readout: how output spikes become a class, "count" or "first"
         rate: spikes per neuron over T steps that thresholds are initialised for (avg_spike_init), > 0
         optimiser: "adamw" or "sgd" (without momentum)
         learning_rate: at the start; follows a cosine to 0 over the epochs, stepped each epoch; > 0
@@ -66,7 +56,7 @@ class Experiment:
         norm_weight_decay: of gamma and beta, >= 0; None takes weight_decay
         gradient_clip: largest norm of the whole gradient, > 0
         epochs, batch_size: >= 1
-        seed: of weights, order, flips and dropout, >= 0
+        seed: of weights, order, augmentation and dropout, >= 0
         engine: see `snnbook.ops`
 
     Raises:
@@ -92,6 +82,8 @@ class Experiment:
     label_scaling: bool = True
     t_unfired: float = 4.0
     kernel_tau_s: float | None = None
+    supervision: bool = True
+    readout: str = "count"
     rate: float = 0.6
     optimiser: str = "adamw"
     learning_rate: float = 5e-4
@@ -115,7 +107,7 @@ class Experiment:
         for field, bounds in _REAL.items():
             if (value := getattr(self, field)) is not None or field not in _OPTIONAL:
                 self._set(field, real(field, value, **bounds))
-        for field in ("clip", "label_scaling"):
+        for field in ("clip", "label_scaling", "supervision"):
             switch(field, getattr(self, field))
         if not isinstance(self.neuron, NeuronParameters):
             raise UserError(f"neuron must be a NeuronParameters, not {self.neuron!r}")
@@ -141,27 +133,30 @@ class Experiment:
             self._set(field, tuple(real(field, value, **bounds) for value in values))
         names = _sequence("augmentation", self.augmentation)
         for name in names:
-            if name not in AUGMENTATIONS:
-                raise unknown("augmentation", name, AUGMENTATIONS)
-        self._set("augmentation", tuple(name for name in AUGMENTATIONS if name in names))
+            if name not in augment.NAMES:
+                raise unknown("augmentation", name, augment.NAMES)
+        self._set("augmentation", tuple(name for name in augment.NAMES if name in names))
+        augment.check(self.augmentation, self.in_shape[0])
 
     def _check_encoding(self) -> None:
-        events = self.dataset in EVENT_DATASETS
+        events = SOURCES[self.dataset].events
         if (self.encoding == "frames") != events:
             wanted = "'frames'" if events else "'direct', 'latency' or 'latency_bright_first'"
             raise UserError(f"data set {self.dataset!r} goes with encoding {wanted}, not {self.encoding!r}")
+        if events and self.augmentation:
+            raise UserError(f"frames of data set {self.dataset!r} cannot be augmented; leave augmentation out")
         if self.encoding.startswith("latency") and (set(self.mean) != {0.0} or set(self.std) != {1.0}):
             raise UserError("latency coding needs intensities in [0, 1]: set mean to 0 and std to 1")
 
     @property
     def in_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of an image or frame."""
-        return INPUTS[self.dataset][0]
+        return SOURCES[self.dataset].shape
 
     @property
     def classes(self) -> int:
         """Number of classes."""
-        return INPUTS[self.dataset][1]
+        return SOURCES[self.dataset].classes
 
     @property
     def loss_settings(self) -> dict[str, Any]:
@@ -193,6 +188,7 @@ class Experiment:
             pooling=self.pooling,
             dropout=self.dropout,
             engine=self.engine,
+            supervision=self.supervision,
         )
 
     def override(self, **settings: Any) -> "Experiment":
@@ -221,6 +217,8 @@ class Experiment:
         Raises:
             UserError: if a setting is missing, unknown or wrong
         """
+        if isinstance(values, dict):
+            values = ADDED | values
         values = exactly("setting", values, _FIELDS)
         neuron = NeuronParameters(**exactly("setting of the neuron", values["neuron"], _NEURON_FIELDS))
         return cls(**{**values, "neuron": neuron})
@@ -230,10 +228,11 @@ _FIELDS = tuple(field.name for field in dataclasses.fields(Experiment))
 _NEURON_FIELDS = tuple(field.name for field in dataclasses.fields(NeuronParameters))
 
 _CHOICES = {
-    "dataset": INPUTS,
+    "dataset": SOURCES,
     "loss": losses.LOSSES,
     "pooling": networks.POOLINGS,
     "encoding": ENCODINGS,
+    "readout": readout.READOUTS,
     "optimiser": OPTIMISERS,
     "engine": ("auto", *ops.ENGINES),
 }

@@ -4,10 +4,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from . import measure
+from .course import Progress
 from .measure import Evaluation
 from .records import EpochFigures, RunRecord
 from .settings import Experiment
-from .training import Progress
+from .sources import SOURCES
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}, {rate_fmt}{postfix}"
 """The bar's format: elapsed and remaining time are the whole run's."""
@@ -24,10 +26,13 @@ class TerminalProgress(Progress):
         self.folder: Path | None = None
         self._bar: Any = None
         self._epochs = 0
+        self._layers: list[str] = []
+        self._silent: list[int] = []
 
     def start(self, experiment: Experiment, folder: Path, epochs_done: int, images: int) -> None:
         """Say what is trained, and show the bar."""
         self.folder, self._epochs = folder, experiment.epochs
+        self._layers = layer_names(experiment)
         self._say(heading(experiment, images))
         self._say(f"run folder {folder}")
         if epochs_done:
@@ -53,8 +58,13 @@ class TerminalProgress(Progress):
             self._bar.update(images)
 
     def epoch(self, figures: EpochFigures, best: bool) -> None:
-        """Leave a line."""
+        """Leave a line, and a warning where a layer has fallen silent."""
         self._say(epoch_line(figures, self._epochs) + ("  best" if best else ""))
+        silent = measure.silent(figures.firing_rates)
+        for number in silent:
+            if number not in self._silent:
+                self._say(silence(number, self._layers))
+        self._silent = silent
         if self._bar is not None and figures.epoch < self._epochs:
             self._bar.set_description_str(f"epoch {figures.epoch + 1}/{self._epochs}")
 
@@ -77,6 +87,20 @@ def heading(experiment: Experiment, images: int) -> str:
     return (
         f"{experiment.name}: network {experiment.network}-{experiment.classes}, T = {experiment.steps}, "
         f"loss {experiment.loss}, {experiment.epochs} epoch(s) of {images:,} images, seed {experiment.seed}"
+    )
+
+
+def layer_names(experiment: Experiment) -> list[str]:
+    """The layers that hold neurons, as the network's notation has them, and the output layer's number of classes."""
+    tokens = f"{experiment.network}-{experiment.classes}".split("-")
+    return [token for token in map(str.strip, tokens) if not token.startswith("P")]
+
+
+def silence(number: int, names: list[str]) -> str:
+    """A warning that a layer, counted from 1, is silent."""
+    return (
+        f"warning: layer {number} of {len(names)} ({names[number - 1]}) is silent: not one spike on all test images. "
+        "Nothing can be learnt behind it; try a larger --rate, a lower --learning-rate or more --steps"
     )
 
 
@@ -127,11 +151,12 @@ def catalogue(experiments: list[Experiment], parameters: list[int]) -> str:
         parameters: how many each one's network has
     """
     width = max(len(experiment.name) for experiment in experiments)
-    lines = [f"{'name':<{width}}  {'T':>2}  {'loss':<18}  {'parameters':>10}  network"]
+    lines = [f"{'name':<{width}}  {'T':>2}  {'loss':<18}  {'parameters':>10}  {'images':<15}  network"]
     for experiment, count in zip(experiments, parameters, strict=True):
+        images = "+".join(f"{size:,}" for size in SOURCES[experiment.dataset].sizes)
         loss = f"{experiment.loss} {experiment.t_unfired:g} T" if experiment.loss == "ttfs" else experiment.loss
         lines.append(
-            f"{experiment.name:<{width}}  {experiment.steps:>2}  {loss:<18}  {count:>10,}"
+            f"{experiment.name:<{width}}  {experiment.steps:>2}  {loss:<18}  {count:>10,}  {images:<15}"
             f"  {experiment.network}-{experiment.classes}"
         )
     return "\n".join(lines)

@@ -1,26 +1,27 @@
 """A network in training: data, weights and optimiser on one device, an epoch at a time.
 
-App. 1 and Table 1 of Zhu et al. 2023. Order and flips of an epoch follow from seed and epoch alone, the learning rate
-from the epoch; everything else that an epoch depends on is in `Trainer.checkpoint`.
+App. 1 and Table 1 of Zhu et al. 2023. Order and augmentation of an epoch follow from seed and epoch alone, the learning
+rate from the epoch; everything else that a step depends on is in `Trainer.checkpoint`. Several processes train one
+network together, each on its share of every batch (parallel.py).
 """
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from . import checkpoints, datasets, encoding, measure
+from . import checkpoints, datasets, encoding, loader, measure
 from .checkpoints import Checkpoint
 from .errors import UserError
+from .layers import TimeDropout
+from .parallel import ALONE, Team
 from .records import EpochFigures
 from .settings import Experiment
-
-LOOK_SECONDS = 0.5
-"""Time between two looks at the figures while an epoch goes on; each look waits for the device."""
 
 TEST_BATCH = 100
 """Images a batch in tests."""
@@ -30,6 +31,9 @@ OPTIMISERS = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 Look = Callable[[int, float, float], None]
 """Called with the number of images done since the last look, and the epoch's loss and training accuracy so far."""
 
+Heed = Callable[[], bool]
+"""Called after every training step and test batch, when the state may be saved; tells whether it is time for a look."""
+
 
 class Trainer:
     """A network in training.
@@ -37,19 +41,19 @@ class Trainer:
     Args:
         experiment: the settings
         device: that trains
+        team: the processes that train it together
     Attributes:
         net, optimiser: what is trained, and by what
+        step: batches of the epoch under way that are done
         hashes: SHA-256 of the data, by split
         images: number of training images
     Raises:
-        UserError: if the data cannot be had, or the settings ask for what this version lacks
+        UserError: if the data cannot be had
     """
 
-    def __init__(self, experiment: Experiment, device: torch.device) -> None:
-        self.experiment, self.device = experiment, device
+    def __init__(self, experiment: Experiment, device: torch.device, team: Team = ALONE) -> None:
+        self.experiment, self.device, self.team = experiment, device, team
         data = {split: datasets.load(experiment.dataset, split) for split in datasets.SPLITS}
-        if unread := set(experiment.augmentation) - {"flip"}:
-            raise UserError(f"this version cannot augment by {' or '.join(sorted(unread))} yet, only by flip")
         self.hashes = {split: data[split].sha256 for split in datasets.SPLITS}
         self.images = len(data["train"])
         self._training = batches(experiment, data["train"], device)
@@ -58,60 +62,101 @@ class Trainer:
         self.net = experiment.build_network().to(device)
         self.optimiser = _optimiser(self.net, experiment)
         self._loss = experiment.build_loss()
+        self._dropouts = [layer for layer in self.net.layers if isinstance(layer, TimeDropout)]
+        self._begin_epoch()
+
+    def _begin_epoch(self) -> None:
+        self._number: int | None = None
+        self.step, self._seconds = 0, 0.0
+        self._totals = measure.Totals(self.device, by=self.experiment.readout)
+        self._since = time.monotonic()
+
+    def _spent(self) -> float:
+        """Seconds that this epoch has taken so far, those before a stop included."""
+        return self._seconds + time.monotonic() - self._since
 
     def initialise(self) -> None:
         """First thresholds, from the first batch in the data set's order."""
         first = self._training.first(self.experiment.batch_size)
         self.net.initialise(encode(self.experiment, first), rate=self.experiment.rate)
 
-    def train_epoch(self, epoch: int, look: Look) -> dict[str, float]:
-        """One pass over the training images.
+    def train_epoch(self, epoch: int, look: Look, heed: Heed = lambda: True) -> dict[str, float]:
+        """One pass over the training images, or what is left of it.
 
         Args:
             epoch: counted from 1
-            look: called every LOOK_SECONDS or so, and at the end
+            look: called when `heed` says so, and at the end
+            heed: called after every step; alone, looks at each
         Returns:
             what `measure.Totals.read` gives at the end
         Raises:
             UserError: if training broke down: loss or gradient not finite, a gamma not above 0
         """
+        if self._number not in (None, epoch):
+            self._begin_epoch()
+        self._number = epoch
         self.net.train()
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.experiment, epoch)
-        totals = measure.Totals(self.device)
-        seen, looked = 0, time.monotonic()
+        self.team.align(self.net.state_dict().values())
+        seen = 0
 
         def tell() -> dict[str, float]:
-            sums = totals.read()
+            sums = self._totals.read(self.team)
             look(seen, sums["loss"], sums["correct"] / sums["samples"])
             return sums
 
-        for images, labels in self._training.epoch(epoch - 1):
-            self._step(images, labels, totals)
+        for images, labels in self._rest(epoch):
+            self._step(images, labels, self._totals)
+            self.step += 1
             seen += len(labels)
-            if time.monotonic() - looked > LOOK_SECONDS:
+            if heed():
                 tell()
-                seen, looked = 0, time.monotonic()
+                seen = 0
         return tell()
 
+    def _rest(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """An epoch's batches from `step` on. Those before are drawn too, so that whatever they draw is as it was."""
+        batches = iter(self._training.epoch(epoch - 1))
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            for _ in islice(batches, self.step):
+                pass
+        return batches
+
     def _step(self, images: Tensor, labels: Tensor, totals: measure.Totals) -> None:
+        share = self.team.share(len(labels))
+        images, labels = images[share.rows], labels[share.rows]
+        self._loss.joint = share.sum
+        for layer in self._dropouts:
+            layer.share = share
         self.optimiser.zero_grad(set_to_none=True)
         spikes, raw = self.net(encode(self.experiment, images), labels=labels)
         spikes.retain_grad()
         loss = self._loss(spikes, labels)
+        loss = loss * share.weight if self._loss.averages else loss
         loss.backward()
+        share.sum_gradients(self.net.parameters())
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.experiment.gradient_clip)
         self.optimiser.step()
-        totals.add(loss, spikes, raw, labels, norm)
+        totals.add(loss, spikes, raw, labels, norm, share)
 
-    def epoch(self, epoch: int, look: Look) -> EpochFigures:
+    def _tests(self, heed: Heed) -> Iterator[tuple[Tensor, Tensor]]:
+        """The test batches that fall to this process."""
+        for number, batch in enumerate(self._testing.epoch(0)):
+            if number % self.team.size == self.team.rank:
+                yield batch
+            if number % self.team.size == self.team.size - 1:
+                heed()
+
+    def epoch(self, epoch: int, look: Look, heed: Heed = lambda: True) -> EpochFigures:
         """Train for an epoch (arguments and errors as in `train_epoch`), test, and gather the figures."""
-        start = time.monotonic()
-        sums = self.train_epoch(epoch, look)
-        trained = time.monotonic()
-        tested = measure.evaluate(self.net, self._testing.epoch(0), partial(encode, self.experiment))
+        self._since = time.monotonic()
+        sums = self.train_epoch(epoch, look, heed)
+        trained = self._spent()
+        encoded, by = partial(encode, self.experiment), self.experiment.readout
+        tested = measure.evaluate(self.net, self._tests(heed), encoded, by=by, team=self.team)
         spreads, output = measure.thresholds(self.net)
-        return EpochFigures(
+        figures = EpochFigures(
             epoch=epoch,
             loss=sums["loss"],
             train_accuracy=sums["correct"] / sums["samples"],
@@ -125,18 +170,30 @@ class Trainer:
             thresholds=spreads,
             output_thresholds=output,
             learning_rate=learning_rate(self.experiment, epoch),
-            seconds=time.monotonic() - start,
-            images_per_second=sums["samples"] / (trained - start),
+            seconds=self._spent(),
+            images_per_second=sums["samples"] / trained,
         )
+        self._begin_epoch()
+        return figures
 
     def checkpoint(self, epoch: int) -> Checkpoint:
-        """The state after so many epochs."""
+        """The state after so many epochs and `step` batches of the next. All processes of the team must call this.
+
+        Raises:
+            UserError: if the step before broke the training, which at an epoch's end has been looked at already
+        """
+        if self.step:
+            self._totals.read(self.team)
+            measure.thresholds(self.net)
         generators = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             generators["cuda"] = torch.cuda.get_rng_state(self.device)
         return Checkpoint(
             experiment=self.experiment,
             epoch=epoch,
+            step=self.step,
+            sums=self._totals.joint(self.team),
+            seconds=self._spent() if self.step else 0.0,
             model=self.net.state_dict(),
             optimiser=self.optimiser.state_dict(),
             generators=generators,
@@ -151,9 +208,13 @@ class Trainer:
         Raises:
             UserError: if it does not fit
         """
+        if checkpoint.step > len(self._training):
+            raise UserError(f"{path} is of step {checkpoint.step}; an epoch of its settings has {len(self._training)}")
         checkpoints.fit_into(self.net, checkpoint.model, path)
         try:
             self.optimiser.load_state_dict(checkpoint.optimiser)
+            self.step, self._seconds = checkpoint.step, checkpoint.seconds
+            self._totals.restore(checkpoint.sums, checkpoint.step, self.team)
             torch.set_rng_state(checkpoint.generators["cpu"])
             if self.device.type == "cuda" and "cuda" in checkpoint.generators:
                 torch.cuda.set_rng_state(checkpoint.generators["cuda"], self.device)
@@ -161,25 +222,32 @@ class Trainer:
             raise UserError(f"{path} does not hold the optimiser and generators that its settings describe") from error
 
 
-def batches(experiment: Experiment, data: datasets.Dataset, device: torch.device) -> datasets.Batches:
+def batches(experiment: Experiment, data: datasets.Dataset, device: torch.device) -> loader.Batches:
     """Batches of a data set as the experiment wants them; test images in order and without augmentation."""
     training = data.split == "train"
-    return datasets.Batches(
+    return loader.Batches(
         data,
         experiment.batch_size if training else TEST_BATCH,
         device=device,
-        mean=experiment.mean[0],
-        std=experiment.std[0],
-        flip=training and "flip" in experiment.augmentation,
+        mean=experiment.mean,
+        std=experiment.std,
+        augmentation=experiment.augmentation if training else (),
+        steps=experiment.steps,
         seed=experiment.seed,
         shuffle=training,
     )
 
 
 def encode(experiment: Experiment, images: Tensor) -> Tensor:
-    """Images as the network takes them: it repeats them over time itself (direct), and takes frames as they are."""
+    """Images (N, C, H, W), or frames (N, T, C, H, W), as the network takes them.
+
+    It repeats images over time itself (direct coding), and takes frames and spikes as (T, N, C, H, W).
+    """
+    if experiment.encoding == "frames":
+        return images.transpose(0, 1)
     if experiment.encoding.startswith("latency"):
-        return encoding.latency(images, experiment.steps, experiment.encoding == "latency_bright_first")
+        bright_first = experiment.encoding == "latency_bright_first"
+        return encoding.latency(images, experiment.steps, bright_first, check=False)  # settings: mean 0, std 1
     return images
 
 

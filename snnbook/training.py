@@ -1,50 +1,36 @@
 """Runs: train an experiment into a folder, go on with a stopped run to the same weights, test what came out.
 
-After every epoch the folder holds what the run needs to go on. At an epoch's end its figures are added to
-epochs.jsonl, then last.pt is replaced, then best.pt if it is the best so far: a run that is killed in between
-is set right when it goes on.
+Started by torchrun, several processes train one run together, and the first of them writes and talks.
 """
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from . import checkpoints, datasets, measure, ops, provenance, records
-from .errors import UserError, unknown
+from . import checkpoints, datasets, folders, measure, ops, parallel, provenance, records
+from .checkpoints import Checkpoint
+from .course import SAVE_SECONDS, Course, Progress, mend
+from .errors import UserError, real, unknown
+from .parallel import ALONE, Team
 from .provenance import Provenance
 from .records import EpochFigures, RunRecord
 from .settings import Experiment
 from .trainer import Trainer, batches, encode
 
-RUNS = Path("runs")
-"""Where run folders go unless another place is named."""
+__all__ = ["EpochFigures", "Progress", "choose_device", "evaluate", "fit", "resume"]
 
 
-class Progress:
-    """Told how a run goes on. This one keeps silent; others override what they want to know."""
-
-    def start(self, experiment: Experiment, folder: Path, epochs_done: int, images: int) -> None:
-        """The run begins, or goes on after `epochs_done`; an epoch has so many training images."""
-
-    def look(self, images: int, loss: float, accuracy: float) -> None:
-        """So many images more are done; loss and training accuracy of the epoch so far."""
-
-    def epoch(self, figures: EpochFigures, best: bool) -> None:
-        """An epoch is done and on the disk; whether it is the best so far."""
-
-    def close(self) -> None:
-        """The run is over, or broken off."""
-
-
-def choose_device(name: str = "auto") -> torch.device:
+def choose_device(name: str = "auto", team: Team = ALONE) -> torch.device:
     """The device to train on.
 
     Args:
         name: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:1"
+        team: the processes that train together: each on a machine takes a GPU of its own
     Raises:
         UserError: if there is no such device here
     """
@@ -55,8 +41,14 @@ def choose_device(name: str = "auto") -> torch.device:
         raise UserError(f"unknown device {name!r}; choose from: auto, cpu, cuda, cuda:1, ...")
     if name == "cpu":
         return torch.device("cpu")
-    if (index := int(match[1] or 0)) >= torch.cuda.device_count():
-        raise UserError(f"device {name!r} is not here: torch sees {torch.cuda.device_count()} GPU(s); try --device cpu")
+    if match[1] and team.size > 1:
+        raise UserError(
+            f"device {name!r} is one GPU for {team.size} processes; leave the number out: each takes its own"
+        )
+    if (index := int(match[1] or team.local)) >= torch.cuda.device_count():
+        less = "start fewer processes, or " if team.local else ""
+        seen = f"torch sees {torch.cuda.device_count()} GPU(s)"
+        raise UserError(f"device {f'cuda:{index}'!r} is not here: {seen}; {less}try --device cpu")
     return torch.device("cuda", index)
 
 
@@ -66,6 +58,7 @@ def fit(
     device: str = "auto",
     progress: Progress | None = None,
     command: Sequence[str] | None = None,
+    save_every: float = SAVE_SECONDS,
 ) -> RunRecord:
     """Train a network.
 
@@ -77,22 +70,34 @@ def fit(
         device: see `choose_device`
         progress: is told how it goes
         command: the command line, for the record
+        save_every: seconds between two checkpoints within an epoch
     Returns:
         the run, all epochs done
     Raises:
-        UserError: if the folder holds something, data or device cannot be had, or training broke down
+        UserError: if the folder holds something or is in use, data or device cannot be had, or training broke down
+        Stopped: on SIGTERM or Ctrl-C, once the step is done and saved
     """
-    where = choose_device(device)
+    real("save_every", save_every, least=0)
     if out is not None:
-        _refuse_full(Path(out))
-    with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
-        session = _session(experiment, where, 0, command)
-        trainer = Trainer(experiment, where)
-        folder = _claim(out, experiment)
-        records.write_provenance(folder, Provenance(trainer.hashes, (session,)))
-        records.write_settings(folder, experiment)
-        _begin(trainer, folder)
-        return _train(trainer, folder, (), progress or Progress())
+        folders.refuse_full(Path(out))
+    with _working(device) as (team, where, held):
+        session = _session(experiment, where, team, 0, command)
+        trainer = team.in_turns(lambda: Trainer(experiment, where, team))
+
+        def birth() -> tuple[Path, Provenance]:
+            folder = folders.make(out, experiment)
+            held.enter_context(folders.locked(folder))
+            folders.refuse_full(folder)  # once more: another process may have been faster
+            origin = Provenance(trainer.hashes, (session,))
+            records.write_provenance(folder, origin)
+            records.write_settings(folder, experiment)
+            return folder, origin
+
+        folder, origin = team.told(birth)
+        _same_data(folder, origin, trainer.hashes)
+        course = Course(trainer, folder, origin, (), progress, save_every)
+        course.begin()
+        return course.go()
 
 
 def resume(
@@ -100,39 +105,42 @@ def resume(
     device: str = "auto",
     progress: Progress | None = None,
     command: Sequence[str] | None = None,
+    save_every: float = SAVE_SECONDS,
 ) -> RunRecord:
     """Go on with a stopped run. On the same CPU it ends with the weights and figures of a run that never stopped.
 
     Args:
         run: its folder
-        device, progress, command: as in `fit`
+        device, progress, command, save_every: as in `fit`
     Returns:
         the run, all epochs done
     Raises:
-        UserError: if the folder holds no run, a file is damaged, or the data are others than before
+        UserError: if the folder holds no run or is in use, a file is damaged, or the data are others than before
+        Stopped: as in `fit`
     """
-    where, folder = choose_device(device), Path(run)
-    experiment, origin = records.read_settings(folder), records.read_provenance(folder)
-    last = folder / checkpoints.LAST
-    with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
-        trainer = Trainer(experiment, where)
+    real("save_every", save_every, least=0)
+    folder = Path(run)
+    with _working(device) as (team, where, held):
+
+        def read() -> tuple[Experiment, Provenance, Checkpoint | None]:
+            experiment = records.read_settings(folder)
+            held.enter_context(folders.locked(folder))
+            return experiment, records.read_provenance(folder), _last(folder, experiment)
+
+        experiment, origin, checkpoint = team.told(read)
+        trainer = team.in_turns(lambda: Trainer(experiment, where, team))
         _same_data(folder, origin, trainer.hashes)
-        epochs: tuple[EpochFigures, ...] = ()
-        if last.exists():
-            checkpoint = checkpoints.read(last)
-            if checkpoint.experiment != experiment:
-                raise UserError(f"{last} is of other settings than {folder / records.SETTINGS}; put the right one back")
-            epochs = records.keep_epochs(folder, checkpoint.epoch)
-            trainer.restore(checkpoint, last)
-            _mend_best(folder, checkpoint, RunRecord(experiment, origin, epochs))
-        elif (folder / records.EPOCHS).exists():
-            raise UserError(f"{last} is missing, without which this run cannot go on; train again into a new folder")
-        else:
-            _begin(trainer, folder)
+        if checkpoint is not None:
+            trainer.restore(checkpoint, folder / checkpoints.LAST)
+        epochs = team.told(lambda: () if checkpoint is None else mend(folder, checkpoint, origin))
         if len(epochs) < experiment.epochs:
-            session = _session(experiment, where, len(epochs), command)
-            records.write_provenance(folder, replace(origin, sessions=(*origin.sessions, session)))
-        return _train(trainer, folder, epochs, progress or Progress())
+            session = _session(experiment, where, team, len(epochs), command)
+            origin = replace(origin, sessions=(*origin.sessions, session))
+            team.told(partial(records.write_provenance, folder, origin))
+        course = Course(trainer, folder, origin, epochs, progress, save_every)
+        if checkpoint is None:
+            course.begin()
+        return course.go()
 
 
 def evaluate(run: str | Path, which: str = "best", device: str = "auto") -> measure.Evaluation:
@@ -152,43 +160,32 @@ def evaluate(run: str | Path, which: str = "best", device: str = "auto") -> meas
     experiment, origin = records.read_settings(folder), records.read_provenance(folder)
     path = folder / paths[which]
     if not path.exists():
-        raise UserError(f"{path} is not there: no epoch is done yet. Go on with: snnbook train --resume {folder}")
+        raise UserError(f"{path} is not there: no epoch is done yet. {folders.go_on(folder)}")
     checkpoint = checkpoints.read(path)
     data = datasets.load(experiment.dataset, "test")
     _same_data(folder, origin, {"test": data.sha256})
     net = experiment.build_network().to(where)
     checkpoints.fit_into(net, checkpoint.model, path)
-    return measure.evaluate(net, batches(experiment, data, where).epoch(0), partial(encode, experiment))
+    test = batches(experiment, data, where).epoch(0)
+    return measure.evaluate(net, test, partial(encode, experiment), by=experiment.readout)
 
 
-def _refuse_full(folder: Path) -> None:
-    """Nothing that is there is written over."""
-    if (folder / records.SETTINGS).exists():
-        raise UserError(f"{folder} holds a run already: go on with it by --resume {folder}, or name another folder")
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UserError(f"{folder} is there already and is not an empty folder; name another one")
-
-
-def _claim(out: str | Path | None, experiment: Experiment) -> Path:
-    """Make the run's folder; unless one is named, the first free of <experiment>-<loss>-seed<seed>, ...-2, ..."""
-    name = f"{experiment.name}-{experiment.loss}-seed{experiment.seed}"
-    number = 1
-    while True:
-        folder = Path(out) if out is not None else RUNS / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir(parents=True, exist_ok=out is not None)
-        except FileExistsError:
-            number += 1
-        except OSError as error:
-            raise UserError(f"cannot make the folder {folder}: {error.strerror}; name another one by --out") from error
-        else:
-            return folder
+@contextlib.contextmanager
+def _working(device: str) -> Iterator[tuple[Team, torch.device, contextlib.ExitStack]]:
+    """The processes of this job, this one's device, and what is closed at the end; random generators are put back."""
+    team = parallel.team()
+    where = choose_device(device, team)
+    if where.type == "cuda" and team.size > 1:
+        torch.cuda.set_device(where)
+    with torch.random.fork_rng([where] if where.type == "cuda" else []), contextlib.ExitStack() as held:
+        yield team, where, held
 
 
 def _session(
-    experiment: Experiment, device: torch.device, from_epoch: int, command: Sequence[str] | None
+    experiment: Experiment, device: torch.device, team: Team, from_epoch: int, command: Sequence[str] | None
 ) -> provenance.Session:
-    return provenance.session(device, ops.engine_name(experiment.engine, device), from_epoch, command)
+    engine = ops.engine_name(experiment.engine, device)
+    return provenance.session(device, engine, from_epoch, command, processes=team.size)
 
 
 def _same_data(folder: Path, origin: Provenance, hashes: dict[str, str]) -> None:
@@ -197,37 +194,14 @@ def _same_data(folder: Path, origin: Provenance, hashes: dict[str, str]) -> None
             raise UserError(f"the {split} images are not those that {folder} was trained with; check SNNBOOK_DATA")
 
 
-def _begin(trainer: Trainer, folder: Path) -> None:
-    trainer.initialise()
-    checkpoints.write(trainer.checkpoint(0), folder / checkpoints.LAST)
-
-
-def _mend_best(folder: Path, checkpoint: checkpoints.Checkpoint, record: RunRecord) -> None:
-    """Write best.pt where a stop came between last.pt and it."""
-    best = folder / checkpoints.BEST
-    if (
-        record.epochs
-        and record.best is record.last
-        and not (best.exists() and checkpoints.read(best).epoch == checkpoint.epoch)
-    ):
-        checkpoints.write(checkpoint, best)
-
-
-def _train(trainer: Trainer, folder: Path, epochs: tuple[EpochFigures, ...], progress: Progress) -> RunRecord:
-    """The epochs that are left."""
-    experiment = trainer.experiment
-    progress.start(experiment, folder, len(epochs), trainer.images)
-    try:
-        for number in range(len(epochs) + 1, experiment.epochs + 1):
-            figures = trainer.epoch(number, progress.look)
-            best = all(figures.test_accuracy > other.test_accuracy for other in epochs)
-            epochs = (*epochs, figures)
-            records.append_epoch(folder, figures)
-            checkpoint = trainer.checkpoint(number)
-            checkpoints.write(checkpoint, folder / checkpoints.LAST)
-            if best:
-                checkpoints.write(checkpoint, folder / checkpoints.BEST)
-            progress.epoch(figures, best)
-    finally:
-        progress.close()
-    return records.read(folder)
+def _last(folder: Path, experiment: Experiment) -> Checkpoint | None:
+    """The checkpoint to go on from; None where the run was killed before there was one."""
+    path = folder / checkpoints.LAST
+    if not path.exists():
+        if (folder / records.EPOCHS).exists():
+            raise UserError(f"{path} is missing, without which this run cannot go on; train again into a new folder")
+        return None
+    checkpoint = checkpoints.read(path)
+    if checkpoint.experiment != experiment:
+        raise UserError(f"{path} is of other settings than {folder / records.SETTINGS}; put the right one back")
+    return checkpoint

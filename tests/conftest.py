@@ -1,5 +1,6 @@
 """What all tests share: golden numbers, engines, and a bound on threads so that runs repeat."""
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from functools import lru_cache
@@ -11,6 +12,7 @@ import torch
 from hypothesis import settings
 
 from snnbook import NeuronParameters
+from snnbook.sources import SOURCES
 
 from .small_runs import write_data
 
@@ -19,8 +21,18 @@ os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported: kernels run o
 GOLDEN = Path(__file__).parent / "golden"
 ENGINES = ("reference", "cpu", "triton")
 
+CLOSED = "http://127.0.0.1:9/"  # nothing listens on the discard port
+
 settings.register_profile("snnbook", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("snnbook")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def closed_mirrors() -> None:
+    """No test downloads from the web."""
+    for name, source in SOURCES.items():
+        if source.mirrors:
+            SOURCES[name] = dataclasses.replace(source, mirrors=(CLOSED,))
 
 
 @lru_cache
@@ -61,8 +73,9 @@ def relative(ours: torch.Tensor, theirs: torch.Tensor) -> float:
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
     """Each engine that runs on a processor."""
-    if request.param == "cpu":
-        pytest.importorskip("numba", reason="the cpu engine needs Numba")
+    for name, package in (("cpu", "numba"), ("triton", "triton")):
+        if request.param == name:
+            pytest.importorskip(package, reason=f"the {name} engine needs {package}")
     return request.param
 
 

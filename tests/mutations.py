@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("snnbook", "tests", "book", "pyproject.toml")
+COPIED = ("snnbook", "tests", "book", "examples", "results", "pyproject.toml")
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,30 @@ MUTATIONS = [
         "tests/test_event_driven.py::test_conserves_the_sum",
     ),
     Mutation(
+        "ops/cpu_maps.py",
+        "start = (column + cut) * outputs",
+        "start = column * outputs",
+        "tests/test_cpu_maps.py::test_currents_of_few_spikes_equal_the_dense_product",
+    ),
+    Mutation(
+        "ops/cpu_maps.py",
+        "scale * g[i] - evenly - along",
+        "scale * g[i] - along",
+        "tests/test_cpu_maps.py::test_standardised_weights_equal_the_reference",
+    ),
+    Mutation(
+        "ops/triton.py",
+        '"enable_fp_fusion": False',
+        '"enable_fp_fusion": True',
+        "tests/test_triton.py::test_compiles_ahead_of_time",
+    ),
+    Mutation(
+        "ops/triton_kernels.py",
+        "f = tl.where(fired, credited, f) * decay_g",
+        "f = tl.where(fired, credited, f)",
+        "tests/test_ops.py::test_golden_layer",
+    ),
+    Mutation(
         "events.py",
         "grad_x = back.unflatten(0, x.shape[:2]) * x",
         "grad_x = back.unflatten(0, x.shape[:2])",
@@ -136,10 +160,196 @@ MUTATIONS = [
         "tests/test_networks.py::test_folding_leaves_the_output_unchanged_and_refuses_a_dead_gamma",
     ),
     Mutation(
+        "protocol.py",
+        "math.sqrt(1 + 1 / ours.n)",
+        "math.sqrt(1 / ours.n)",
+        "book/09_the_tables.ipynb",
+    ),
+    Mutation(
+        "protocol.py",
+        "gap > 0 if abs(gap) > t_quantile",
+        "gap > 0 if abs(gap) >= 0 * t_quantile",
+        "tests/test_protocol.py::test_a_ranking_needs_three_seeds_on_both_sides",
+    ),
+    Mutation(
+        "tables.py",
+        "if result.experiment.name == experiment and result.as_named:",
+        "if result.experiment.name == experiment:",
+        "tests/test_results.py::test_nothing_is_mixed",
+    ),
+    Mutation(
+        "tables.py",
+        "100 * max(e.test_accuracy for e in epochs)",
+        "100 * epochs[-1].test_accuracy",
+        "tests/test_results.py::test_table_5_takes_running_bests_each_on_its_own",
+    ),
+    Mutation(
+        "readout.py",
+        "alone = spikes.sum(2) == 1",
+        "alone = spikes.sum(2) >= 1",
+        "book/10_deciding_early.ipynb",
+    ),
+    Mutation(
+        "readout.py",
+        "weight = 2.0**-t",
+        "weight = 2.0**t",
+        "tests/test_networks.py::test_the_first_spike_weighs_more_than_all_later_ones",
+    ),
+    Mutation(
         "networks.py",
         "layer.threshold.div_(_search_factor(layer, x, rate))",
         "layer.threshold.mul_(_search_factor(layer, x, rate))",
         "tests/test_networks.py::test_golden_training_steps",
+    ),
+    Mutation(
+        "augment.py",
+        "negative = torch.rand(count, 2, generator=generator) < 0.5",
+        "negative = (torch.rand(1, 2, generator=generator) < 0.5).expand(count, 2)",
+        "tests/test_augment.py::test_every_image_of_a_batch_has_draws_of_its_own",
+    ),
+    Mutation(
+        "augment.py",
+        "chosen = torch.randint(len(probability), (count,), generator=generator)",
+        "chosen = torch.randint(len(probability), (1,), generator=generator).expand(count)",
+        "tests/test_augment.py::test_every_image_of_a_batch_has_draws_of_its_own",
+    ),
+    Mutation(
+        "policies.py",
+        "-sign * LARGEST_ANGLE * share",
+        "sign * LARGEST_ANGLE * share",
+        "tests/test_augment.py::test_operations_give_pillows_bytes",
+    ),
+    Mutation(
+        "loader.py",
+        "draws.at(places)",
+        "draws.at(rows)",
+        "tests/test_loader.py::test_augmentation_is_the_augmentation_of_the_raw_bytes",
+    ),
+    Mutation(
+        "recordings.py",
+        "first = counts.cumsum(0) - counts",
+        "first = counts.cumsum(0) - counts + 1",
+        "tests/test_loader.py::test_frames_count_the_events_of_equal_slices",
+    ),
+    Mutation(
+        "readers/cifar.py",
+        "while unpacked.read(PIECE):",
+        "while False:",
+        "tests/test_readers.py::test_a_cifar_archive_that_is_cut_or_damaged",
+    ),
+    Mutation(
+        "readers/cifar.py",
+        "records[:, depth - 1]",
+        "records[:, 0]",
+        "tests/test_readers.py::test_cifar100_takes_the_fine_label",
+    ),
+    Mutation(
+        "readers/events.py",
+        "key=lambda found: (int(found[0][2]), found[0][1])",
+        "key=lambda found: (found[0][1], int(found[0][2]))",
+        "tests/test_readers.py::test_recordings_come_in_the_order_of_their_numbers",
+    ),
+    Mutation(
+        "commands.py",
+        'raise ValueError(f"not a number: {text!r}")',
+        "return 1.0",
+        "tests/test_fuzz.py::test_malformed_command_lines",
+    ),
+    Mutation(
+        "trainer.py",
+        "self._loss.joint = share.sum",
+        "self._loss.joint = lambda sums: sums",
+        "tests/test_parallel.py::test_two_processes_train_as_one",
+    ),
+    Mutation(
+        "trainer.py",
+        "loss = loss * share.weight if self._loss.averages else loss",
+        "loss = loss * 1",
+        "tests/test_parallel.py::test_two_processes_train_as_one",
+    ),
+    Mutation(
+        "layers.py",
+        "mask = mask if self.share is None else mask[self.share.rows]",
+        "mask = mask if self.share is None else mask[: self.share.count]",
+        "tests/test_parallel.py::test_masks_are_those_of_the_joint_batch",
+    ),
+    Mutation(
+        "parallel.py",
+        "return self.leads or self.count < self.total",
+        "return True",
+        "tests/test_parallel.py::test_two_processes_train_as_one",
+    ),
+    Mutation(
+        "trainer.py",
+        "for _ in islice(batches, self.step):",
+        "for _ in islice(batches, 0):",
+        "tests/test_faults.py::test_sigterm_in_any_step",
+    ),
+    Mutation(
+        "trainer.py",
+        "self._totals.restore(checkpoint.sums, checkpoint.step, self.team)",
+        "self._totals.restore(0 * checkpoint.sums, checkpoint.step, self.team)",
+        "tests/test_faults.py::test_sigterm_in_any_step",
+    ),
+    Mutation(
+        "files.py",
+        "os.replace(written, path)",
+        "path.write_bytes(content)",
+        "tests/test_faults.py::test_a_folder_that_turns_read_only",
+    ),
+    Mutation(
+        "folders.py",
+        "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)",
+        "tests/test_faults.py::test_two_processes_do_not_write_to_one_folder",
+    ),
+    Mutation(
+        "neuron.py",
+        "return (neuron.decay_m ** (k + 1) - neuron.decay_s ** (k + 1)) * neuron.gain",
+        "return (neuron.decay_m**k - neuron.decay_s**k) * neuron.gain",
+        "book/01_spikes_in_time.ipynb",
+    ),
+    Mutation(
+        "encoding.py",
+        "intensity = 1 - images if bright_first else images",
+        "intensity = images if bright_first else 1 - images",
+        "book/01_spikes_in_time.ipynb",
+    ),
+    Mutation(
+        "ops/reference.py",
+        "grad_timing[t] = response - earlier.masked_fill(fired, 0)",
+        "grad_timing[t] = response - earlier",
+        "book/02_learning_by_moving_spikes.ipynb",
+    ),
+    Mutation(
+        "ops/reference.py",
+        "share = torch.where(mean > 0, grad_pooled / (window**2 * mean), 0.0)",
+        "share = grad_pooled / window**2",
+        "book/02_learning_by_moving_spikes.ipynb",
+    ),
+    Mutation(
+        "losses.py",
+        "push = torch.full_like(spikes, -1 / math.sqrt(classes))",
+        "push = torch.full_like(spikes, -1 / classes)",
+        "book/06_six_losses_one_train.ipynb",
+    ),
+    Mutation(
+        "losses.py",
+        "samples = spikes.shape[0] * spikes.shape[1]",
+        "samples = spikes.shape[1]",
+        "book/06_six_losses_one_train.ipynb",
+    ),
+    Mutation(
+        "losses.py",
+        "train[1:] = 1",
+        "train[:] = 1",
+        "book/06_six_losses_one_train.ipynb",
+    ),
+    Mutation(
+        "book/fingerprints.py",
+        "order = [label, *(i for i in range(self.neurons) if i != label)]",
+        "order = list(range(self.neurons))",
+        "tests/book/test_raster.py::test_the_tables_are_the_losses",
     ),
     Mutation(
         "layers.py",

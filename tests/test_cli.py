@@ -103,7 +103,10 @@ MALFORMED = [
     (["train", "quick", "--learning-rate", "nan"], "learning_rate must be"),
     (["train", "quick", "--learning-rate", "inf"], "learning_rate must be"),
     (["train", "quick", "--learning-rate", "1e999"], "learning_rate must be"),
-    (["train", "quick", "--learning-rate", "fast"], "--learning-rate"),
+    (["train", "quick", "--learning-rate", "fast"], "not a number: 'fast'"),
+    (["train", "quick", "--tau-g", "None"], "not a number: 'None'"),
+    (["train", "quick", "--tau-g", "3_0"], "not a number: '3_0'"),
+    (["evaluate", "a\0b"], "null byte"),
     (["train", "quick", "--weight-decay", "-0.1"], "weight_decay must be"),
     (["train", "quick", "--target-label", "-1"], "target_label must be"),
     (["train", "quick", "--target-others", "nan"], "target_others must be"),
@@ -120,11 +123,13 @@ MALFORMED = [
     (["train", "quick", "--network", ""], "network"),
     (["train", "quick", "--network", "8C3-P99"], "nothing is left"),
     (["train", "quick", "--steps", "0"], "steps must be"),
+    (["train", "quick", "--save-every", "-1"], "save_every must be"),
+    (["train", "quick", "--save-every", "nan"], "save_every must be"),
     (["train", "quick", "--device", "gpu"], "unknown device"),
     (["train", "quick", "--device", "cuda:999"], "is not here"),
     (["train", "quick", "--device", "meta"], "unknown device"),
-    (["train", "nmnist", "--device", "cpu"], "no reader"),
-    (["train", "cifar10", "--device", "cpu"], "no reader"),
+    (["train", "nmnist", "--device", "cpu"], "the train files of nmnist were not found"),
+    (["train", "cifar10", "--device", "cpu"], "the train files of cifar10 were not found"),
     (["train", "--resume"], "--resume"),
     (["train", "--resume", "nowhere"], "not a run folder"),
     (["train", "quick", "--resume", "nowhere"], "leave out quick"),
@@ -136,6 +141,10 @@ MALFORMED = [
     (["evaluate", "x" * 5000], "File name too long"),
     (["record"], "RUN"),
     (["record", "nowhere"], "cannot read"),
+    (["plot"], "name a run's folder"),
+    (["plot", "nowhere"], "cannot read"),
+    (["plot", "nowhere", "--out", "picture.bmp"], "must be named .png or .svg"),
+    (["train", "quick", "--log", "tensorbord"], "tensorbord"),
     (["data", "chekc"], 'Did you mean "check"'),
     (["experiments", "all"], "all"),
     (["--epochs", "3"], "--epochs"),
@@ -222,6 +231,38 @@ def test_train_evaluate_record(call, here):
     assert "is there already" in one_line(*call("record", folder))
 
 
+def test_plot(call, finished, here):
+    pytest.importorskip("matplotlib")
+    assert call("plot", finished, finished) == (0, "curves.png\n", "")
+    assert (here / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert call("plot", finished, "--out", "new/two words.svg")[:2] == (0, "new/two words.svg\n")
+
+
+def test_train_with_tensorboard(call):
+    pytest.importorskip("tensorboard")
+    code, out, err = call("train", *SMALL, "--epochs", "1", "--log", "tensorboard", "--out", "run")
+    assert (code, err) == (0, "")
+    assert "epoch 1/1" in out
+    assert [path.name.startswith("events.out") for path in Path("run/tensorboard").iterdir()] == [True]
+
+
+def test_a_layer_that_falls_silent_is_named_once(call, monkeypatch):
+    """Thresholds out of reach: every layer is silent, and says so in the epoch when it fell silent."""
+
+    def out_of_reach(trainer):
+        trainer.net.spiking[1].threshold.fill_(1e6)
+
+    monkeypatch.setattr(Trainer, "initialise", out_of_reach)
+    code, out, _ = call("train", *SMALL, "--epochs", "3", "--out", "run")
+    assert code == 0
+    warnings = [line for line in out.splitlines() if line.startswith("warning")]
+    assert len(warnings) == 2
+    assert warnings[0].startswith("warning: layer 2 of 3 (8) is silent: not one spike on all test images.")
+    assert "--rate" in warnings[0]
+    assert "layer 3 of 3 (10)" in warnings[1]
+    assert out.index("epoch 1/3") < out.index("warning") < out.index("epoch 2/3")
+
+
 def test_a_stopped_run_says_how_to_go_on(call, monkeypatch):
     from snnbook import terminal
 
@@ -242,9 +283,12 @@ def test_a_stopped_run_says_how_to_go_on(call, monkeypatch):
     assert "going on after epoch 2 of 2" in out
 
 
-@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
-def test_ctrl_c_leaves_a_run_that_goes_on(here):
-    """A real process, a real signal; the run goes on to the figures of one that was left alone."""
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, 0)], ids=["SIGINT", "SIGTERM"]
+)
+def test_a_signal_leaves_a_run_that_goes_on(number, code, here):
+    """A real process, a real signal: the step is done and saved, the line says how to go on; SIGTERM is no failure."""
     command = [sys.executable, "-m", "snnbook", "train", *SMALL, "--epochs", "400", "--out", "run"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
@@ -254,12 +298,15 @@ def test_ctrl_c_leaves_a_run_that_goes_on(here):
         if line.startswith("epoch "):
             break
     time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == INTERRUPTED
-    assert err == "snnbook: stopped; all finished epochs are kept. Go on with: snnbook train --resume run\n"
-    done = records.keep_epochs(here / "run", checkpoints.read(here / "run" / "last.pt").epoch)
-    assert 1 <= len(done) < 400
+    assert process.returncode == code
+    pattern = r"snnbook: stopped after epoch (\d+) of 400( and \d+ batch\(es\) of the next)?; all is saved\. "
+    said = re.fullmatch(pattern + r"Go on with: snnbook train --resume run\n", err)
+    checkpoint = checkpoints.read(here / "run" / "last.pt")
+    done = records.keep_epochs(here / "run", checkpoint.epoch)
+    assert 1 <= len(done) == int(said[1]) < 400
+    assert bool(checkpoint.step) == bool(said[2])
 
 
 def test_a_run_is_not_written_over(call, finished):
@@ -289,7 +336,14 @@ def test_experiments_are_listed(call):
     assert [line.split()[0] for line in lines[1:]] == experiments.names()
     (line,) = (line for line in lines if line.startswith("mnist "))
     # weights 15*25 + 40*15*25 + 300*640 + 10*300, and gamma and beta of 15 + 40 + 300 + 10 channels
-    assert line.split() == ["mnist", "5", "enhanced_counting", f"{210_375 + 2 * 365:,}", "15C5-P2-40C5-P2-300-10"]
+    assert line.split() == [
+        "mnist",
+        "5",
+        "enhanced_counting",
+        f"{210_375 + 2 * 365:,}",
+        "60,000+10,000",
+        "15C5-P2-40C5-P2-300-10",
+    ]
 
 
 def test_data_check(call, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The data sets: the IDX reader, where files are looked for, downloads from a server on this machine, the loader."""
+"""The data sets: where files are looked for, downloads from a server on this machine, what comes with the package."""
 
 import dataclasses
 import gzip
@@ -16,16 +16,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from snnbook import datasets, download
-from snnbook.datasets import Batches, Dataset
+from snnbook import datasets, download, sources
 from snnbook.errors import UserError
+from snnbook.sources import SOURCES
+
+from .conftest import CLOSED
+from .small_runs import write_cifar, write_nmnist
 
 ROOT = Path(__file__).parents[1]
 REAL = Path(os.environ.get("SNNBOOK_DATA") or ROOT.parent / "shared" / "data")
-CLOSED = "http://127.0.0.1:9/"  # nothing listens on the discard port
 TRAIN, TEST = 30, 12  # images in the small data set
 
 needs_real = pytest.mark.skipif(
@@ -59,21 +59,20 @@ def write(folder, contents, packed=True):
 
 def publish(monkeypatch, contents, mirrors, name="fashion_mnist"):
     """Let `contents` be the published files of a data set, and `mirrors` its mirrors."""
-    sums = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
-    source = dataclasses.replace(download.SOURCES[name], mirrors=tuple(mirrors), sha256=sums)
-    monkeypatch.setitem(download.SOURCES, name, source)
+    kinds = {file: known.partition(":")[0] for file, known in SOURCES[name].checksums.items()}
+    sums = {
+        file: f"{kinds[file]}:{hashlib.new(kinds[file], content).hexdigest()}" for file, content in contents.items()
+    }
+    monkeypatch.setitem(SOURCES, name, dataclasses.replace(SOURCES[name], mirrors=tuple(mirrors), checksums=sums))
 
 
 @pytest.fixture(autouse=True)
 def places(monkeypatch, tmp_path):
-    """Every place that is looked in lies in an empty folder, and no mirror answers."""
+    """Every place that is looked in lies in an empty folder; no mirror answers (conftest.py)."""
     monkeypatch.delenv("SNNBOOK_DATA", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda name, appauthor: str(tmp_path / "cache" / name))
     monkeypatch.setattr(download, "DEBIAN_FOLDER", tmp_path / "debian")
-    for name in ("mnist", "fashion_mnist"):
-        closed = dataclasses.replace(download.SOURCES[name], mirrors=(CLOSED,))
-        monkeypatch.setitem(download.SOURCES, name, closed)
     return tmp_path
 
 
@@ -109,66 +108,6 @@ def fails(call, *words):
     for word in words:
         assert str(word) in line
     return line
-
-
-# ---- the IDX reader ----
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_read_idx_reads_bytes_written_by_hand(tmp_path, packed):
-    # two images of 2 x 3 pixels
-    raw = bytes.fromhex("00000803 00000002 00000002 00000003 000102fdfeff 0a0b0c0d0e0f")
-    path = tmp_path / "images"
-    path.write_bytes(gzip.compress(raw) if packed else raw)
-    values = datasets.read_idx(path)
-    assert values.dtype == np.uint8
-    assert values.tolist() == [[[0, 1, 2], [253, 254, 255]], [[10, 11, 12], [13, 14, 15]]]
-    labels = tmp_path / "labels"
-    labels.write_bytes(bytes.fromhex("00000801 00000004 09000003"))
-    assert datasets.read_idx(labels, dimensions=1).tolist() == [9, 0, 0, 3]
-
-
-@pytest.mark.parametrize(
-    ("raw", "words"),
-    [
-        (b"", ["0 bytes", "header"]),
-        (bytes.fromhex("0000"), ["2 bytes", "header"]),
-        (b"<html>gone</html>", ["not an IDX file", "3c 68 74 6d"]),
-        (bytes.fromhex("01000801 00000001 07"), ["not an IDX file", "01 00 08 01"]),
-        (bytes.fromhex("00000d01 00000001 00000000"), ["type 0x0d", "unsigned bytes"]),
-        (bytes.fromhex("00000800"), ["0 dimension(s)"]),
-        (bytes.fromhex("00000803 00000001 0000"), ["inside its header", "10 of 16"]),
-        (bytes.fromhex("00000801 00000003 0102"), ["holds 2 values", "3"]),
-        (bytes.fromhex("00000801 00000003 01020304"), ["holds 4 values", "3"]),
-        (bytes.fromhex("00000803 00000001 00000002 00000002 010203"), ["1 x 2 x 2 = 4"]),
-    ],
-)
-def test_read_idx_says_what_is_wrong_with_a_file(tmp_path, raw, words):
-    path = tmp_path / "broken-idx"
-    path.write_bytes(raw)
-    fails(lambda: datasets.read_idx(path), path, *words, "swapped" if raw == b"\0\0\x08\0" else "Get")
-
-
-def test_read_idx_wants_the_number_of_dimensions_asked_for(tmp_path):
-    path = tmp_path / "labels"
-    path.write_bytes(idx(np.arange(5, dtype=np.uint8)))
-    fails(lambda: datasets.read_idx(path, dimensions=3), path, "1 dimension(s) where 3", "swapped")
-
-
-def test_read_idx_names_a_gzip_file_that_is_cut_short_or_damaged(tmp_path):
-    packed = gzip.compress(idx(np.random.default_rng(0).integers(0, 256, 5000, dtype=np.uint8)))
-    path = tmp_path / "labels.gz"
-    for size in (5, 100, len(packed) - 1):
-        path.write_bytes(packed[:size])
-        fails(lambda: datasets.read_idx(path), path, "cut short", "get it again")
-    for place in (10, 200, len(packed) - 6):  # the kind of the first block, the data, the checksum
-        path.write_bytes(packed[:place] + bytes([packed[place] ^ 0xFF]) + packed[place + 1 :])
-        fails(lambda: datasets.read_idx(path), path, "damaged", "get it again")
-
-
-def test_read_idx_names_a_file_that_cannot_be_read(tmp_path):
-    fails(lambda: datasets.read_idx(tmp_path / "none"), tmp_path / "none", "No such file")
-    fails(lambda: datasets.read_idx(tmp_path), tmp_path, "cannot be read")
 
 
 # ---- loading, and where files are looked for ----
@@ -269,8 +208,6 @@ def test_load_notices_published_files_in_the_wrong_place(monkeypatch, tmp_path):
 def test_names_are_checked():
     fails(lambda: datasets.load("fashion_mist", "train"), "unknown data set", "Did you mean 'fashion_mnist'?")
     fails(lambda: datasets.load("mnist", "tests"), "unknown split", "Did you mean 'test'?")
-    for name in ("nmnist", "cifar10", "cifar100"):
-        fails(lambda name=name: datasets.load(name, "train"), name, "no reader", "mnist, fashion_mnist")
 
 
 # ---- downloads ----
@@ -281,6 +218,7 @@ def test_download_goes_on_to_the_next_mirror_and_fills_the_cache(monkeypatch, tm
     empty, full = tmp_path / "empty", write(tmp_path / "full", contents)
     empty.mkdir()
     publish(monkeypatch, contents, [CLOSED, serve(empty), serve(full)])
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     data = datasets.load("fashion_mnist", "train")
     cache = tmp_path / "cache" / "snnbook" / "fashion-mnist"
     assert data.source == cache
@@ -358,16 +296,98 @@ def test_a_cache_folder_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_the_mirrors_of_the_package_are_folders_on_the_web():
-    fresh = importlib.util.spec_from_file_location("snnbook.fresh_download", download.__file__)
+    """Read afresh: in tests, mirrors are closed."""
+    fresh = importlib.util.spec_from_file_location("snnbook.fresh_sources", sources.__file__)
     module = importlib.util.module_from_spec(fresh)
     sys.modules[fresh.name] = module
     fresh.loader.exec_module(module)
     del sys.modules[fresh.name]
-    for name in ("mnist", "fashion_mnist"):
-        source = module.SOURCES[name]
-        assert len(source.mirrors) >= 2
+    for name, source in module.SOURCES.items():
+        assert bool(source.mirrors) == (name != "fashion_mnist_subset")
         assert all(mirror.startswith(("https://", "http://")) and mirror.endswith("/") for mirror in source.mirrors)
-        assert set(source.sha256) == {file for files in module.FILES.values() for file in files}
+        assert set(source.checksums) == {file for files in source.files.values() for file in files}
+        for known in source.checksums.values():
+            kind, _, digest = known.partition(":")
+            assert len(digest) == 2 * hashlib.new(kind).digest_size
+            assert int(digest, 16)
+        assert set(source.addresses) <= set(source.checksums)
+
+
+# ---- archives ----
+
+
+def archives(tmp_path, seed=0):
+    """The files of N-MNIST and CIFAR in their folders under one root: name of the data set -> its folder."""
+    root = tmp_path / f"made-{seed}"
+    write_nmnist(root, seed=seed)
+    for classes in (10, 100):
+        write_cifar(root, classes, seed=seed)
+    return {"nmnist": root / "n-mnist", "cifar10": root / "cifar10", "cifar100": root / "cifar100"}
+
+
+def contents_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["nmnist", "cifar10", "cifar100"])
+def test_archives_are_found_downloaded_and_checked(name, monkeypatch, tmp_path, serve):
+    folder = archives(tmp_path)[name]
+    contents, source = contents_of(folder), SOURCES[name]
+    web = tmp_path / "web"  # under the addresses that the mirror has
+    for file, content in contents.items():
+        path = web / source.addresses.get(file, file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    publish(monkeypatch, contents, [CLOSED, serve(web)], name)
+    train, test = (datasets.load(name, split) for split in ("train", "test"))
+    cache = tmp_path / "cache" / "snnbook" / source.folders[0]
+    assert contents_of(cache) == contents
+    assert (train.source, len(train), len(test)) == (cache, 40, 20)
+    assert train.images.shape[-3:] == source.shape
+    assert (train.classes, int(train.labels.max()) < train.classes) == (source.classes, True)
+    assert [rows()[name, split].state for split in ("train", "test")] == ["ok", "ok"]
+    asked = len(serve.asked)
+    assert datasets.load(name, "train").sha256 == train.sha256 != test.sha256
+    assert len(serve.asked) == asked
+
+    file = next(iter(contents))
+    (cache / file).write_bytes(contents_of(archives(tmp_path, seed=1)[name])[file])
+    kind = "MD5" if name == "nmnist" else "SHA-256"
+    split = "test" if file == "Test.zip" else "train"
+    fails(lambda: datasets.load(name, split), cache / file, "not the published file", kind)
+    assert rows()[name, split].state == "differs"
+    (cache / file).write_bytes(contents[file][:-30])
+    assert rows()[name, split].state == "damaged"
+
+
+def test_archives_of_the_readers_own_may_differ(monkeypatch, tmp_path):
+    root = archives(tmp_path)["nmnist"].parent
+    monkeypatch.setenv("SNNBOOK_DATA", str(root))
+    for name in ("nmnist", "cifar10", "cifar100"):
+        assert (datasets.load(name, "test").source.parent, rows()[name, "test"].state) == (root, "differs")
+
+
+def test_archives_in_each_others_place_are_named(monkeypatch, tmp_path):
+    made = archives(tmp_path)
+    for name, folder in made.items():
+        publish(monkeypatch, contents_of(folder), [CLOSED], name)
+    monkeypatch.setenv("SNNBOOK_DATA", str(made["nmnist"].parent))
+    events = made["nmnist"]
+    train, test = (events / "Train.zip").read_bytes(), (events / "Test.zip").read_bytes()
+    (events / "Train.zip").write_bytes(test)
+    fails(lambda: datasets.load("nmnist", "train"), "published Test.zip of nmnist", "swapped")
+    (events / "Test.zip").write_bytes(train + b"tail")  # no published file, and not the test set
+    fails(lambda: datasets.load("nmnist", "test"), "no recordings such as Test/", "swapped")
+    ten = made["cifar10"] / "cifar-10-binary.tar.gz"
+    ten.write_bytes((made["cifar100"] / "cifar-100-binary.tar.gz").read_bytes())
+    fails(lambda: datasets.load("cifar10", "train"), "published cifar-100-binary.tar.gz of cifar100", "swapped")
+
+
+def test_an_archive_with_a_wrong_checksum_is_not_kept(monkeypatch, tmp_path, serve):
+    made, other = archives(tmp_path)["cifar10"], archives(tmp_path, seed=1)["cifar10"]
+    publish(monkeypatch, contents_of(made), [serve(other)], "cifar10")
+    fails(lambda: datasets.load("cifar10", "train"), "SHA-256 is not the published file's", "cifar-10-binary.tar.gz")
+    assert list((tmp_path / "cache" / "snnbook" / "cifar10").iterdir()) == []
 
 
 # ---- the check ----
@@ -443,7 +463,7 @@ def test_the_bundled_subset_is_made_by_its_script(monkeypatch, tmp_path):
     spec.loader.exec_module(script)
     script.make(tmp_path / "made")
     bundled = ROOT / "snnbook" / "data" / "fashion_mnist_subset"
-    for files in download.FILES.values():
+    for files in SOURCES["fashion_mnist_subset"].files.values():
         for file in (f"{name}.gz" for name in files):
             # another zlib may pack the same content in other bytes
             assert download.content(tmp_path / "made" / file) == download.content(bundled / file)
@@ -460,133 +480,6 @@ def test_the_real_files(monkeypatch, name, first):
     wanted = {"mnist": (0.1307, 0.3081), "fashion_mnist": (0.2860, 0.3530)}[name]
     assert (scaled.mean().item(), scaled.std().item()) == pytest.approx(wanted, abs=1e-4)
     assert all(row.state == "ok" for row in datasets.check() if row.name == name)
-
-
-# ---- the loader ----
-
-MEAN, STD = 0.1307, 0.3081
-
-
-def numbered(count):
-    """A data set whose image i has i in its top left corner and 255 - i in the top right one; label i mod 10."""
-    images = torch.zeros(count, 1, 28, 28, dtype=torch.uint8)
-    images[:, 0, 0, 0] = torch.arange(count)
-    images[:, 0, 0, -1] = 255 - torch.arange(count)
-    images[:, 0, 1, :] = torch.arange(28)
-    return Dataset("numbered", "train", images, torch.arange(count) % 10, 10, Path(), "")
-
-
-def loader(data, batch_size=7, **changes):
-    return Batches(data, batch_size, **(dict(device="cpu", mean=MEAN, std=STD) | changes))
-
-
-def pixels(images):
-    """Undo the normalisation."""
-    return ((images.double() * STD + MEAN) * 255).round().long()
-
-
-def drawn(batches, epoch):
-    """The whole epoch: images, labels, the index of each image and whether it was mirrored."""
-    images, labels = (torch.cat(parts) for parts in zip(*batches.epoch(epoch), strict=True))
-    left, right = pixels(images)[:, 0, 0, 0], pixels(images)[:, 0, 0, -1]
-    mirrored = pixels(images)[:, 0, 1, 0] == 27
-    return images, labels, torch.where(mirrored, right, left), mirrored
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    count=st.integers(1, 60),
-    size=st.integers(1, 70),
-    seed=st.integers(0, 2**31),
-    epoch=st.integers(0, 500),
-    flip=st.booleans(),
-    shuffle=st.booleans(),
-)
-def test_an_epoch_shows_every_image_once_with_its_label(count, size, seed, epoch, flip, shuffle):
-    batches = loader(numbered(count), size, seed=seed, flip=flip, shuffle=shuffle)
-    sizes = [len(labels) for _, labels in batches.epoch(epoch)]
-    assert len(sizes) == len(batches)
-    assert sizes[:-1] == [size] * (len(sizes) - 1)
-    assert 0 < sizes[-1] <= size
-    _, labels, index, mirrored = drawn(batches, epoch)
-    assert sorted(index.tolist()) == list(range(count))
-    assert labels.tolist() == [i % 10 for i in index.tolist()]
-    assert shuffle or index.tolist() == list(range(count))
-    assert flip or not mirrored.any()
-
-
-def test_order_and_flips_depend_on_seed_and_epoch_only():
-    data = numbered(200)
-    images, _, index, mirrored = drawn(loader(data, seed=3, flip=True), 5)
-    again = loader(data, seed=3, flip=True)
-    drawn(again, 0)  # another epoch before it, other random numbers around it
-    torch.manual_seed(99)
-    torch.rand(10)
-    assert torch.equal(drawn(again, 5)[0], images)
-    assert torch.equal(drawn(loader(data, 50, seed=3, flip=True), 5)[0], images)  # whatever the batch size
-    state = torch.random.get_rng_state()
-    drawn(again, 6)
-    assert torch.equal(torch.random.get_rng_state(), state)  # and it leaves torch's own generator alone
-    for seed, epoch in ((3, 6), (4, 5), (5, 3)):
-        _, _, other, flipped = drawn(loader(data, seed=seed, flip=True), epoch)
-        assert (other == index).float().mean() < 0.1
-        assert not torch.equal(flipped, mirrored)
-
-
-def test_flips_are_exact_mirror_images_of_about_half():
-    data = numbered(250)
-    whole = loader(data)
-    straight = whole.first(250)
-    share = []
-    seen = torch.zeros(250, 2, dtype=torch.bool)
-    for epoch in range(20):
-        images, _, index, mirrored = drawn(loader(data, flip=True), epoch)
-        expected = torch.where(mirrored[:, None, None, None], straight[index].flip(-1), straight[index])
-        assert torch.equal(images, expected)
-        seen[index, mirrored.long()] = True
-        share.append(mirrored.float().mean().item())
-    assert np.mean(share) == pytest.approx(0.5, abs=0.03)  # 5,000 draws: four standard deviations
-    assert seen.all()  # each image is shown both ways in the end: drawn anew each epoch
-
-
-def test_images_are_normalised():
-    data = numbered(256)
-    out = loader(data).first(256)
-    assert out.dtype == torch.float32
-    assert out.shape == (256, 1, 28, 28)
-    expected = (data.images.double() / 255 - MEAN) / STD
-    assert (out.double() - expected).abs().max() < 1e-6
-    for images, labels in loader(data).epoch(0):
-        assert (images.dtype, labels.dtype) == (torch.float32, torch.int64)
-    assert data.images.dtype == torch.uint8  # untouched
-    assert data.images[-1, 0, 0, 0] == 255
-
-
-def test_first_is_in_order_and_never_mirrored():
-    batches = loader(numbered(20), flip=True, seed=1)
-    assert pixels(batches.first(8))[:, 0, 0, 0].tolist() == list(range(8))
-    assert len(batches.first(50)) == 20
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"batch_size": 0}, ["batch_size", "1 or more", "0"]),
-        ({"batch_size": 2.5}, ["batch_size", "whole number", "2.5"]),
-        ({"batch_size": True}, ["batch_size", "True"]),
-        ({"seed": -1}, ["seed", "0 or more", "-1"]),
-        ({"std": 0.0}, ["std", "above 0", "0.0"]),
-        ({"mean": float("nan")}, ["mean", "finite", "nan"]),
-    ],
-)
-def test_settings_of_the_loader_are_checked(changes, words):
-    fails(lambda: loader(numbered(5), **changes), *words)
-
-
-def test_epoch_and_count_are_checked_at_once():
-    batches = loader(numbered(5))
-    fails(lambda: batches.epoch(-1), "epoch index")
-    fails(lambda: batches.first(0), "count")
 
 
 def test_the_reader_needs_torch_and_numpy_alone():

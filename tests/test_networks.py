@@ -353,12 +353,51 @@ def test_encodings():
             encoding.latency(bad, 5)
 
 
+def test_latency_coding_can_do_without_a_look_at_the_device():
+    """On a device without values, any look at them fails; so the trainer's way does not wait."""
+    meta = torch.rand(2, 1, 3, 3, device="meta")
+    assert encoding.latency(meta, 5, check=False).shape == (5, 2, 1, 3, 3)
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        encoding.latency(meta, 5)
+    images = torch.rand(2, 1, 3, 3)
+    assert torch.equal(encoding.latency(images, 5, check=False), encoding.latency(images, 5))
+
+
 def test_readout_prefers_early_spikes_on_ties():
     spikes = torch.zeros(5, 1, 3)
     spikes[[1, 4], 0, 0] = 1
     spikes[[0, 4], 0, 2] = 1
     assert readout.score(spikes)[0].tolist() == pytest.approx([1.08 + 1.02, 0, 1.1 + 1.02])
     assert readout.predict(spikes).tolist() == [2]
+
+
+def test_the_first_spike_weighs_more_than_all_later_ones():
+    spikes = torch.zeros(5, 1, 3)
+    spikes[1, 0, 0] = 1
+    spikes[2:, 0, 1] = 1
+    spikes[4, 0, 2] = 1
+    assert readout.score(spikes, "first")[0].tolist() == pytest.approx([1 / 2, 1 / 4 + 1 / 8 + 1 / 16, 1 / 16])
+    assert (readout.predict(spikes, "first").item(), readout.predict(spikes).item()) == (0, 1)
+    exits = [readout.exit_step(spikes, torch.tensor([label]), "first").item() for label in range(3)]
+    assert exits == [1, 5, 5]
+    assert readout.exit_step(spikes, torch.tensor([0])).item() == 5  # by count, neuron 1 wins
+
+
+def test_without_supervision_the_loss_sees_the_neurons_own_spikes():
+    labels = torch.zeros(len(images()), dtype=torch.long)
+    nets = [small() for _ in range(2)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    nets[1].supervision = False
+    for net in nets:
+        net.initialise(images(), 0.3)
+    (forced, raw), (seen, own) = (net(images(), labels=labels) for net in nets)
+    assert torch.equal(seen, raw)
+    assert torch.equal(own, raw)
+    assert not torch.equal(forced, raw)
+    seen.retain_grad()
+    (seen * torch.rand_like(seen)).sum().backward()
+    assert all(p.grad is not None for p in nets[1].parameters())
+    assert not own.requires_grad
 
 
 def test_exit_step_by_hand():
@@ -382,3 +421,13 @@ def test_every_layer_passes_on_spikes_or_their_means():
         parts = 1 if isinstance(layer, layers.SpikingLinear) else 4
         assert torch.equal((x * parts).round(), x * parts)
         assert 0 <= x.min() < x.max() <= 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_initialise_refuses_what_is_not_finite(value):
+    images = torch.rand(4, 1, 8, 8)
+    images[2, 0, 3, 3] = value
+    net = networks.build("2C3-4", (1, 8, 8), 3)
+    with pytest.raises(UserError, match="NaN or infinity"):
+        net.initialise(images, 0.6)
+    assert all(bool((layer.threshold == 1).all()) for layer in net.spiking), "nothing may be changed"

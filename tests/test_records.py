@@ -257,5 +257,8 @@ def test_commit_of_a_tree(tmp_path):
     git("commit", "-qm", "one")
     assert provenance._commit(tmp_path) == git("rev-parse", "HEAD")
     assert provenance._commit(tmp_path / "inner") is None
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "record").write_text("of the run before")
+    assert provenance._commit(tmp_path) == git("rev-parse", "HEAD")
     (tmp_path / "inner" / "file").write_text("2")
     assert provenance._commit(tmp_path) == git("rev-parse", "HEAD") + "+dirty"

@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import json
 import math
 import pickle
 import zipfile
@@ -10,11 +9,11 @@ import zipfile
 import pytest
 import torch
 
-from snnbook import checkpoints, datasets, files, measure, networks, readout, records, training
+from snnbook import checkpoints, datasets, experiments, files, loader, measure, networks, readout, records, training
 from snnbook.errors import UserError
 from snnbook.trainer import Trainer, batches, encode, learning_rate
 
-from .small_runs import BATCH, TEST, TRAIN, StopAfter, small, write_data
+from .small_runs import BATCH, TEST, TRAIN, StopAfter, same_run, small, state, write_cifar, write_data, write_nmnist
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("data")
@@ -26,33 +25,6 @@ def finished(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("finished") / "run"
     training.fit(small(), folder, "cpu")
     return folder
-
-
-def state(folder, name=checkpoints.LAST):
-    return checkpoints.read(folder / name)
-
-
-def same_state(a, b):
-    """Two checkpoints hold the same, to the bit."""
-    assert (a.experiment, a.epoch) == (b.experiment, b.epoch)
-    for one, other in ((a.model, b.model), (a.generators, b.generators)):
-        assert one.keys() == other.keys()
-        assert all(torch.equal(one[key], other[key]) for key in one)
-    assert a.optimiser["param_groups"] == b.optimiser["param_groups"]
-    assert a.optimiser["state"].keys() == b.optimiser["state"].keys()
-    for key, entry in a.optimiser["state"].items():
-        assert all(torch.equal(entry[name], b.optimiser["state"][key][name]) for name in entry)
-
-
-def same_run(a, b):
-    """Two folders hold the same run: weights to the bit, figures but for the times."""
-    same_state(state(a), state(b))
-    same_state(state(a, checkpoints.BEST), state(b, checkpoints.BEST))
-    lines = [[json.loads(line) for line in (folder / records.EPOCHS).read_text().splitlines()] for folder in (a, b)]
-    for line in (*lines[0], *lines[1]):
-        for name in records.TIMES:
-            del line[name]
-    assert lines[0] == lines[1]
 
 
 # ---- a run ----
@@ -104,6 +76,7 @@ def test_every_loss_trains(loss, tmp_path):
         {"batch_size": 7},
         {"batch_size": 1000},
         {"norm_weight_decay": 0.1},
+        {"augmentation": ("crop", "flip")},
     ],
     ids=str,
 )
@@ -194,13 +167,13 @@ def test_totals_of_silence():
 
 
 def test_every_epoch_has_an_order_of_its_own(tmp_path, monkeypatch):
-    drawn, epoch = [], datasets.Batches.epoch
+    drawn, epoch = [], loader.Batches.epoch
 
     def listen(self, index):
         drawn.append((self.shuffle, self.seed, index))
         return epoch(self, index)
 
-    monkeypatch.setattr(datasets.Batches, "epoch", listen)
+    monkeypatch.setattr(loader.Batches, "epoch", listen)
     training.fit(small(seed=6), tmp_path / "run", "cpu")
     assert [index for shuffle, _, index in drawn if shuffle] == [0, 1, 2]
     assert {seed for shuffle, seed, _ in drawn if shuffle} == {6}
@@ -209,8 +182,9 @@ def test_every_epoch_has_an_order_of_its_own(tmp_path, monkeypatch):
 def test_augmentation_is_for_training_alone():
     data = {split: datasets.load("fashion_mnist", split) for split in datasets.SPLITS}
     found = {split: batches(small(), data[split], CPU) for split in datasets.SPLITS}
-    assert [(found[split].flip, found[split].shuffle) for split in ("train", "test")] == [(True, True), (False, False)]
-    assert not batches(small(augmentation=()), data["train"], CPU).flip
+    seen = [(found[split].augmentation, found[split].shuffle) for split in ("train", "test")]
+    assert seen == [(("flip",), True), ((), False)]
+    assert batches(small(augmentation=()), data["train"], CPU).augmentation == ()
 
 
 def test_dropout_is_for_training_alone(tmp_path):
@@ -234,6 +208,15 @@ def test_looks_add_up(tmp_path):
 
     training.fit(small(), tmp_path / "run", "cpu", Listen())
     assert sum(seen) == 3 * TRAIN
+
+
+def test_epochs_trained_by_hand_are_whole():
+    """Without tests between them, as an estimate of the time does it."""
+    seen, trainer = [], Trainer(small(), CPU)
+    trainer.initialise()
+    for epoch in (1, 2):
+        assert trainer.train_epoch(epoch, lambda images, *_: seen.append(images))["samples"] == TRAIN
+    assert seen == [BATCH, BATCH, BATCH, 0] * 2, "a look at every step, and at the end"
 
 
 def test_learning_rate_is_a_cosine_from_its_start():
@@ -382,12 +365,10 @@ def test_a_run_in_the_way_is_left_alone(finished, tmp_path):
 
 
 def test_no_folder_is_made_for_settings_that_cannot_run(tmp_path):
-    for changes, words in (
-        ({"augmentation": ("crop", "flip")}, "cannot augment by crop"),
-        ({"engine": "triton"}, "unknown engine"),
-    ):
-        with pytest.raises(UserError, match=words):
-            training.fit(small(**changes), tmp_path / "run", "cpu")
+    with pytest.raises(UserError, match="unknown engine"):
+        training.fit(small(engine="fpga"), tmp_path / "run", "cpu")
+    with pytest.raises(UserError, match="not finite"):
+        training.fit(small(std=(1e-300,)), tmp_path / "run", "cpu")
     with pytest.raises(UserError, match="unknown device"):
         training.fit(small(), tmp_path / "run", "gpu")
     assert not list(tmp_path.iterdir())
@@ -480,8 +461,8 @@ def archive_of(name, content):
         (archive_of("letter.txt", b"dear"), "not a checkpoint"),
         (foreign({"weight": torch.zeros(3)}), "not a checkpoint of snnbook"),
         (foreign([1, 2]), "not a checkpoint of snnbook"),
-        (foreign({"format": checkpoints.FORMAT, "version": 2}), "version 2"),
-        (foreign({"format": checkpoints.FORMAT, "version": 1}), "missing"),
+        (foreign({"format": checkpoints.FORMAT, "version": 1}), "version 1"),
+        (foreign({"format": checkpoints.FORMAT, "version": checkpoints.VERSION}), "missing"),
     ],
 )
 def test_foreign_files_are_refused_and_not_run(content, words, finished, tmp_path):
@@ -573,6 +554,47 @@ def test_evaluate_needs_an_epoch(tmp_path):
         training.evaluate(tmp_path / "run", "bst", "cpu")
 
 
+# ---- the five data sets ----
+
+
+@pytest.mark.parametrize(
+    ("name", "network"),
+    [
+        ("nmnist", "4C5-P4-8"),
+        ("nmnist_released", "4C5-P4-8"),
+        ("cifar10", "4C3-P4-8"),
+        ("cifar10_released", "4C3-P4-8"),
+        ("cifar10_cifarnet", "4C3-P4-8"),
+        ("cifar100", "4C3-P4-8"),
+    ],
+)
+def test_every_data_set_trains_and_goes_on(name, network, tmp_path, monkeypatch):
+    """Files in the true formats, by name with the settings of Table 1 but for a narrow network and few steps."""
+    root = tmp_path / "data"
+    write_nmnist(root)
+    for classes in (10, 100):
+        write_cifar(root, classes)
+    monkeypatch.setenv("SNNBOOK_DATA", str(root))
+    padding = 0 if name.startswith("nmnist") else 1
+    changes = {"network": network, "padding": padding, "steps": 4, "epochs": 2, "batch_size": 10, "rate": 0.6}
+    experiment = experiments.get(name, **changes, engine="reference")
+    record = training.fit(experiment, tmp_path / "straight", "cpu")
+    assert record.last.grad_abs_sum > 0
+    assert [len(rates) for rates in record.last.firing_rates] == [4, 4, 4]
+    assert all(max(rates) > 0 for rates in record.last.firing_rates)
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(experiment, tmp_path / "stopped", "cpu", StopAfter(1))
+    training.resume(tmp_path / "stopped", "cpu")
+    same_run(tmp_path / "straight", tmp_path / "stopped")
+
+
+def test_nmnist_is_learnt(tmp_path, monkeypatch):
+    monkeypatch.setenv("SNNBOOK_DATA", str(write_nmnist(tmp_path / "data", train=100, test=50)))
+    changes = {"network": "8C5-P4-16", "padding": 0, "steps": 5, "epochs": 8, "batch_size": 10, "rate": 1.0}
+    changes |= {"target_label": 5, "target_others": 1, "learning_rate": 0.01, "engine": "reference"}
+    assert training.fit(experiments.get("nmnist", **changes), tmp_path / "run", "cpu").best.test_accuracy > 0.5
+
+
 # ---- guards ----
 
 
@@ -603,7 +625,9 @@ def test_broken_thresholds_are_named_by_layer():
         measure.thresholds(net)
 
 
-def test_latency_frames_are_what_encode_gives():
+def test_encode_gives_what_the_network_takes():
+    frames = torch.rand(2, 30, 2, 34, 34)
+    assert torch.equal(encode(experiments.get("nmnist"), frames), frames.transpose(0, 1))
     images = torch.rand(2, 1, 28, 28)
     plain = dataclasses.replace(small(), encoding="latency", mean=(0.0,), std=(1.0,))
     assert encode(plain, images).shape == (3, 2, 1, 28, 28)

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from snnbook import datasets, download
+from snnbook import datasets
+from snnbook.readers import idx
+from snnbook.sources import SOURCES
 
 PER_CLASS = {"train": 200, "test": 100}
 """Images of each class; 10 classes give 2,000 and 1,000."""
@@ -23,14 +25,14 @@ COMPRESSION = 9
 
 def write_idx(path: Path, values: np.ndarray) -> None:
     """Write unsigned bytes as an IDX file compressed by gzip."""
-    header = bytes([0, 0, datasets.IDX_UBYTE, values.ndim]) + np.array(values.shape, ">u4").tobytes()
+    header = bytes([0, 0, idx.UBYTE, values.ndim]) + np.array(values.shape, ">u4").tobytes()
     with path.open("wb") as raw, gzip.GzipFile("", "wb", COMPRESSION, raw, mtime=0) as packed:
         packed.write(header + values.tobytes())
 
 
 def choose(labels: np.ndarray, per_class: int) -> np.ndarray:
     """Places of the first `per_class` images of each class, ascending."""
-    places = [np.flatnonzero(labels == label)[:per_class] for label in range(datasets.CLASSES)]
+    places = [np.flatnonzero(labels == label)[:per_class] for label in np.unique(labels)]
     return np.sort(np.concatenate(places))
 
 
@@ -41,7 +43,7 @@ def make(folder: Path) -> None:
         whole = datasets.load("fashion_mnist", split)
         images, labels = whole.images.squeeze(1).numpy(), whole.labels.numpy().astype(np.uint8)
         rows = choose(labels, per_class)
-        for file, values in zip(download.FILES[split], (images[rows], labels[rows]), strict=True):
+        for file, values in zip(SOURCES["fashion_mnist"].files[split], (images[rows], labels[rows]), strict=True):
             write_idx(folder / f"{file}.gz", values)
 
 

@@ -2,7 +2,7 @@
 
 - bakes slider figures: kernels that the build starts inherit the environment variable that says so;
 - runs notebooks again when the package changes, not only when they do;
-- puts MathJax into the built book;
+- puts MathJax and the records of results/ into the built book;
 - numbers theorems, exercises, equations and figures by chapter: the title "4. ..." makes them 4.1, 4.2;
 - links the equation labels in listings of the package's source;
 - leaves out the scripts of a service for live code that the book does not use;
@@ -27,6 +27,7 @@ from sphinx.util import logging
 logger = logging.getLogger(__name__)
 
 BAKE = "SNNBOOK_BAKE"
+RESULTS = "results"
 LIBRARIES = ("torch", "numpy", "matplotlib")
 MATHJAX = "mathjax/tex-svg.js"
 CHAPTER = re.compile(r"(\d+|[A-Z])\. ")
@@ -43,6 +44,7 @@ def setup(app: Sphinx) -> dict:
     app.add_config_value("book_package_hash", package_hash(), "env")  # changed: every page is read again
     app.connect("config-inited", configure, priority=100)
     app.connect("builder-inited", place_mathjax)
+    app.connect("builder-inited", place_records)
     app.connect("env-get-updated", number_by_chapter, priority=AFTER_SPHINX)
     app.connect("html-page-context", link_equations)
     app.connect("build-finished", inspect_pages)
@@ -50,13 +52,19 @@ def setup(app: Sphinx) -> dict:
 
 
 def package_hash() -> str:
-    """A digest of what the notebooks' outputs depend on beside themselves: source, records in results/, libraries."""
+    """A digest of what the notebooks' outputs depend on beside themselves: the package, the libraries, the records."""
     root = Path(importlib.util.find_spec("snnbook").origin).parent
     digest = hashlib.sha256(repr([(name, version(name)) for name in LIBRARIES]).encode())
     for path in [*sorted(root.rglob("*")), *sorted((root.parent / "results").rglob("*"))]:
-        if path.suffix in {".py", ".js", ".json", ".jsonl"}:
+        if path.suffix in {".py", ".js", ".css", ".json", ".jsonl"}:
             digest.update(path.relative_to(root.parent).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def records() -> list[Path]:
+    """The records of finished runs, which stand beside the package's sources."""
+    root = Path(importlib.util.find_spec("snnbook").origin).parents[1] / RESULTS
+    return sorted(root.glob("*/*.jsonl"))
 
 
 def configure(app: Sphinx, config) -> None:
@@ -81,6 +89,16 @@ def place_mathjax(app: Sphinx) -> None:
     target = Path(app.outdir) / MATHJAX
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
+
+
+def place_records(app: Sphinx) -> None:
+    """Copy the records beside the pages, which link to them."""
+    if app.builder.format != "html":
+        return
+    for path in records():
+        target = Path(app.outdir) / RESULTS / path.parent.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
 
 
 def number_by_chapter(app: Sphinx, env: BuildEnvironment) -> list[str]:

@@ -2,15 +2,19 @@
 
 Nothing else in snnbook imports from here. A notebook starts with
 
-    from snnbook.book import check, explore, figure, live, measured, show, style
+    from snnbook.book import check, explore, figure, raster, show, style
+
+and, where it shows results, takes `growing`, `live`, `measured`, `on_file` and `sheet` too.
 """
 
 from . import style
 from .canvas import figure
 from .exercises import check
 from .explore import explore
+from .filed import growing, on_file, sheet
 from .live import live
 from .measured import measured
+from .raster import raster
 from .source import show
 
-__all__ = ["check", "explore", "figure", "live", "measured", "show", "style"]
+__all__ = ["check", "explore", "figure", "growing", "live", "measured", "on_file", "raster", "sheet", "show", "style"]

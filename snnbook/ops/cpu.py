@@ -21,7 +21,8 @@ EVENT_LIMIT = 1.5
 """Spikes per neuron and example up to which the event-driven backward is the faster one (benchmarks/crossover.py)."""
 
 INPUT_LIMIT = 0.35
-"""Share of a convolution's inputs that are not 0 up to which its currents are made spike by spike (same benchmark)."""
+"""Inputs of a convolution that are not 0, as a share of what a map of its output's size would hold, up to which its
+currents are made spike by spike (same benchmark)."""
 
 BLOCK_BYTES = 48 * 1024
 """Weights that such a pass goes over again and again: they should stay near the first cache."""
@@ -129,14 +130,14 @@ def event_currents(x: Tensor, weight: Tensor, padding: int) -> Tensor | None:
     (outputs, inputs, side, _), maps = weight.shape, x.movedim(2, -1).flatten(0, 1).contiguous()
     counts = np.empty(len(maps), np.int64)
     _call(cpu_maps.count, maps.flatten(1), counts)
-    if counts.sum() > INPUT_LIMIT * x.numel():
+    shape = [size + 2 * padding - side + 1 for size in x.shape[3:]]
+    if counts.sum() > INPUT_LIMIT * len(maps) * inputs * math.prod(shape):  # a small map leaves the edge's work unused
         return None
     row = inputs * side * outputs * weight.element_size()
     blocks = next(
         n for n in range(1, outputs + 1) if outputs % n == 0 and (row <= BLOCK_BYTES * n or outputs <= 16 * n)
     )
     turned = weight.flip(2, 3).unflatten(0, (blocks, -1)).permute(0, 3, 2, 4, 1).contiguous().flatten(3)
-    shape = [size + 2 * padding - side + 1 for size in x.shape[3:]]
     current = x.new_empty((len(maps), *shape, outputs))
     _call(cpu_maps.convolution, maps, turned, padding, current)
     return current.unflatten(0, x.shape[:2]).movedim(-1, 2)

@@ -123,7 +123,7 @@ def convolution_input(bounds, place, channel, timing, decay, weight, inputs, pad
     _, side, span = weight.shape
     line, weights = length + 2 * padding * inputs, weight.reshape(-1)
     for n in prange(images):
-        trace = np.zeros((rows + 2 * padding, line), weight.dtype)
+        trace = np.zeros((rows, line), weight.dtype)
         total = trace.reshape(-1)
         begin = bounds[n, 0]
         where, factors = place[begin : bounds[n, steps]], timing[begin : bounds[n, steps]]
@@ -136,13 +136,14 @@ def convolution_input(bounds, place, channel, timing, decay, weight, inputs, pad
                 first, at = j, where[j]
                 while j < end and where[j] == at:
                     j += 1
-                for row in range(side):
-                    add_rows(total, at + row * line, weights, row * span, offsets, factors, first, j, span)
-            for y in range(len(trace)):
+                y = at // line
+                for row in range(max(0, padding - y), min(side, padding + rows - y)):
+                    to = at + (row - padding) * line
+                    add_rows(total, to, weights, row * span, offsets, factors, first, j, span)
+            for y in range(rows):
                 for i in range(line):
                     trace[y, i] *= decay
-            for y in range(rows):
-                inside = trace[y + padding, padding * inputs : padding * inputs + length]
+                inside = trace[y, padding * inputs : padding * inputs + length]
                 spikes, out = x[t, n, y], grad_x[t, n, y]
                 for i in range(length):
                     out[i] = inside[i] * spikes[i]

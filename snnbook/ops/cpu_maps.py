@@ -70,10 +70,11 @@ def convolution(x, weight, padding, current):
     """
     images, rows, columns, inputs = x.shape
     blocks, side, _, span = weight.shape
-    outputs, edge = span // side, side - 1  # an entry reaches this far: what counts of the map is cut out at the end
-    line, weights = (columns + edge) * outputs, weight.reshape(-1)
+    # An entry reaches side - 1 columns to either side; those beyond the map are summed up too, and cut off at the end.
+    height, outputs, cut = current.shape[1], span // side, side - 1 - padding
+    line, weights = (columns + side - 1) * outputs, weight.reshape(-1)
     for image in prange(images):
-        whole = np.zeros((blocks, rows + edge, line), x.dtype)
+        whole = np.zeros((blocks, height, line), x.dtype)
         total = whole.reshape(-1)
         offsets, factors = np.empty(columns * inputs + 1, np.int64), np.empty(columns * inputs + 1, x.dtype)
         ends = np.zeros(columns + 1, np.int64)
@@ -86,18 +87,16 @@ def convolution(x, weight, padding, current):
                     end += found[c] != 0
                 ends[column + 1] = end
             for block in range(blocks):
-                for row in range(side):
-                    at, shift = (block * (rows + edge) + y + row) * line, (block * side + row) * inputs * span
+                for to in range(max(0, y - cut), min(height, y - cut + side)):
+                    at = (block * height + to) * line
+                    shift = (block * side + to + cut - y) * inputs * span
                     for column in range(columns):
                         if ends[column] < ends[column + 1]:
-                            add_rows(
-                                total, at + column * outputs, weights, shift,
-                                offsets, factors, ends[column], ends[column + 1], span,
-                            )  # fmt: skip
-        cut = edge - padding
-        for y in range(current.shape[1]):
+                            first, last = ends[column], ends[column + 1]
+                            add_rows(total, at + column * outputs, weights, shift, offsets, factors, first, last, span)
+        for y in range(height):
             for column in range(current.shape[2]):
+                start = (column + cut) * outputs
                 for block in range(blocks):
-                    start = (column + cut) * outputs
                     to = block * outputs
-                    current[image, y, column, to : to + outputs] = whole[block, y + cut, start : start + outputs]
+                    current[image, y, column, to : to + outputs] = whole[block, y, start : start + outputs]

@@ -19,6 +19,12 @@ from .saved import Saved
 BLOCK = 512
 """Neurons a program works on."""
 
+KERNELS = ("forward", "backward", "forward_pooled", "backward_pooled", "backward_summed")
+"""Those that are launched."""
+
+OPTIONS = {"enable_fp_fusion": False}
+"""Of the compiler: a fused multiply-add would move spikes away from the reference's."""
+
 
 @dataclass(frozen=True, eq=False)
 class SavedPooled:
@@ -65,12 +71,17 @@ def _launch(kernel: Any, outputs: int, *arguments: Any, positions: int = 1, **co
     """Start a program for every block of outputs, on the device that holds the tensors."""
     wide = max(1, BLOCK // positions)
     with torch.cuda.device_of(arguments[0]):
-        kernel[(triton.cdiv(outputs, wide),)](*arguments, **constants, WIDE=wide, enable_fp_fusion=False)
+        kernel[(triton.cdiv(outputs, wide),)](*arguments, **constants, WIDE=wide, **OPTIONS)
 
 
-def _positions(window: int) -> dict[str, int]:
-    """Side of the window, and the power of two that holds its positions."""
-    return {"WINDOW": window, "POSITIONS": triton.next_power_of_2(window * window)}
+def positions(window: int) -> int:
+    """The power of two that holds the positions of a window of this side."""
+    return triton.next_power_of_2(window * window)
+
+
+def _window(window: int) -> dict[str, int]:
+    """A window's side and positions, as the kernels take them."""
+    return {"WINDOW": window, "POSITIONS": positions(window)}
 
 
 def forward(current: Tensor, threshold: Tensor, neuron: NeuronParameters) -> tuple[Tensor, Saved]:
@@ -104,7 +115,7 @@ def forward_pooled(
     bits = flat.new_zeros((math.ceil(len(current) / 8), size), dtype=torch.uint8)
     pooled = flat.new_empty((len(current), math.prod(output[1:])))
     settings = (size, stride, pooled.shape[1], *_geometry(shape), *_decays(neuron))
-    kind = {"LEAKY": neuron.leaky, **_positions(window)}
+    kind = {"LEAKY": neuron.leaky, **_window(window)}
     arguments = (flat, threshold.contiguous(), bits, pooled, *settings)
     _launch(kernels.forward_pooled, pooled.shape[1], *arguments, positions=kind["POSITIONS"], **kind)
     return _like(pooled, output), SavedPooled(flat, bits, pooled, neuron, window, shape, output)
@@ -117,7 +128,7 @@ def backward_pooled(grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool) -
     whole = all(side % saved.window == 0 for side in shape[3:])
     empty = saved.current.new_empty if whole else saved.current.new_zeros  # what fills no window stays 0
     settings = (size, stride, count, *_geometry(shape), *_decays(neuron), SLOPE_BOUND_WEIGHT)
-    kind = {"LEAKY": neuron.leaky, **_positions(saved.window)}
+    kind = {"LEAKY": neuron.leaky, **_window(saved.window)}
     inputs = (saved.current, _flat(grad_pooled), saved.pooled, saved.bits)
     if sum_weight:
         weight = empty((1, size))

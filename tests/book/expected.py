@@ -10,6 +10,7 @@ class Page:
     Args:
         explores: figures with controls
         figures: still pictures
+        rasters: rasters to edit
         listings: listings of the package's source
         exercises: numbered exercises
         math: whether the page has equations
@@ -17,18 +18,24 @@ class Page:
 
     explores: int = 0
     figures: int = 0
+    rasters: int = 0
     listings: int = 0
     exercises: int = 0
     math: bool = False
 
 
 PAGES = {
-    "index": Page(),
+    "index": Page(rasters=1),
+    "01_spikes_in_time": Page(explores=3, listings=3, exercises=4, math=True),
+    "02_learning_by_moving_spikes": Page(explores=3, listings=2, exercises=4, math=True),
     "03_rate_losses_keep_time": Page(explores=2, listings=1, exercises=3, math=True),
     "04_counting_and_enhanced": Page(explores=3, figures=2, listings=2, exercises=4, math=True),
     "05_first_spikes_zero_sum": Page(explores=2, listings=1, exercises=4, math=True),
+    "06_six_losses_one_train": Page(explores=2, rasters=1, listings=4, exercises=5, math=True),
     "07_thresholds_that_learn": Page(explores=3, listings=3, exercises=5, math=True),
     "08_training_for_real": Page(explores=2, listings=1, exercises=5, math=True),
+    "09_the_tables": Page(explores=2, figures=1, listings=1, exercises=4, math=True),
+    "10_deciding_early": Page(explores=2, figures=1, listings=1, exercises=4, math=True),
     "notation": Page(math=True),
     "disagreements": Page(explores=1, figures=2, math=True),
     "reproduce": Page(math=True),

@@ -12,6 +12,7 @@ import sys
 import nbformat
 
 from snnbook.book.explore import Explore
+from snnbook.book.filed import Growing
 
 
 def shown_by(notebook: str) -> list:
@@ -21,7 +22,7 @@ def shown_by(notebook: str) -> list:
     for cell in nbformat.read(notebook, as_version=4).cells:
         if cell.cell_type == "code":
             shown.append(run_cell(cell.source, names))
-    return shown
+    return [item.inner if isinstance(item, Growing) else item for item in shown]
 
 
 def run_cell(source: str, names: dict):

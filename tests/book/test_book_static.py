@@ -59,6 +59,7 @@ def test_the_hash_follows_every_source_file(book_static, tmp_path, monkeypatch):
         lambda: (package / "__init__.py").write_text("a = 2\n"),
         lambda: (package / "explore.js").write_text("1\n"),
         lambda: (package / "explore.js").rename(package / "other.js"),
+        lambda: (package / "raster.css").write_text("p {}\n"),
         lambda: (package.parent / "results").mkdir() or (package.parent / "results" / "run.jsonl").write_text("1\n"),
     ):
         change()

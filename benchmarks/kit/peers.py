@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 STEPS = 5
+"""Time steps T."""
 
 
 class Peer:

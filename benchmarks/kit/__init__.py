@@ -1,0 +1,1 @@
+"""What the benchmarks share: contenders, measuring in turns, tables, records."""

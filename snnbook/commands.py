@@ -1,0 +1,156 @@
+"""The commands `snnbook table` and `snnbook reproduce`."""
+
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from .errors import UserError, whole
+
+RESULTS, RUNS = "results", "runs/reproduce"
+
+
+def _whole(_: type, tokens: Sequence[Any]) -> int:
+    """Whole numbers as people write them, and no others: cyclopts alone rounds 1.5 to 2."""
+    text = tokens[0].value
+    if not re.fullmatch(r"[+-]?[0-9]{1,30}", text):
+        raise ValueError(f"not a whole number: {text!r}")
+    return int(text)
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
+
+
+def _real(_: type, tokens: Sequence[Any]) -> float:
+    """Numbers as people write them: cyclopts alone takes None and null for "not given", and 1_0 for 10."""
+    text = tokens[0].value
+    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|[+-]?(inf|infinity|nan)", text, re.IGNORECASE):
+        raise ValueError(f"not a number: {text!r}")
+    return float(text)
+
+
+Real = Annotated[float, Parameter(converter=_real)]
+
+
+def table(
+    name: Literal["3", "4", "5", "figures", "runs"],
+    /,
+    *,
+    format: Literal["text", "markdown", "html", "csv"] = "text",
+    results: str = RESULTS,
+) -> None:
+    """Print a table from the records on file: the paper's numbers beside ours.
+
+    Args:
+        name: 3, 4 or 5; figures for Figures 1 to 3 in numbers; runs for a list of all records
+        format: text, markdown, html or csv
+        results: folder of the records
+    """
+    from . import render, tables
+    from . import results as on_file
+
+    if not Path(results).is_dir():
+        raise UserError(f"there is no folder {results} here; name the one with the records by --results")
+    found = on_file.load(results)
+    files = {result.name: f"{results}/{result.file}" for result in found}
+    print(render.render(tables.build(name, found), format, files.__getitem__))
+
+
+def reproduce(
+    target: str,
+    /,
+    *,
+    seeds: Whole = 1,
+    epochs: Whole | None = None,
+    device: str = "auto",
+    jobs: Whole = 1,
+    list_commands: Annotated[bool, Parameter(name="--list", negative="")] = False,
+    only: str | None = None,
+    released: Annotated[bool, Parameter(negative="")] = False,
+    results: str = RESULTS,
+    runs: str = RUNS,
+) -> None:
+    """Run what is missing of a table or figure, then print it. Finished runs are kept, stopped ones go on.
+
+    Args:
+        target: table3, table4, table5, figures, variants or quick
+        seeds: runs of each row, with seeds 0, 1, 2, ...; from three on there are verdicts
+        epochs: another schedule than the paper's; such runs are kept apart
+        device: auto, cpu or cuda
+        jobs: runs at a time, each in a process of its own; the threads are divided among them
+        list_commands: print a command for each missing run, for any scheduler, and do nothing
+        only: the name of one run, such as fashion_mnist_tet-e100-seed0
+        released: take the settings of the authors' release
+        results: folder of the records
+        runs: folder of the runs in progress
+    """
+    import torch
+
+    from . import estimates, terminal, training
+    from . import reproduce as work
+    from . import results as on_file
+
+    whole("jobs", jobs, 1, 1000)
+    root, where = Path(results), training.choose_device(device)
+    planned = work.plan(target, seeds, epochs, root, Path(runs), released, only)
+    missing = [run for run in planned if not run.record.exists()]
+    given = {"--device": (device, "auto"), "--results": (results, RESULTS), "--runs": (runs, RUNS)}
+    options = [word for name, (value, default) in given.items() if value != default for word in (name, value)]
+    options += ["--released"] * released
+    if list_commands:
+        for run in missing:
+            print("snnbook", shlex.join(work.command(run, target, options)))
+        return
+    if only is None:
+        for run in planned:
+            print(f"{run.name:<45} {run.state}")
+        if missing:
+            torch.set_num_threads(work.threads_each(jobs) if jobs > 1 else torch.get_num_threads())
+            left = [(run.experiment, run.experiment.epochs - run.epochs_done) for run in missing]
+            took = estimates.estimate(left, where, on_file.load(root))
+            print(
+                f"{len(missing)} of {len(planned)} runs to do: about {terminal.duration(took.seconds / jobs)}", end=" "
+            )
+            print(f"on this machine, {jobs} at a time, by {took.source}", flush=True)
+    try:
+        failed = _run(missing, jobs, root, device, lambda run: work.command(run, target, options))
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt("stopped; all finished epochs are kept. The same command goes on") from stop
+    if only is None:
+        _print_tables(target, on_file.load(root))
+    if failed:
+        raise UserError(f"{len(failed)} of {len(planned)} runs failed, see above: {', '.join(failed)}")
+
+
+def _run(missing: Sequence[Any], jobs: int, root: Path, device: str, start: Any) -> list[str]:
+    """Do the runs, here one after the other or in processes; names of those that failed."""
+    from . import reproduce as work
+    from . import terminal
+
+    if jobs > 1:
+        return work.do_all(missing, jobs, start, lambda line: print(line, flush=True))
+    failed = []
+    for run in missing:
+        try:
+            if not work.do(run, root, device, terminal.TerminalProgress(), sys.argv[1:]):
+                print(f"another process is at work on {run.name}; left to it")
+        except UserError as error:  # the other rows do not depend on this one
+            print(f"{run.name} failed: {error}", flush=True)
+            failed.append(run.name)
+    return failed
+
+
+def _print_tables(target: str, found: Sequence[Any]) -> None:
+    from . import render, reproduce, tables
+
+    name = target.removeprefix("table")
+    if name in tables.NAMES:
+        table = tables.build(name, found)
+    else:
+        names = reproduce.TARGETS[target]
+        table = tables.runs_table([r for r in found if r.experiment.name.removesuffix(tables.RELEASED) in names])
+    print(f"\n{render.text(table)}")

@@ -1,0 +1,110 @@
+"""How long runs will take: by the records of the same hardware, else by a few seconds of training."""
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from . import datasets, ops, provenance
+from .provenance import Session
+from .results import Result
+from .settings import Experiment
+from .trainer import Trainer
+
+WATCHED = 4.0
+"""Seconds of training that a measurement takes, after a first look."""
+
+TEST_SHARE = 1 / 3
+"""Cost of testing an image, as a share of training one: one pass of three. Only for the estimate."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How long some runs will take.
+
+    Args:
+        seconds: one run after the other
+        source: where the number comes from, in words
+    """
+
+    seconds: float
+    source: str
+
+
+def estimate(todo: Sequence[tuple[Experiment, int]], device: torch.device, on_file: Sequence[Result]) -> Estimate:
+    """Time for runs.
+
+    Args:
+        todo: settings, and how many epochs are left of them
+        device: that trains
+        on_file: records to go by
+    """
+    known: dict[tuple, tuple[float, str]] = {}
+    total = 0.0
+    for experiment, epochs in todo:
+        work = _work(experiment)
+        if work not in known:
+            recorded = measured(experiment, device, on_file)
+            if recorded is None:
+                known[work] = measure(experiment, device), f"a measurement of about {WATCHED:g} s"
+            else:
+                known[work] = recorded, "records of this hardware"
+        total += known[work][0] * epochs
+    return Estimate(total, " and ".join(dict.fromkeys(source for _, source in known.values())))
+
+
+def _work(experiment: Experiment) -> tuple:
+    """What the time of an epoch depends on."""
+    return experiment.dataset, experiment.network, experiment.steps, experiment.batch_size, experiment.engine
+
+
+def _machine(session: Session) -> tuple:
+    return session.device, session.engine, session.processor, session.threads
+
+
+def measured(experiment: Experiment, device: torch.device, on_file: Sequence[Result]) -> float | None:
+    """Seconds an epoch of such a run on this hardware, by the latest record that is alike; None where there is none."""
+    here = provenance.session(device, ops.engine_name(experiment.engine, device), 0, None)
+    alike = [
+        result
+        for result in on_file
+        if _work(result.experiment) == _work(experiment) and _machine(result.session) == _machine(here)
+    ]
+    if not alike:
+        return None
+    latest = max(alike, key=lambda result: result.session.started)
+    return latest.seconds / latest.experiment.epochs
+
+
+class _Enough(Exception):
+    """Ends a measurement."""
+
+
+def measure(experiment: Experiment, device: torch.device, seconds: float = WATCHED) -> float:
+    """Seconds an epoch, from a few seconds of training that leave nothing behind.
+
+    Args:
+        experiment: to train
+        device: that trains
+        seconds: how long, after the first look
+    """
+    looks: list[tuple[float, int]] = []
+
+    def look(images: int, loss: float, accuracy: float) -> None:
+        looks.append((time.monotonic(), images))
+        if looks[-1][0] - looks[0][0] > seconds:
+            raise _Enough
+
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        trainer = Trainer(experiment, device)
+        trainer.initialise()
+        looks.append((time.monotonic(), 0))
+        with contextlib.suppress(_Enough):
+            trainer.epoch(1, look)
+    # up to the second look kernels are compiled; where the epoch was over by then, it is taken as it is
+    first = min(1, len(looks) - 2)
+    speed = sum(images for _, images in looks[first + 1 :]) / (looks[-1][0] - looks[first][0])
+    tests = TEST_SHARE * len(datasets.load(experiment.dataset, "test"))
+    return (trainer.images + tests) / speed

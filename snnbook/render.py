@@ -1,0 +1,156 @@
+"""A table of results as text, Markdown, HTML or CSV."""
+
+import csv
+import html
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import unknown
+
+NONE = "–"
+"""Stands where there is nothing to show."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell.
+
+    Args:
+        text: as readers see it
+        value: as CSV has it; None leaves the field empty
+        runs: names of the runs that it was made from
+        std: deviation of the value over seeds, for CSV
+    """
+
+    text: str
+    value: str | float | int | None = None
+    runs: tuple[str, ...] = ()
+    std: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Args:
+        title: one line
+        columns: headings
+        rows: each as many cells as there are columns
+        notes: sentences below it
+        left: how many columns, from the left, hold words
+        spread: columns that CSV gives a second one, for the deviation
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+    left: int = 1
+    spread: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Names of all runs that the table was made from, each once."""
+        return tuple(dict.fromkeys(run for row in self.rows for cell in row for run in cell.runs))
+
+
+def _grid(table: Table) -> list[tuple[str, ...]]:
+    return [table.columns, *(tuple(cell.text for cell in row) for row in table.rows)]
+
+
+def text(table: Table) -> str:
+    """Columns lined up by spaces."""
+    grid = _grid(table)
+    widths = [max(len(line[i]) for line in grid) for i in range(len(table.columns))]
+    lines = [
+        "  ".join(
+            s.ljust(w) if i < table.left else s.rjust(w) for i, (s, w) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in grid
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join([table.title, "", *(line.rstrip() for line in lines), "", *table.notes]).rstrip()
+
+
+def markdown(table: Table) -> str:
+    """A pipe table."""
+    head, *rows = ([part.replace("|", "\\|") for part in line] for line in _grid(table))
+    rule = [":--" if i < table.left else "--:" for i in range(len(head))]
+    lines = ["| " + " | ".join(line) + " |" for line in (head, rule, *rows)]
+    return "\n".join([f"**{table.title}**", "", *lines, "", *(f"{note}  " for note in table.notes)]).rstrip()
+
+
+def anchor(run: str) -> str:
+    """Address of a run's line in the list that stands on the same page."""
+    return f"#run-{run}"
+
+
+def to_html(table: Table, link: Callable[[str], str] = anchor, targets: bool = False) -> str:
+    """An HTML table; a cell made from runs links to the first, and names all.
+
+    Args:
+        table: to show
+        link: run's name -> address
+        targets: whether each row is what `anchor` points to, for the run in its first cell
+    """
+
+    def cell(content: Cell, column: int) -> str:
+        shown = html.escape(content.text)
+        if content.runs:
+            title = html.escape(", ".join(content.runs))
+            shown = f'<a href="{html.escape(link(content.runs[0]))}" title="{title}">{shown}</a>'
+        return f'<td class="{kinds[column]}">{shown}</td>'
+
+    kinds = ["snn-word" if i < table.left else "snn-number" for i in range(len(table.columns))]
+    head = "".join(
+        f'<th scope="col" class="{kind}">{html.escape(name)}</th>'
+        for name, kind in zip(table.columns, kinds, strict=True)
+    )
+    ids = [f' id="{html.escape(anchor(row[0].runs[0])[1:])}"' if targets else "" for row in table.rows]
+    cells = ["".join(cell(content, i) for i, content in enumerate(row)) for row in table.rows]
+    body = "".join(f"<tr{name}>{content}</tr>\n" for name, content in zip(ids, cells, strict=True))
+    notes = "".join(f'<p class="snn-table-note">{html.escape(note)}</p>' for note in table.notes)
+    return (
+        f'<div class="snn-table" tabindex="0" role="region" aria-label="{html.escape(table.title)}"><table>'
+        f"<caption>{html.escape(table.title)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>"
+        f"</div>{notes}"
+    )
+
+
+def to_csv(table: Table) -> str:
+    """Comma-separated values, full precision; a last column names the runs, parted by spaces."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([*_twice(table, table.columns, [f"{name} std" for name in table.columns]), "runs"])
+    for row in table.rows:
+        runs = " ".join(dict.fromkeys(run for cell in row for run in cell.runs))
+        writer.writerow([*_twice(table, [cell.value for cell in row], [cell.std for cell in row]), runs])
+    return file.getvalue().rstrip("\n")
+
+
+def _twice(table: Table, values: Sequence[Any], seconds: Sequence[Any]) -> list[Any]:
+    """The values, those of the `spread` columns followed by their second one."""
+    fields = []
+    for name, value, second in zip(table.columns, values, seconds, strict=True):
+        fields += [value, second] if name in table.spread else [value]
+    return ["" if field is None else field for field in fields]
+
+
+FORMATS = ("text", "markdown", "html", "csv")
+
+
+def render(table: Table, form: str, link: Callable[[str], str] = anchor) -> str:
+    """The table in one of FORMATS.
+
+    Args:
+        table: to show
+        form: of FORMATS
+        link: run's name -> address, for HTML
+    Raises:
+        UserError: for another format
+    """
+    if form not in FORMATS:
+        raise unknown("format", form, FORMATS)
+    return to_html(table, link) if form == "html" else {"text": text, "markdown": markdown, "csv": to_csv}[form](table)

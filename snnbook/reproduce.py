@@ -1,0 +1,217 @@
+"""The runs behind the tables: which there are, which are missing, how long they will take; and running them.
+
+A run's folder is <runs>/<experiment>-e<epochs>-seed<seed>; its record goes into results/ when it ends. So a finished
+run is never done again, a stopped one goes on, and another schedule is another run.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from . import experiments, paper, records, results, training
+from .errors import UserError, unknown, whole
+from .settings import Experiment
+from .tables import RELEASED
+
+TARGETS: dict[str, tuple[str, ...]] = {
+    "table3": tuple(row.experiment for row in paper.TABLES["3"]),
+    "table4": tuple(row.experiment for row in paper.TABLES["4"]),
+    "table5": (paper.TABLE_5,),
+    "figures": tuple(dict.fromkeys(name for names in paper.FIGURES.values() for name in names)),
+    "variants": tuple(f"fashion_mnist_{name}" for name in experiments.VARIANTS),
+    "quick": ("quick",),
+}
+"""Experiments behind each thing that can be reproduced. Table 3's last row is Table 4's middle one: run once."""
+
+POLL = 0.2
+"""Seconds between two looks at the processes."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a plan.
+
+    Args:
+        experiment: its settings
+        folder: where it trains
+        record: where its record stands, or will stand
+    """
+
+    experiment: Experiment
+    folder: Path
+    record: Path
+
+    @property
+    def name(self) -> str:
+        """Such as fashion_mnist-e100-seed0."""
+        return results.run_name(self.experiment)
+
+    @property
+    def epochs_done(self) -> int:
+        """Whole epochs in its folder or its record."""
+        if self.record.exists():
+            return self.experiment.epochs
+        if not (self.folder / records.SETTINGS).exists():
+            return 0
+        return len(records.read(self.folder).epochs)
+
+    @property
+    def state(self) -> str:
+        """In a few words."""
+        done = self.epochs_done
+        if self.record.exists():
+            return "done"
+        return f"{done} of {self.experiment.epochs} epochs done" if done else "missing"
+
+
+def plan(
+    target: str, seeds: int, epochs: int | None, root: Path, runs: Path, released: bool = False, only: str | None = None
+) -> list[Run]:
+    """The runs behind a target.
+
+    Args:
+        target: of TARGETS
+        seeds: how many; they are 0, 1, 2, ...
+        epochs: of each run; None takes the experiment's own
+        root: folder of the results
+        runs: folder of the runs
+        released: take the variants with the released settings
+        only: the name of one run, to leave out all others
+    Raises:
+        UserError: for a wrong target, number or name
+    """
+    if target not in TARGETS:
+        raise unknown("target", target, TARGETS)
+    whole("seeds", seeds, 1, 1000)
+    changes = {} if epochs is None else {"epochs": epochs}
+    names = [name + RELEASED if released else name for name in TARGETS[target]]
+    if released and target == "quick":
+        raise UserError("quick has no released settings; leave out --released")
+    found = [experiments.get(name, seed=seed, **changes) for seed in range(seeds) for name in names]
+    planned = [Run(each, runs / results.run_name(each), results.path_of(each, root)) for each in found]
+    if only is None:
+        return planned
+    chosen = [run for run in planned if run.name == only]
+    if not chosen:
+        raise unknown("run", only, [run.name for run in planned])
+    return chosen
+
+
+def command(run: Run, target: str, options: Sequence[str]) -> list[str]:
+    """A command that does this run alone, for any scheduler; arguments after the program.
+
+    Args:
+        run: to do
+        target: that it belongs to
+        options: to hand on, such as ["--device", "cuda"]
+    """
+    seeds, epochs = str(run.experiment.seed + 1), str(run.experiment.epochs)
+    return ["reproduce", target, "--only", run.name, "--seeds", seeds, "--epochs", epochs, *options]
+
+
+@contextlib.contextmanager
+def claim(run: Run) -> Iterator[bool]:
+    """Hold a run while working on it; False where another process does. A process that is killed holds nothing."""
+    try:
+        import fcntl
+    except ImportError:  # not on this system: then nobody is asked
+        yield True
+        return
+    run.folder.parent.mkdir(parents=True, exist_ok=True)
+    with (run.folder.parent / f"{run.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def do(run: Run, root: Path, device: str, progress: training.Progress, words: Sequence[str]) -> bool:
+    """Train a run, or go on with it, and put its record into the results; nothing where it is done.
+
+    Args:
+        run: to do
+        root: folder of the results
+        device: see `training.choose_device`
+        progress: is told how it goes
+        words: the command line, for the record
+    Returns:
+        False where another process is at work on it
+    """
+    with claim(run) as mine:
+        if not mine:
+            return False
+        if run.record.exists():
+            return True
+        if (run.folder / records.SETTINGS).exists():
+            if records.read_settings(run.folder) != run.experiment:
+                raise UserError(f"{run.folder} holds a run of other settings; move it away")
+            record = training.resume(run.folder, device, progress, words)
+        else:
+            _sweep(run.folder)
+            record = training.fit(run.experiment, run.folder, device, progress, words)
+        results.save(record, root)
+    return True
+
+
+def _sweep(folder: Path) -> None:
+    """Clear a folder that was left before its settings were written, so before anything was trained."""
+    for name in (records.PROVENANCE, f".{records.PROVENANCE}.part", f".{records.SETTINGS}.part"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def threads_each(jobs: int) -> int:
+    """Threads of each of so many processes, if all together take as many as this one may."""
+    return max(torch.get_num_threads() // jobs, 1)
+
+
+def do_all(
+    missing: Sequence[Run], jobs: int, start: Callable[[Run], list[str]], say: Callable[[str], None]
+) -> list[str]:
+    """Do runs in processes of their own, the processor's threads divided among them.
+
+    Args:
+        missing: runs to do
+        jobs: how many at a time
+        start: the command for a run, after the program
+        say: is told what happens
+    Returns:
+        names of the runs that failed
+    """
+    threads = str(threads_each(jobs))
+    environment = os.environ | {"OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
+    waiting, working, failed = list(missing), {}, []
+    try:
+        while waiting or working:
+            while waiting and len(working) < jobs:
+                run = waiting.pop(0)
+                run.folder.parent.mkdir(parents=True, exist_ok=True)
+                log = run.folder.with_suffix(".log")
+                with log.open("ab") as file:
+                    process = subprocess.Popen(
+                        [sys.executable, "-m", "snnbook", *start(run)], stdout=file, stderr=file, env=environment
+                    )
+                working[process] = run
+                say(f"started {run.name}; its lines go to {log}")
+            for process in [each for each in working if each.poll() is not None]:
+                run = working.pop(process)
+                if process.returncode:
+                    failed.append(run.name)
+                    say(f"failed {run.name}: exit {process.returncode}")
+                else:
+                    say(f"finished {run.name}" if run.record.exists() else f"left off {run.name}; its log says why")
+            time.sleep(POLL)
+    finally:
+        for process in working:  # stopped in the middle: they keep their whole epochs
+            process.terminate()
+        for process in working:
+            process.wait()
+    return failed

@@ -1,0 +1,155 @@
+"""The folder results/: one small record per finished run, and an index made from them.
+
+    results/paper/       runs of the paper's rows and of the variants beside them
+    results/quick/       runs on the bundled images, which stand for nothing in the paper
+    results/index.jsonl  one line per record, made by `write_index`
+
+A record's file is named after its run: <experiment>-e<epochs>-seed<seed>.jsonl.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import experiments, files, records
+from .errors import UserError
+from .provenance import Session
+from .records import RunRecord
+from .settings import Experiment
+
+INDEX = "index.jsonl"
+
+PAPER, QUICK = "paper", "quick"
+"""Folders of records."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished run on file.
+
+    Args:
+        file: under the results' folder, such as paper/fashion_mnist-e100-seed0.jsonl
+        record: what it holds
+    """
+
+    file: str
+    record: RunRecord
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return Path(self.file).stem
+
+    @property
+    def experiment(self) -> Experiment:
+        """Its settings."""
+        return self.record.experiment
+
+    @property
+    def seconds(self) -> float:
+        """Time of all epochs together."""
+        return math.fsum(figures.seconds for figures in self.record.epochs)
+
+    @property
+    def session(self) -> Session:
+        """The process that began it."""
+        return self.record.provenance.sessions[0]
+
+    @property
+    def hardware(self) -> str:
+        """What it ran on: the GPU, or the processor with the threads used."""
+        session = self.session
+        if session.device != "cpu":
+            return session.device
+        return f"{session.processor}, {session.threads} thread{'s' * (session.threads != 1)}"
+
+    @property
+    def as_named(self) -> bool:
+        """Whether the settings are those that the experiment's name stands for, apart from epochs, seed and engine."""
+        ours = self.experiment
+        if ours.name not in experiments.names():
+            return False
+        return experiments.get(ours.name, epochs=ours.epochs, seed=ours.seed, engine=ours.engine) == ours
+
+
+def run_name(experiment: Experiment) -> str:
+    """The name of a run, and of its record: <experiment>-e<epochs>-seed<seed>."""
+    return f"{experiment.name}-e{experiment.epochs}-seed{experiment.seed}"
+
+
+def folder_of(experiment: Experiment) -> str:
+    """The folder of an experiment's records."""
+    return QUICK if experiment.name == "quick" else PAPER
+
+
+def path_of(experiment: Experiment, root: Path) -> Path:
+    """Where the record of a run stands, or will stand."""
+    return root / folder_of(experiment) / f"{run_name(experiment)}.jsonl"
+
+
+def load(root: str | Path) -> list[Result]:
+    """All records of a results' folder, in the order of their files' names.
+
+    Raises:
+        UserError: if a record is damaged, unfinished or stands under a name that is not its own
+    """
+    root, found = Path(root), []
+    for path in sorted(root.glob("*/*.jsonl")):
+        record = records.read(path)
+        if not record.finished:
+            raise UserError(f"{path} holds {len(record.epochs)} of {record.experiment.epochs} epochs; it is no result")
+        if path.stem != run_name(record.experiment) or path.parent.name != folder_of(record.experiment):
+            raise UserError(f"{path} holds the run {run_name(record.experiment)}; put it where its name belongs")
+        found.append(Result(path.relative_to(root).as_posix(), record))
+    return found
+
+
+def save(record: RunRecord, root: str | Path) -> Path:
+    """Put a finished run into a results' folder, and bring the index up to date.
+
+    Raises:
+        UserError: if the run is not finished, or a record of that name is there already
+    """
+    root = Path(root)
+    path = path_of(record.experiment, root)
+    if path.exists():
+        raise UserError(f"{path} is there already; move it away first")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    records.write(record, path)
+    write_index(root)
+    return path
+
+
+def index_line(result: Result) -> dict:
+    """What the index tells of one run."""
+    record, settings, session = result.record, result.experiment, result.session
+    return {
+        "file": result.file,
+        "experiment": settings.name,
+        "as_named": result.as_named,
+        "dataset": settings.dataset,
+        "loss": settings.loss,
+        "epochs": settings.epochs,
+        "seed": settings.seed,
+        "best_test_accuracy": record.best.test_accuracy,
+        "best_epoch": record.best.epoch,
+        "last_test_accuracy": record.last.test_accuracy,
+        "seconds": round(result.seconds, 1),
+        "hardware": result.hardware,
+        "engine": session.engine,
+        "torch": session.versions.get("torch"),
+        "commit": session.commit,
+        "started": session.started,
+        "sessions": len(record.provenance.sessions),
+        "command": session.command,
+    }
+
+
+def index_text(root: str | Path) -> bytes:
+    """The index as its file should be."""
+    return b"".join(files.to_json(index_line(result)) for result in load(root))
+
+
+def write_index(root: str | Path) -> None:
+    """Make the index anew from the records."""
+    files.write_atomic(Path(root) / INDEX, index_text(root))

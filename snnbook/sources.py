@@ -1,0 +1,147 @@
+"""The data sets: what each holds, and where its published files are and how they are known."""
+
+from dataclasses import dataclass, field
+
+SPLITS = ("train", "test")
+
+IDX_FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+"""Images and labels of each split, by the names under which MNIST and its kin were published, without their .gz."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One data set.
+
+    Args:
+        shape: (C, H, W) of an image or frame
+        classes: how many; labels are below
+        sizes: images in training and test set
+        format: "idx" (readers/idx.py), "cifar" (readers/cifar.py) or "events" (readers/events.py)
+        files: of each split; what is compressed by gzip goes without .gz
+        folders: names its folder may have; the first is the one used in the cache folder
+        mirrors: addresses of folders that hold the files, tried in this order; none for a bundled data set
+        checksums: of each file, as "sha256:..." or "md5:..."; of an IDX file uncompressed, so that the copies that
+            mirrors, Debian and other libraries packed in their own ways all count as the published file
+        addresses: of files in a mirror's folder, where these are not their names
+    """
+
+    shape: tuple[int, int, int]
+    classes: int
+    sizes: tuple[int, int]
+    format: str
+    files: dict[str, tuple[str, ...]]
+    folders: tuple[str, ...]
+    mirrors: tuple[str, ...]
+    checksums: dict[str, str]
+    addresses: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def events(self) -> bool:
+        """Whether it comes as events, shown as frames over time."""
+        return self.format == "events"
+
+    def published(self, file: str) -> str:
+        """The name under which a file is published."""
+        return f"{file}.gz" if self.format == "idx" else file
+
+
+SOURCES = {
+    "mnist": Source(
+        shape=(1, 28, 28),
+        classes=10,
+        sizes=(60_000, 10_000),
+        format="idx",
+        files=IDX_FILES,
+        folders=("mnist", "MNIST/raw"),
+        mirrors=(
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        ),
+        checksums={
+            "train-images-idx3-ubyte": "sha256:ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "train-labels-idx1-ubyte": "sha256:65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "t10k-images-idx3-ubyte": "sha256:0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "t10k-labels-idx1-ubyte": "sha256:ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        },
+    ),
+    "fashion_mnist": Source(
+        shape=(1, 28, 28),
+        classes=10,
+        sizes=(60_000, 10_000),
+        format="idx",
+        files=IDX_FILES,
+        folders=("fashion-mnist", "fashion_mnist", "FashionMNIST/raw"),
+        mirrors=(
+            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+            "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        ),
+        checksums={
+            "train-images-idx3-ubyte": "sha256:c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "train-labels-idx1-ubyte": "sha256:bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            "t10k-images-idx3-ubyte": "sha256:5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            "t10k-labels-idx1-ubyte": "sha256:0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        },
+    ),
+    "fashion_mnist_subset": Source(
+        shape=(1, 28, 28),
+        classes=10,
+        sizes=(2_000, 1_000),
+        format="idx",
+        files=IDX_FILES,
+        folders=("fashion_mnist_subset",),
+        mirrors=(),
+        checksums={
+            "train-images-idx3-ubyte": "sha256:a724cd72799a6b1c3a81c4263865a75a73bb6473673b3394e34adf222930f19e",
+            "train-labels-idx1-ubyte": "sha256:4738fd437c0f8d6498ae7f6f5c86f1cc3c878d4116ff169fc5635bd6847899cc",
+            "t10k-images-idx3-ubyte": "sha256:7cee33c3c6414b1b86c25e665a6c4f41584269de3b7cc9768b1d351922845eef",
+            "t10k-labels-idx1-ubyte": "sha256:3128d790775889812b73c4f13923559c8b9e281d112c6ea7862acf60a206a909",
+        },
+    ),
+    "nmnist": Source(
+        shape=(2, 34, 34),
+        classes=10,
+        sizes=(60_000, 10_000),
+        format="events",
+        files={"train": ("Train.zip",), "test": ("Test.zip",)},
+        folders=("n-mnist", "nmnist", "NMNIST"),
+        mirrors=("https://data.mendeley.com/public-files/datasets/468j46mzdv/files/",),
+        # no SHA-256 is published; these MD5 are those that other libraries' loaders hold too
+        checksums={
+            "Train.zip": "md5:20959b8e626244a1b502305a9e6e2031",
+            "Test.zip": "md5:69ca8762b2fe404d9b9bad1103e97832",
+        },
+        addresses={
+            "Train.zip": "39c25547-014b-4137-a934-9d29fa53c7a0/file_downloaded",
+            "Test.zip": "05a4d654-7e03-4c15-bdfa-9bb2bcbea494/file_downloaded",
+        },
+    ),
+    "cifar10": Source(
+        shape=(3, 32, 32),
+        classes=10,
+        sizes=(50_000, 10_000),
+        format="cifar",
+        files=dict.fromkeys(SPLITS, ("cifar-10-binary.tar.gz",)),
+        folders=("cifar10", "cifar-10", "CIFAR10"),
+        mirrors=("https://www.cs.toronto.edu/~kriz/",),
+        # TensorFlow Datasets' SHA-256, stronger than the publisher's MD5, c32a1d4ab5d03f1284b67883e8d87530
+        checksums={"cifar-10-binary.tar.gz": "sha256:c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"},
+    ),
+    "cifar100": Source(
+        shape=(3, 32, 32),
+        classes=100,
+        sizes=(50_000, 10_000),
+        format="cifar",
+        files=dict.fromkeys(SPLITS, ("cifar-100-binary.tar.gz",)),
+        folders=("cifar100", "cifar-100", "CIFAR100"),
+        mirrors=("https://www.cs.toronto.edu/~kriz/",),
+        # TensorFlow Datasets' SHA-256, stronger than the publisher's MD5, 03b5dce01913d631647c71ecec9e9cb8
+        checksums={
+            "cifar-100-binary.tar.gz": "sha256:58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"
+        },
+    ),
+}
+"""The data sets by name."""

@@ -1,0 +1,76 @@
+"""What the book shows of the records: fixed texts, tables made from the records, links that lead somewhere."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from snnbook import render, results, tables
+from snnbook.book import explore, figure, growing, on_file, sheet
+from snnbook.book.filed import ROOT, to_record, to_run
+
+HTML = Path(__file__).parents[2] / "book" / "_build" / "html"
+
+
+def test_a_sheet_has_a_fixed_text_and_a_table(baking):
+    table = tables.build("3", on_file())
+    found = sheet(table)._repr_mimebundle_()
+    assert found["text/plain"] == f"from the records: {table.title}"
+    assert found["text/html"].count("<tr>") == len(table.rows) + 1
+
+
+def test_a_live_sheet_is_a_widget():
+    found = sheet(tables.build("4", []))._repr_mimebundle_()
+    assert found["text/plain"].startswith("from the records: Table 4")
+    assert any("widget-view" in kind for kind in found)
+
+
+@pytest.mark.parametrize("mode", ["live", "baking"])
+def test_a_growing_figure_keeps_its_text_whatever_it_shows(mode, line, request):
+    request.getfixturevalue(mode)
+    for value in (1, 7):
+        inner = explore(line, alt=f"number {value}, m = {{m}}", m=(0, value))
+        shown = growing(inner, "explore: a line")
+        assert repr(shown) == "explore: a line"
+        assert shown._repr_mimebundle_()["text/plain"] == "explore: a line"
+    still = growing(figure(line, alt="number 7"), "figure: a line")._repr_mimebundle_()
+    assert still["text/plain"] == "figure: a line"
+    if mode == "baking":
+        assert "number 7" in still["text/html"]
+
+
+def test_links_to_runs_and_records():
+    one = on_file()[0]
+    assert to_run(one.name) == f"09_the_tables.html{render.anchor(one.name)}"
+    assert (ROOT.parent / to_record(one.name)).exists()
+
+
+def built(page):
+    path = HTML / f"{page}.html"
+    if not path.exists():
+        if os.environ.get("SNNBOOK_REQUIRE_BROWSER") == "1":
+            pytest.fail("the book is not built: run make book first")
+        pytest.skip("the book is not built")
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("page", "name"),
+    [("09_the_tables", "3"), ("09_the_tables", "4"), ("10_deciding_early", "5"), ("09_the_tables", "runs")],
+)
+def test_the_book_shows_what_the_records_make(page, name):
+    settings = {"link": to_record, "targets": True} if name == "runs" else {}
+    assert sheet(tables.build(name, results.load(ROOT)), **settings).html() in built(page)
+
+
+def test_every_link_from_a_table_leads_somewhere():
+    found = [link for page in ("09_the_tables", "10_deciding_early") for link in LINK.findall(built(page))]
+    assert len(found) >= len(on_file())
+    for file, fragment in found:
+        target = HTML / file
+        assert target.is_file(), file
+        assert not fragment or f'id="{fragment}"' in target.read_text(encoding="utf-8"), fragment
+
+
+LINK = re.compile(r'<td class="snn-\w+"><a href="([^"#]+)#?([^"]*)"')

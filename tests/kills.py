@@ -1,0 +1,126 @@
+"""Kill runs by SIGKILL at random moments, and see that they end as a run that was left alone: to the bit.
+
+`make kills` kills 200 times (a few minutes on one core); `python -m tests.kills 50 7` 50 times, with random seed 7.
+Half of the kills come at a random time; the others strike as soon as a file is seen that is being written, so that the
+writing of checkpoints is hit for certain. Many processes save within epochs, and so are killed there too.
+"""
+
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import torch
+import torch._dynamo  # the optimiser does, and would in every process anew
+
+from snnbook import checkpoints, files, folders, records, training
+
+from .small_runs import same_run, small, write_data
+
+EXPERIMENT = small(epochs=2, batch_size=7, dropout=0.2)
+"""18 steps and 2 tests: half a second."""
+
+SAVES = (0, 0.03, 300)
+"""Seconds between two saves within an epoch: after every step, now and then, never."""
+
+
+def start(folder: Path, save_every: float) -> int:
+    """A process that trains into the folder, or goes on where the last one was killed; returns its number."""
+    if process := os.fork():
+        return process
+    code = 1
+    try:
+        begun = (folder / records.SETTINGS).exists()
+        if begun:
+            training.resume(folder, "cpu", save_every=save_every)
+        else:
+            training.fit(EXPERIMENT, folder, "cpu", save_every=save_every)
+        code = 0
+    except BaseException as error:  # the parent reports it
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    finally:
+        os._exit(code)
+
+
+def ended(process: int) -> int | None:
+    """A process's exit status, None while it runs."""
+    done, status = os.waitpid(process, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if done else None
+
+
+def kill(process: int, folder: Path, rng: random.Random, longest: float) -> int | None:
+    """Kill a process, within the longest time if at a random one; returns its status if it had ended before."""
+    part = files.part(folder / checkpoints.LAST)
+    sightings = rng.randrange(1, 12) if rng.random() < 0.5 else 0
+    end, seen = time.monotonic() + rng.uniform(0, longest), False
+    while (status := ended(process)) is None:
+        if sightings:
+            there = part.exists()
+            sightings -= there and not seen
+            seen = there
+            if not sightings:
+                break
+        elif time.monotonic() > end:
+            break
+        time.sleep(1e-4)  # seconds; a checkpoint takes some milliseconds to write
+    if status is None:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+    return status
+
+
+def where(folder: Path) -> list[str]:
+    """What a kill has struck."""
+    if not (folder / records.SETTINGS).exists():
+        return ["before the run began"]
+    found = [f"inside the writing of {path.name[1:-5]}" for path in folder.glob(".*.part")]
+    epochs = folder / records.EPOCHS
+    if epochs.exists() and not epochs.read_bytes().endswith(b"\n"):
+        found.append("inside a line of figures")
+    if not (folder / checkpoints.LAST).exists():
+        return [*found, "before the first checkpoint"]
+    step = checkpoints.read(folder / checkpoints.LAST).step
+    return [*found, "within an epoch" if step else "between epochs"]
+
+
+def kills(count: int, seed: int, root: Path) -> Counter[str]:
+    """Kill `count` times; returns how often what was struck.
+
+    Raises:
+        AssertionError: if a run did not go on, or ended otherwise than the one that was left alone
+    """
+    rng, found = random.Random(seed), Counter()
+    os.environ["SNNBOOK_DATA"] = str(write_data(root / "data"))
+    straight, runs, begun = root / "straight", 0, time.monotonic()
+    assert os.waitstatus_to_exitcode(os.waitpid(start(straight, SAVES[-1]), 0)[1]) == 0
+    longest = time.monotonic() - begun
+    while found["kills"] < count:
+        runs += 1
+        folder = root / f"run-{runs}"
+        while (status := kill(start(folder, rng.choice(SAVES)), folder, rng, longest)) is None:
+            found.update(["kills", *where(folder)])
+        assert status == 0, f"run {runs} ended with status {status}"
+        same_run(straight, folder)
+        assert not (folder / folders.LOCK).exists()
+        found["runs, all equal to the one left alone"] += 1
+    return found
+
+
+def main() -> int:
+    """Kill as often as the first argument says, with the second as random seed."""
+    count, seed = (int(text) for text in (sys.argv[1:] + ["200", "0"][len(sys.argv) - 1 :]))
+    torch.set_num_threads(1)  # a process that forks may have no threads
+    with tempfile.TemporaryDirectory() as root:
+        found = kills(count, seed, Path(root))
+    assert count < 100 or found["inside the writing of last.pt"], "no kill has struck where it hurts"
+    for what, number in sorted(found.items()):
+        print(f"{number:6}  {what}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""The CPU engine's passes around the neurons: sums of rows, currents spike by spike, standardised weights."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snnbook import ops
+from snnbook.events import Convolution, FullyConnected, currents
+from snnbook.ops import reference
+
+from .conftest import relative
+
+pytest.importorskip("numba")
+from snnbook.ops import cpu  # needs Numba
+from snnbook.ops.cpu_rows import add_rows
+
+
+@given(st.integers(0, 300), st.integers(0, 9), st.integers(0, 40), st.integers(0, 7), st.sampled_from("fd"))
+def test_rows_are_added_and_nothing_beside_them(length, number, at, shift, kind):
+    rng = np.random.default_rng(length * 10 + number)
+    source = rng.standard_normal(900).astype(kind)
+    total = rng.standard_normal(at + length + 40).astype(kind)
+    offsets = rng.integers(0, 900 - length - shift, number + 3) if number else np.zeros(3, np.int64)
+    factors = rng.standard_normal(number + 3).astype(kind)
+    factors[:1], factors[number + 1 :] = np.nan, np.nan  # before the first and from the last on nothing is read
+    want = total.astype(float)
+    for offset, factor in zip(offsets[1 : number + 1], factors[1 : number + 1], strict=True):
+        want[at : at + length] += float(factor) * source[offset + shift : offset + shift + length]
+    add_rows(total, at, source, shift, offsets, factors, 1, number + 1, length)
+    np.testing.assert_allclose(total, want, rtol=0, atol=1e-5 if kind == "f" else 1e-13)
+
+
+def sparse(shape, share, dtype=torch.float32):
+    """Quarters and zeros, as pooling leaves them; memory has channels last."""
+    generator = torch.Generator().manual_seed(1)
+    values = torch.randint(1, 5, shape, generator=generator).to(dtype) / 4
+    x = values * (torch.rand(shape, generator=generator) < share)
+    return x.movedim(2, -1).contiguous().movedim(-1, 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("shape", "size", "padding"),
+    [
+        ((3, 2, 8, 7, 9), (5, 8, 3, 3), 0),
+        ((2, 3, 9, 6, 5), (7, 9, 5, 5), 2),
+        ((1, 1, 32, 14, 14), (64, 32, 5, 5), 4),
+        ((2, 1, 70, 5, 4), (48, 70, 3, 3), 1),  # weights too many for one block
+        ((2, 2, 8, 3, 3), (4, 8, 3, 3), 0),  # one place
+        ((2, 2, 8, 4, 4), (4, 8, 1, 1), 0),
+    ],
+)
+def test_currents_of_few_spikes_equal_the_dense_product(shape, size, padding, dtype, monkeypatch):
+    monkeypatch.setattr(cpu, "INPUT_LIMIT", float("inf"))
+    x, weight = sparse(shape, 0.2, dtype), torch.randn(size, dtype=dtype)
+    got = ops.event_currents(x, weight, padding, "cpu")
+    want = currents(x, weight, Convolution(padding), "reference")
+    assert relative(got, want) < (2e-6 if dtype == torch.float32 else 1e-14)
+
+
+def test_currents_are_made_spike_by_spike_where_inputs_are_few():
+    weight = torch.randn(16, 8, 3, 3)
+    few, many = sparse((4, 5, 8, 9, 9), 0.1), sparse((4, 5, 8, 9, 9), 0.6)
+    assert ops.event_currents(few, weight, 1, "cpu") is not None
+    assert ops.event_currents(few, weight, 1, "reference") is None
+    assert ops.event_currents(many, weight, 1, "cpu") is None
+    assert ops.event_currents(few, weight, 3, "cpu") is None  # padding beyond the kernel's reach
+    assert ops.event_currents(few, weight[:, :, :1], 0, "cpu") is None  # a kernel that is not square
+    assert ops.event_currents(few[:, :, :7], weight[:, :7], 1, "cpu") is None  # narrow
+    assert ops.event_currents(few.flatten(2), torch.randn(3, 8 * 81), 0, "cpu") is None
+    small = sparse((4, 5, 8, 4, 4), 0.2)
+    assert ops.event_currents(small, weight, 1, "cpu") is not None
+    assert ops.event_currents(small, weight, 0, "cpu") is None  # most of what its entries add lies beyond the map
+
+
+def test_a_layer_uses_them(monkeypatch):
+    x, weight = sparse((4, 5, 8, 9, 9), 0.1), torch.randn(16, 8, 3, 3)
+    monkeypatch.setattr(Convolution, "current", lambda *_: pytest.fail("went the dense way"))
+    assert currents(x, weight, Convolution(1), "cpu").shape == (4, 5, 16, 9, 9)
+    monkeypatch.undo()
+    repeated = x[:1].expand(x.shape)
+    monkeypatch.setattr(ops, "event_currents", lambda *_: pytest.fail("repeated input went event by event"))
+    assert currents(repeated, weight, Convolution(1), "cpu").stride(0) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(1, 9), (3, 25), (64, 801), (10, 1024)])
+def test_standardised_weights_equal_the_reference(shape, dtype):
+    generator = torch.Generator().manual_seed(0)
+    weight, grad = (torch.randn(shape, generator=generator, dtype=dtype) * 0.1 + 0.3 for _ in range(2))
+    gamma, beta = (torch.rand(shape[0], generator=generator, dtype=dtype) + 0.5 for _ in range(2))
+    wanted = reference.standardise(weight, gamma, beta)
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-13
+    for ours, theirs in zip(ops.standardise(weight, gamma, beta, "cpu"), wanted, strict=True):
+        assert relative(ours, theirs) < tolerance
+    for strided in (grad, grad.T.contiguous().T):
+        ours = ops.standardise_backward(strided, weight, gamma, *wanted[1:], "cpu")
+        for one, other in zip(ours, reference.standardise_backward(grad, weight, gamma, *wanted[1:]), strict=True):
+            assert relative(one, other) < tolerance
+
+
+def test_fully_connected_maps_stay_dense():
+    x = torch.rand(2, 3, 40)
+    assert torch.equal(
+        currents(x, torch.ones(4, 40), FullyConnected(), "cpu"),
+        currents(x, torch.ones(4, 40), FullyConnected(), "reference"),
+    )

@@ -1,0 +1,240 @@
+"""Several processes train as one does, and fail as one does."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snnbook import checkpoints, losses, parallel, records, training
+from snnbook.errors import UserError
+from snnbook.layers import TimeDropout
+from snnbook.parallel import ALONE, Team
+
+from . import joint_run
+from .small_runs import StopAfter, state, write_data
+from .test_cli import SMALL
+
+ROOT = Path(__file__).parents[1]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "-m"]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """Of a process: the small data, this package, one thread."""
+    data = write_data(tmp_path_factory.mktemp("data"))
+    return os.environ | {"SNNBOOK_DATA": str(data), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory, environment):
+    """Folders with the runs of joint_run.py: of one process, of two."""
+    alone, both = tmp_path_factory.mktemp("alone"), tmp_path_factory.mktemp("both")
+    for command, folder in (([sys.executable, "-m"], alone), (TORCHRUN, both)):
+        done = subprocess.run(
+            [*command, "tests.joint_run", str(folder)], env=environment, cwd=ROOT, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    return alone, both
+
+
+@given(st.integers(1, 9), st.integers(1, 40))
+def test_shares_make_up_the_batch(size, samples):
+    shares = [Team(rank, size).share(samples) for rank in range(size)]
+    if samples < size:
+        assert {(share.first, share.count, share.weight) for share in shares} == {(0, samples, 1)}
+        assert [share.counts for share in shares] == [True] + [False] * (size - 1)
+    else:
+        rows = [row for share in shares for row in range(samples)[share.rows]]
+        assert rows == list(range(samples))
+        assert max(share.count for share in shares) - min(share.count for share in shares) <= 1
+        assert sum(share.weight for share in shares) == pytest.approx(1)
+        assert all(share.counts for share in shares)
+
+
+def test_alone_nothing_is_exchanged():
+    values = torch.rand(3)
+    assert ALONE.sum(values) is values
+    assert ALONE.share(3).sum(values) is values
+    assert (ALONE.highest(5), ALONE.told(lambda: 7), ALONE.in_turns(lambda: 8)) == (5, 7, 8)
+    assert ALONE.leads
+
+
+@pytest.mark.parametrize("rank", range(3))
+def test_masks_are_those_of_the_joint_batch(rank):
+    """Dropout on a share takes the rows of the mask that one process draws for the whole batch."""
+    whole, part = TimeDropout(0.5), TimeDropout(0.5)
+    x = torch.ones(2, 7, 4, 3, 3)
+    part.share = Team(rank, 3).share(7)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        wanted = whole(x)[:, part.share.rows]
+        after = torch.get_rng_state()
+        torch.manual_seed(1)
+        assert torch.equal(part(x[:, part.share.rows]), wanted)
+        assert torch.equal(torch.get_rng_state(), after), "all processes draw the same, and stay in step"
+
+
+# ---- the same result ----
+
+
+@pytest.mark.parametrize("name", joint_run.RUNS)
+def test_two_processes_train_as_one(name, pair):
+    """Weights, optimiser and figures of joint batches, but for the order of sums; generators to the bit."""
+    ours, theirs = (state(folder / name) for folder in pair)
+    assert torch.equal(ours.generators["cpu"], theirs.generators["cpu"])
+    for key, value in ours.model.items():
+        assert value.dtype == torch.float64
+        torch.testing.assert_close(
+            theirs.model[key], value, rtol=1e-9, atol=1e-12, msg=lambda text, k=key: f"{k}: {text}"
+        )
+    for key, entry in ours.optimiser["state"].items():
+        for moment, value in entry.items():
+            torch.testing.assert_close(theirs.optimiser["state"][key][moment], value, rtol=1e-7, atol=1e-12)
+    ours, theirs = (records.read(folder / name) for folder in pair)
+    assert [run.provenance.sessions[0].device for run in (ours, theirs)] == ["cpu", "2 x cpu"]
+    ours, theirs = ours.epochs, theirs.epochs
+    for one, other in zip(ours, theirs, strict=True):
+        for figure in records._FIGURES:
+            if figure not in records.TIMES:
+                assert flat(getattr(other, figure)) == pytest.approx(flat(getattr(one, figure)), rel=1e-6), figure
+        assert one.test_accuracy == other.test_accuracy
+        assert one.train_accuracy == other.train_accuracy
+
+
+def flat(figure):
+    """The numbers in a figure."""
+    if isinstance(figure, dict):
+        figure = list(figure.values())
+    return [number for each in figure for number in flat(each)] if isinstance(figure, list) else [figure]
+
+
+def test_label_scaling_is_at_work(tmp_path, environment, monkeypatch):
+    """Else the runs above would not tell the joint batch's ratio from a share's."""
+    scale, seen = losses.Counting.label_scale, []
+
+    def listen(self, count, label):
+        seen.append(scale(self, count, label).item())
+        return scale(self, count, label)
+
+    monkeypatch.setattr(losses.Counting, "label_scale", listen)
+    monkeypatch.setenv("SNNBOOK_DATA", environment["SNNBOOK_DATA"])
+    training.fit(joint_run.RUNS["counting"], tmp_path / "run", "cpu")
+    assert sum(value > 1 for value in seen) > len(seen) / 2
+
+
+# ---- the command line ----
+
+
+def train(environment, folder, *arguments):
+    """A job of two processes that trains by the command line."""
+    command = [*TORCHRUN, "snnbook", "train", *SMALL, "--dropout", "0.2", "--out", "run", *arguments]
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def said(err):
+    """The lines that are ours; torchrun has many more of its own where a process fails."""
+    return [line for line in err.splitlines() if line.startswith("snnbook:")]
+
+
+def test_a_job_stops_when_asked_and_goes_on_alone(environment, tmp_path, monkeypatch):
+    """SIGTERM for one process stops both after the same step; one process alone goes on with the run."""
+    job = train(environment, tmp_path, "--epochs", "60")
+    for line in job.stdout:
+        if line.startswith("epoch  2/"):
+            break
+    with open(f"/proc/{job.pid}/task/{job.pid}/children") as file:
+        second = max(map(int, file.read().split()))
+    os.kill(second, signal.SIGTERM)
+    out, err = job.communicate(timeout=60)
+    assert job.returncode == 0, err
+    (line,) = said(err)
+    words = re.fullmatch(
+        r"snnbook: stopped after epoch (\d+) of 60.*; all is saved\. Go on with: .* --resume run", line
+    )
+    assert not out or out.splitlines()[-1].startswith("epoch ")
+    monkeypatch.setenv("SNNBOOK_DATA", environment["SNNBOOK_DATA"])
+    upto = StopAfter(int(words[1]) + 2)
+    with pytest.raises(KeyboardInterrupt):
+        training.resume(tmp_path / "run", "cpu", upto)
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(records.read_settings(tmp_path / "run"), tmp_path / "straight", "cpu", upto)
+    found, wanted = ([each.loss for each in records.read(tmp_path / name).epochs] for name in ("run", "straight"))
+    assert found == pytest.approx(wanted, rel=1e-3)  # float32; later on, one spike more or less makes two runs of it
+
+
+def test_an_error_ends_all_with_one_line(environment, tmp_path):
+    job = train(environment, tmp_path, "--loss", "tfs")
+    _, err = job.communicate(timeout=60)
+    assert job.returncode != 0
+    (line,) = said(err)
+    assert "Did you mean 'ttfs'" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_killed_process_ends_the_others_with_one_line(environment, tmp_path):
+    job = train(environment, tmp_path, "--epochs", "400")
+    for line in job.stdout:
+        if line.startswith("epoch "):
+            break
+    with open(f"/proc/{job.pid}/task/{job.pid}/children") as file:
+        os.kill(max(map(int, file.read().split())), signal.SIGKILL)
+    _, err = job.communicate(timeout=60)
+    assert job.returncode != 0
+    (line,) = said(err)
+    assert "another process of this job has ended" in line
+    assert checkpoints.read(tmp_path / "run" / "last.pt").epoch >= 1
+
+
+@pytest.mark.parametrize(
+    "variables", [{"WORLD_SIZE": "2"}, {"WORLD_SIZE": "2", "LOCAL_RANK": "x"}, {"WORLD_SIZE": "1.5", "LOCAL_RANK": "0"}]
+)
+def test_wrong_variables_of_a_launcher(variables, monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    for name in ("WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="start by torchrun"):
+        parallel.team()
+
+
+def test_one_gpu_is_not_for_two():
+    with pytest.raises(UserError, match="one GPU for 2 processes"):
+        training.choose_device("cuda:1", Team(0, 2))
+
+
+# ---- several nodes ----
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_the_slurm_script(begun, tmp_path):
+    """Run with stand-ins for Slurm's commands: it starts the run, and submitted again it goes on with it."""
+    for name, text in (("scontrol", "echo node7; echo node8"), ("srun", 'printf "%s|" "$@"')):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    if begun:
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "settings.json").touch()
+    slurm = {"SLURM_JOB_NODELIST": "node[7-8]", "SLURM_NNODES": "2", "SLURM_JOB_ID": "5"}
+    environment = os.environ | slurm | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [ROOT / "examples" / "slurm.sh", "cifar10", "run", "--seed", "1"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    what = ["--resume", "run"] if begun else ["cifar10", "--out", "run", "--seed", "1"]
+    words = done.stdout.split("|")[:-1]
+    assert words[0] == "torchrun"
+    assert {"--nnodes=2", "--nproc-per-node=gpu", "--rdzv-endpoint=node7:29500"} <= set(words)
+    assert words[words.index("-m") :] == ["-m", "snnbook", "train", *what]

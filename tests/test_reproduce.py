@@ -1,0 +1,242 @@
+"""snnbook reproduce and snnbook table: plans, reuse, going on after a kill, jobs. Real rows on sixty drawn images."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from snnbook import estimates, experiments, records, reproduce, results, training
+from snnbook.__main__ import BAD, INTERRUPTED, main
+from snnbook.errors import UserError
+
+from .small_runs import StopAfter
+
+pytestmark = pytest.mark.usefixtures("data")
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(estimates, "WATCHED", 0.1)
+    return tmp_path
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """A plan of two rows with a network of a few neurons, in place of Table 4's."""
+    get = experiments.get
+    few = {"network": "2C5-P4-8", "padding": 0, "steps": 3, "batch_size": 20, "engine": "reference"}
+    monkeypatch.setattr(experiments, "get", lambda name, **changes: get(name, **(few | changes)))
+    monkeypatch.setitem(reproduce.TARGETS, "table4", ("fashion_mnist_ttfs", "fashion_mnist_ttfs_T"))
+
+
+@pytest.fixture
+def call(capsys, monkeypatch):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["snnbook", *map(str, arguments)])
+        monkeypatch.setattr(sys.stdout, "reconfigure", lambda **_: None, raising=False)
+        code = main()
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def plan(target, seeds=1, epochs=None, **more):
+    return reproduce.plan(target, seeds, epochs, Path("results"), Path("runs"), **more)
+
+
+def test_what_each_target_stands_for():
+    assert {target: len(names) for target, names in reproduce.TARGETS.items()} == {
+        **{"table3": 6, "table4": 3, "table5": 1, "figures": 8, "variants": 6, "quick": 1}
+    }
+    for names in reproduce.TARGETS.values():
+        assert set(names) <= set(experiments.names())
+
+
+def test_a_row_of_two_tables_is_one_run():
+    shared = {run.record for run in plan("table3")} & {run.record for run in plan("table4")}
+    assert {path.name for path in shared} == {"fashion_mnist_ttfs-e100-seed0.jsonl"}
+    assert {run.record for run in plan("figures")} == {run.record for t in ("table3", "table4") for run in plan(t)}
+
+
+def test_schedules_and_variants_are_other_runs():
+    names = [{run.name for run in plan("table4", **more)} for more in ({}, {"epochs": 30}, {"released": True})]
+    assert not names[0] & names[1]
+    assert not names[0] & names[2]
+    assert [run.experiment.seed for run in plan("table5", seeds=3)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["reproduce", "table33"], "Did you mean 'table3'"),
+        (["reproduce", "table3", "--seeds", "0"], "seeds must be"),
+        (["reproduce", "table3", "--epochs", "0"], "epochs must be"),
+        (["reproduce", "table3", "--jobs", "0"], "jobs must be"),
+        (["reproduce", "table3", "--jobs", "1.5"], "not a whole number"),
+        (["reproduce", "table3", "--only", "fashion_mnist-e100-seed1"], "Did you mean 'fashion_mnist-e100-seed0'"),
+        (["reproduce", "table3", "--device", "gpu"], "unknown device"),
+        (["reproduce", "quick", "--released"], "leave out --released"),
+        (["reproduce"], "TARGET"),
+        (["table", "6"], "6"),
+        (["table", "3"], "there is no folder results"),
+        (["table", "3", "--format", "pdf"], "pdf"),
+    ],
+)
+def test_what_is_malformed_gets_one_line(arguments, words, call, here):
+    code, out, err = call(*arguments)
+    assert (code, out, err.count("\n")) == (BAD, "", 1)
+    assert words in err
+    assert not list(here.iterdir())
+
+
+def test_a_list_of_commands_that_each_do_one_run(call, tiny):
+    code, out, _ = call("reproduce", "table4", "--list", "--epochs", "2", "--seeds", "2", "--device", "cpu")
+    commands = [shlex.split(line) for line in out.splitlines()]
+    assert code == 0
+    assert len(commands) == 4
+    assert not Path("results").exists()
+    assert call(*commands[3][1:])[0] == 0
+    assert [path.name for path in Path("results/paper").iterdir()] == ["fashion_mnist_ttfs_T-e2-seed1.jsonl"]
+    _, again, _ = call("reproduce", "table4", "--list", "--epochs", "2", "--seeds", "2", "--device", "cpu")
+    assert again.splitlines() == out.splitlines()[:3]
+
+
+def test_a_stopped_run_goes_on_and_a_finished_one_is_kept(call, tiny):
+    first, second = plan("table4", epochs=3)
+    folder = Path("runs/reproduce") / first.name
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(first.experiment, folder, "cpu", StopAfter(2))
+    code, out, err = call("reproduce", "table4", "--epochs", "3", "--device", "cpu")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].split() == [first.name, "2", "of", "3", "epochs", "done"]
+    assert lines[1].split() == [second.name, "missing"]
+    assert lines[2].startswith("2 of 2 runs to do: about ")
+    assert lines[2].endswith("a measurement of about 0.1 s")
+    assert "going on after epoch 2 of 3" in out
+    assert "t_unfired = 4T" in out
+    straight = training.fit(first.experiment, "straight", "cpu")
+    kept = results.load("results")
+    assert [r.name for r in kept] == [first.name, second.name]
+    assert [e.test_accuracy for e in kept[0].record.epochs] == [e.test_accuracy for e in straight.epochs]
+
+    before = {path: path.stat().st_mtime_ns for path in Path("results").rglob("*")}
+    code, out, _ = call("reproduce", "table4", "--epochs", "3", "--device", "cpu")
+    assert code == 0
+    assert "to do" not in out
+    assert {path: path.stat().st_mtime_ns for path in Path("results").rglob("*")} == before
+
+    _, out, _ = call("reproduce", "table4", "--epochs", "4", "--device", "cpu")
+    assert "by records of this hardware" in out
+    assert len(results.load("results")) == 4
+
+
+def test_one_row_that_breaks_down_does_not_stop_the_others(call, tiny, monkeypatch):
+    fit = training.fit
+
+    def breaks(experiment, *rest):
+        if experiment.t_unfired == 4:
+            raise UserError("training broke down")
+        return fit(experiment, *rest)
+
+    monkeypatch.setattr(training, "fit", breaks)
+    code, out, err = call("reproduce", "table4", "--epochs", "1", "--device", "cpu")
+    assert code == BAD
+    assert "fashion_mnist_ttfs-e1-seed0 failed: training broke down" in out
+    assert err == "snnbook: 1 of 2 runs failed, see above: fashion_mnist_ttfs-e1-seed0\n"
+    assert [r.name for r in results.load("results")] == ["fashion_mnist_ttfs_T-e1-seed0"]
+
+
+def test_ctrl_c_says_how_to_go_on(call, tiny, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "fit", stop)
+    code, _, err = call("reproduce", "table4", "--epochs", "1", "--device", "cpu")
+    assert (code, err) == (INTERRUPTED, "snnbook: stopped; all finished epochs are kept. The same command goes on\n")
+
+
+def test_a_run_that_another_process_holds_is_left_to_it(call, tiny):
+    run = plan("table4", epochs=1)[0]
+    held = reproduce.Run(run.experiment, Path("runs/reproduce") / run.name, run.record)
+    with reproduce.claim(held) as mine:
+        assert mine
+        _, out, _ = call("reproduce", "table4", "--epochs", "1", "--device", "cpu")
+    assert f"another process is at work on {run.name}" in out
+    assert [r.name for r in results.load("results")] == ["fashion_mnist_ttfs_T-e1-seed0"]
+
+
+def test_a_folder_without_settings_is_begun_again(tiny):
+    run = plan("table4", epochs=1)[0]
+    run.folder.mkdir(parents=True)
+    (run.folder / records.PROVENANCE).write_text("{}")
+    assert reproduce.do(run, Path("results"), "cpu", training.Progress(), [])
+    assert run.record.exists()
+
+
+def test_a_folder_of_other_settings_is_left_alone(tiny):
+    run = plan("table4", epochs=1)[0]
+    training.fit(run.experiment.override(learning_rate=0.1), run.folder, "cpu")
+    with pytest.raises(UserError, match="holds a run of other settings"):
+        reproduce.do(run, Path("results"), "cpu", training.Progress(), [])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGKILL")
+def test_a_killed_reproduce_goes_on_where_it_stopped(call):
+    """The real command on a real row, killed in its second epoch; then again, in a process of its own."""
+    words = ["reproduce", "table4", "--only", "fashion_mnist_ttfs_T-e2-seed0", "--epochs", "2", "--device", "cpu"]
+    process = subprocess.Popen([sys.executable, "-m", "snnbook", *words], stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.startswith("epoch 1/2"):
+            break
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    folder = Path("runs/reproduce/fashion_mnist_ttfs_T-e2-seed0")
+    assert len(records.read(folder).epochs) in (1, 2)
+    code, out, err = call(*words, "--jobs", "2")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == f"finished {folder.name}"
+    assert "going on after epoch" in folder.with_suffix(".log").read_text()
+    (found,) = results.load("results")
+    assert [s.from_epoch > 0 for s in found.record.provenance.sessions] == [False, True]
+    assert found.session.command == " ".join(["snnbook", *words])
+    assert found.record.provenance.sessions[1].threads == 1
+
+
+def test_processes_side_by_side(tiny):
+    """Three runs, two at a time: the third begins when one of the first two is over."""
+    runs = [run for seeds in (1, 2) for run in plan("table4", seeds=seeds, epochs=1)][:3]
+    said = []
+    assert reproduce.do_all(runs, 2, lambda run: ["version"], said.append) == []
+    assert [line.split()[0] for line in said][:3] == ["started", "started", "left"]  # that command leaves no record
+    assert sorted(line.split()[0] for line in said) == ["left"] * 3 + ["started"] * 3
+    assert all("torch" in run.folder.with_suffix(".log").read_text() for run in runs)
+
+
+def test_a_process_that_fails_is_told(here, monkeypatch):
+    runs = plan("table4", epochs=1)[:1]
+    said = []
+    failed = reproduce.do_all(runs, 2, lambda run: ["reproduce", "nonsense"], said.append)
+    assert failed == [runs[0].name]
+    assert said[1] == f"failed {runs[0].name}: exit 2"
+
+
+def test_threads_are_divided(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    assert [reproduce.threads_each(jobs) for jobs in (1, 2, 3, 16)] == [8, 4, 2, 1]
+
+
+def test_a_measurement_is_near_the_truth():
+    experiment = experiments.get("fashion_mnist", epochs=1)
+    took = training.fit(experiment, "run", "cpu").last.seconds
+    assert estimates.measure(experiment, CPU) == pytest.approx(took, rel=4)
+    assert estimates.measured(experiment, CPU, []) is None

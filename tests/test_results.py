@@ -1,0 +1,248 @@
+"""From records to tables and back: nothing mixed, nothing filled in, every number from the runs it names."""
+
+import csv
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from snnbook import experiments, paper, provenance, render, results, tables
+from snnbook.errors import UserError
+from snnbook.provenance import Provenance
+from snnbook.records import RunRecord
+
+from .test_records import figures
+
+ROOT = Path(__file__).parents[1]
+SESSION = provenance.session(torch.device("cpu"), "reference", 0, ["reproduce", "table3"])
+
+
+def record(name, accuracies, seed=0, epochs=None, exits=None, **changes):
+    """A run with these test accuracies; the last one holds on to the end."""
+    experiment = experiments.get(name, seed=seed, epochs=epochs or paper.EPOCHS, **changes)
+    lines = []
+    for i in range(experiment.epochs):
+        value = accuracies[min(i, len(accuracies) - 1)]
+        exit_time = 0.5 if exits is None else exits[min(i, len(exits) - 1)]
+        lines.append(figures(epoch=i + 1, test_accuracy=value, exit_time=exit_time))
+    return RunRecord(experiment, Provenance({"train": "aa", "test": "bb"}, (SESSION,)), tuple(lines))
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "results"
+
+
+def saved(root, *found):
+    for each in found:
+        results.save(each, root)
+    return results.load(root)
+
+
+def rows(table):
+    """By row and experiment: the shown cells by column."""
+    return [dict(zip(table.columns, (cell.text for cell in row), strict=True)) for row in table.rows]
+
+
+def test_what_is_saved_is_loaded_under_its_name(root):
+    one, other = record("fashion_mnist_tet", [0.5], epochs=2), record("quick", [0.75], seed=3, epochs=1)
+    found = saved(root, one, other)
+    assert [r.file for r in found] == ["paper/fashion_mnist_tet-e2-seed0.jsonl", "quick/quick-e1-seed3.jsonl"]
+    assert [r.record for r in found] == [one, other]
+    with pytest.raises(UserError, match="is there already"):
+        results.save(one, root)
+
+
+def test_the_index_is_made_from_the_records(root):
+    saved(root, record("fashion_mnist", [0.5, 0.75, 0.625], epochs=3))
+    (line,) = (root / results.INDEX).read_text().splitlines()
+    found = json.loads(line)
+    assert (found["file"], found["loss"], found["seed"]) == (
+        "paper/fashion_mnist-e3-seed0.jsonl",
+        "enhanced_counting",
+        0,
+    )
+    assert (found["best_test_accuracy"], found["best_epoch"], found["last_test_accuracy"]) == (0.75, 2, 0.625)
+    assert (found["seconds"], found["as_named"], found["sessions"]) == (9.0, True, 1)
+
+
+def test_a_record_under_another_name_is_refused(root):
+    saved(root, record("fashion_mnist", [0.5], epochs=1))
+    (root / "paper" / "fashion_mnist-e1-seed0.jsonl").rename(root / "paper" / "fashion_mnist-e1-seed1.jsonl")
+    with pytest.raises(UserError, match="holds the run fashion_mnist-e1-seed0"):
+        results.load(root)
+
+
+def test_an_empty_folder_makes_tables_of_what_is_missing():
+    for name in ("3", "4", "5"):
+        table = tables.build(name, [])
+        assert not table.runs
+        assert {row.get("best", row.get("ours %")) for row in rows(table)} == {"missing"}
+    assert [row["paper"] for row in rows(tables.build("3", []))] == [
+        "94.03",
+        "93.72",
+        "93.81",
+        "80.91",
+        "94.03",
+        "91.89",
+    ]
+    assert [row["paper"] for row in rows(tables.build("4", []))] == ["80.85", "91.89", "87.90"]
+
+
+def test_a_row_by_hand(root):
+    """Three seeds whose best are 94.0, 94.1 and 94.2, and whose last are one point lower."""
+    runs = [record("fashion_mnist", [0.9, best, best - 0.01], seed) for seed, best in enumerate((0.94, 0.941, 0.942))]
+    table = tables.build("3", saved(root, *runs))
+    line, *others = rows(table)
+    assert (line["best"], line["last"], line["n"]) == ("94.10 ± 0.10", "93.10 ± 0.10", "3")
+    assert (line["difference"], line["verdict"], line["epochs"]) == ("+0.07", "agrees", "100")
+    assert {other["best"] for other in others} == {"missing"}
+    assert table.runs == tuple(f"fashion_mnist-e100-seed{seed}" for seed in range(3))
+    (numbers, *_) = csv.DictReader(io.StringIO(render.render(table, "csv")))
+    assert float(numbers["best"]) == pytest.approx(94.1)
+    assert float(numbers["best std"]) == pytest.approx(0.1)
+    assert numbers["runs"] == " ".join(table.runs)
+
+
+def test_nothing_is_mixed(root):
+    """Another schedule, the released settings, an override and a second record of a seed each stay by themselves."""
+    name = "fashion_mnist_counting"
+    found = saved(
+        root,
+        record(name, [0.9], epochs=30),
+        record(name, [0.91], seed=1, epochs=30),
+        record(f"{name}_released", [0.92]),
+    )
+    strange = record(name, [0.99], label_scaling=False)
+    found.append(results.Result(f"paper/{name}-e100-seed0.jsonl", strange))
+    assert not found[-1].as_named
+    lines = [row for row in rows(tables.build("3", found)) if row["experiment"].startswith(name)]
+    assert [(row["experiment"], row["epochs"], row["best"], row["n"], row["verdict"]) for row in lines] == [
+        (name, "100", "missing", "0", "missing"),
+        (name, "30", "90.50 ± 0.71", "2", "undecided"),
+        (f"{name}_released", "100", "92.00", "1", "undecided"),
+    ]
+
+
+def test_the_order_of_rows_needs_three_seeds(root):
+    table = tables.build("4", saved(root, record("fashion_mnist_ttfs", [0.9]), record("fashion_mnist_ttfs_T", [0.8])))
+    assert table.notes[-1] == "Order of the rows after 100 epochs: 3 of 3 pairs undecided."
+    more = [record(name, [value + seed / 1000], seed, epochs=30) for seed in range(3) for name, value in ORDERED]
+    table = tables.build("4", saved(root, *more))
+    assert table.notes[-1] == (
+        "Order of the rows after 30 epochs: t_unfired = 4T > t_unfired = T; t_unfired = 4T > t_unfired = 20T; "
+        "1 of 3 pairs undecided."
+    )
+
+
+ORDERED = (("fashion_mnist_ttfs", 0.9), ("fashion_mnist_ttfs_T", 0.8), ("fashion_mnist_ttfs_20T", 0.8005))
+
+
+def test_table_5_takes_running_bests_each_on_its_own(root):
+    exits = [0.5] * 14 + [0.05] + [0.4]  # fastest at epoch 15
+    accuracies = [0.9] * 24 + [0.99] + [0.8]  # best at epoch 25
+    found = saved(root, record("mnist_latency", accuracies, exits=exits))
+    lines = rows(tables.build("5", found))
+    told = [(row["epoch"], row["ours %"], row["ours, steps"], row["ours / T"]) for row in lines[:3]]
+    assert told == [
+        ("10 of 100", "90.00", "5.000", "0.500"),
+        ("20 of 100", "90.00", "0.500", "0.050"),
+        ("30 of 100", "99.00", "0.500", "0.050"),
+    ]
+    assert [row["paper's time"] for row in lines] == [f"{x:.3f}" for x in paper.TABLE_5_TIME]
+    assert [row["verdict"] for row in lines] == ["–"] * 9 + ["undecided"]
+
+
+def test_curves_are_means_over_seeds(root):
+    found = saved(root, record("fashion_mnist", [0.5, 0.7], epochs=3), record("fashion_mnist", [0.6, 0.7], 1, epochs=3))
+    group = tables.groups(found, "fashion_mnist")[1]
+    assert tables.curve(group, "test accuracy") == [
+        (1, pytest.approx(55)),
+        (2, pytest.approx(70)),
+        (3, pytest.approx(70)),
+    ]
+    assert tables.curve(group, "output threshold") == [(epoch, 1.5) for epoch in (1, 2, 3)]
+    assert tables.curve(tables.groups(found, "fashion_mnist")[0], "sum of e") == []
+
+
+def test_figures_in_numbers(root):
+    table = tables.build("figures", saved(root, record("fashion_mnist_ttfs_T", [0.5], epochs=20)))
+    lines = [row for row in rows(table) if row["experiment"] == "fashion_mnist_ttfs_T"]
+    assert [row["epoch"] for row in lines] == ["0 of 100", *(f"{epoch} of 20" for epoch in (1, 2, 4, 10, 20))]
+    assert lines[1]["sum of e (1/step)"] == "-2.5"
+    assert len({len(row) for row in table.rows}) == 1
+
+
+@pytest.mark.parametrize("name", tables.NAMES)
+@pytest.mark.parametrize("form", render.FORMATS)
+def test_every_table_in_every_form(name, form, root):
+    found = saved(root, record("fashion_mnist", [0.9], epochs=3), record("mnist_latency", [0.9], epochs=30))
+    table = tables.build(name, found)
+    text = render.render(table, form, lambda run: f"results/{run}.jsonl")
+    assert not text.endswith("\n")
+    if form == "html":
+        assert text.count("<tr>") == len(table.rows) + 1
+        assert all(f'href="results/{run}.jsonl"' in text for run in table.runs)
+    elif form == "csv":
+        assert len(list(csv.reader(io.StringIO(text)))) == len(table.rows) + 1
+    else:
+        assert all(cell.text.replace("|", "\\|") in text for row in table.rows for cell in row)
+
+
+def test_html_is_escaped():
+    table = render.Table("<b>", ("a&b",), ((render.Cell("1 < 2", 1, ('"x"',)),),))
+    text = render.render(table, "html")
+    assert "<b>" not in text
+    assert "1 &lt; 2" in text
+    assert "&quot;x&quot;" in text
+
+
+def test_rows_to_link_to(root):
+    table = tables.build("runs", saved(root, record("fashion_mnist", [0.9], epochs=3)))
+    text = render.to_html(table, "results/{}".format, targets=True)
+    assert f'id="{render.anchor("fashion_mnist-e3-seed0")[1:]}"' in text
+    assert 'href="results/fashion_mnist-e3-seed0"' in text
+
+
+def test_unknown_names():
+    with pytest.raises(UserError, match="unknown table '6'"):
+        tables.build("6", [])
+    with pytest.raises(UserError, match="Did you mean 'html'"):
+        render.render(tables.build("3", []), "htm")
+
+
+# ---- the project's own results ----
+
+OURS = results.load(ROOT / "results")
+
+
+def test_the_index_is_up_to_date():
+    assert results.index_text(ROOT / "results") == (ROOT / "results" / results.INDEX).read_bytes()
+
+
+def test_quick_is_there_with_three_seeds_and_stands_in_no_table():
+    quick = [result for result in OURS if result.file.startswith("quick/")]
+    (group,) = [g for g in tables.groups(quick, "quick") if g.epochs == experiments.get("quick").epochs]
+    assert len(group.results) >= 3
+    for name in ("3", "4", "5", "figures"):
+        assert not any(run.startswith("quick") for run in tables.build(name, OURS).runs)
+
+
+def test_the_papers_numbers_stand_in_one_place_only():
+    others = [p for p in (ROOT / "snnbook").rglob("*.py") if p.name != "paper.py"]
+    assert others
+    for number in ("94.03", "93.72", "93.81", "80.91", "91.89", "80.85", "87.9", "99.09", "0.189"):
+        assert not [p.name for p in others if number in p.read_text()], number
+
+
+@pytest.mark.parametrize("result", OURS, ids=lambda result: result.name)
+def test_records_on_file_are_whole_and_tell_where_they_come_from(result):
+    session = result.session
+    assert result.record.finished
+    assert result.as_named, "a record of other settings than its name stands for"
+    assert session.commit
+    assert session.command
+    assert dataclasses.asdict(session)["versions"]["torch"]
