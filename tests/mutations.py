@@ -256,13 +256,13 @@ MUTATIONS = [
         "tests/test_fuzz.py::test_malformed_command_lines",
     ),
     Mutation(
-        "trainer.py",
+        "step.py",
         "self._loss.joint = share.sum",
         "self._loss.joint = lambda sums: sums",
         "tests/test_parallel.py::test_two_processes_train_as_one",
     ),
     Mutation(
-        "trainer.py",
+        "step.py",
         "loss = loss * share.weight if self._loss.averages else loss",
         "loss = loss * 1",
         "tests/test_parallel.py::test_two_processes_train_as_one",
