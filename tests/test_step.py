@@ -7,7 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from snnbook import datasets, devices, graph, layers, loader, losses, measure, networks, step
+from snnbook import datasets, devices, layers, losses, measure, step
 from snnbook.errors import UserError
 from snnbook.graph import RecordedStep
 from snnbook.step import TrainingStep, clip_gradients, encode
