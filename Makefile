@@ -58,6 +58,7 @@ mutations: setup
 bench: setup
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/crossover.py
+	$(BIN)/python benchmarks/gpu.py
 
 clean:
 	rm -rf book/_build build .pytest_cache .ruff_cache .hypothesis
