@@ -12,6 +12,7 @@ from collections.abc import Callable
 from kit import peak
 from kit.contenders import Step, compare
 from kit.measuring import Benchmark, Row, take_turns, timing
+
 from snnbook.losses import LOSSES
 
 BATCH, ROUNDS = 50, 7
@@ -40,7 +41,9 @@ def main() -> int:
     whole = take_turns({loss: step.train for loss, step in steps.items()}, ROUNDS)
     part = take_turns({loss: alone(step) for loss, step in steps.items()}, ROUNDS)
     why = peak.obstacle()
-    memory = {} if why else {loss: peak.peaks("cpu", ["train"], loss=loss, batch_size=BATCH)["train"] for loss in LOSSES}
+    memory = (
+        {} if why else {loss: peak.peaks("cpu", ["train"], loss=loss, batch_size=BATCH)["train"] for loss in LOSSES}
+    )
     middle = statistics.median(timing(seconds)["ms"] for seconds in whole.values())
     rows: list[Row] = []
     for loss, seconds in whole.items():

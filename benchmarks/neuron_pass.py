@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
-
 from kit.contenders import TOLERANCE
 from kit.measuring import Benchmark, Row, take_turns, timing
+from torch import Tensor
+
 from snnbook import NeuronParameters, ops
 
 BATCH, ROUNDS = 50, 5

@@ -12,6 +12,7 @@ from typing import Any
 
 from kit.contenders import Step, compare
 from kit.measuring import Benchmark, Row, take_turns, timing
+
 from snnbook.experiments import FASHION_NETWORK
 
 START = {"T": 5, "batch": 50, "width": 1.0}

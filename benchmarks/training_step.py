@@ -28,7 +28,9 @@ def main() -> int:
         if difference := disagreement(*ours.values()):
             return benchmark.refuse(f"{network}: {difference}")
         fused = ours["cpu"]
-        peers = available(fused.images, fused.labels, LEARNING_RATE, remarks.append) if network == "fashion_mnist" else {}
+        peers = (
+            available(fused.images, fused.labels, LEARNING_RATE, remarks.append) if network == "fashion_mnist" else {}
+        )
         contenders = {**{f"snnbook {engine}": step for engine, step in ours.items()}, **peers}
         contenders["dense floor"] = DenseFloor(fused.net, BATCH)
         for what in ("train", "infer"):
