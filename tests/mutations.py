@@ -369,6 +369,12 @@ MUTATIONS = [
         "return experiment.learning_rate * (1 + math.cos(math.pi * epoch / experiment.epochs)) / 2",
         "book/08_training_for_real.ipynb",
     ),
+    Mutation(
+        "book/scaling.py",
+        'if row["changed"] == axis:',
+        'if row["changed"]:',
+        "tests/book/test_scaling.py::test_each_line_holds_the_points_where_one_thing_was_changed",
+    ),
 ]
 
 

@@ -77,7 +77,7 @@ def scaling(root: Path = ROOT) -> Growing:
                 ax.set(xticks=[], yticks=[])
         axes[0].set_ylabel("ms per image")
         if rows:
-            axes[0].legend()
+            axes[1].legend()  # where lines are level, there is room
 
     return growing(figure(draw, alt=tell(rows), figsize=(6.4, 2.8), subplots={"ncols": 3, "sharey": True}), TEXT)
 
@@ -86,7 +86,7 @@ def _logarithmic(ax: Any, found: Mapping[str, Line]) -> None:
     """Both axes by factors, with a tick at each value measured, and at 1, 2 and 5 times powers of ten."""
     values = sorted({value for line in found.values() for value, _ in line})
     ax.set(xscale="log", yscale="log")
-    ax.set_xticks(values, [f"{value:g}" for value in values])
+    ax.set_xticks(values, [f"{value:g}" for value in values], fontsize=9)
     costs = [cost for line in found.values() for _, cost in line]
     low, high = ax.get_ylim()
     powers = range(math.floor(math.log10(min(costs))) - 1, math.ceil(math.log10(max(costs))) + 1)

@@ -51,5 +51,5 @@ def test_without_a_record_it_says_so(tmp_path, baking):
 
 
 def test_another_record_is_named():
-    with pytest.raises(UserError, match="benchmarks/scaling.py lacks 'ms_per_image'"):
+    with pytest.raises(UserError, match=r"benchmarks/scaling\.py lacks 'ms_per_image'"):
         tell([{"changed": "T", "T": 5, "who": "snnbook cpu"}])
