@@ -417,6 +417,12 @@ MUTATIONS = [
         "dense = repeats or isinstance",
         "tests/test_step.py::test_bf16_backward_keeps_spikes_and_nearly_the_gradients",
     ),
+    Mutation(
+        "book/scaling.py",
+        'if row["changed"] == axis:',
+        'if row["changed"]:',
+        "tests/book/test_scaling.py::test_each_line_holds_the_points_where_one_thing_was_changed",
+    ),
 ]
 
 
