@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from kit.contenders import Step, compare
-from kit.measuring import Benchmark, Row, take_turns, timing
+from kit.measuring import Benchmark, Row, run, take_turns, timing
 
 from snnbook.experiments import FASHION_NETWORK
 
@@ -57,4 +57,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))
