@@ -55,7 +55,7 @@ kills: setup
 mutations: setup
 	$(BIN)/python tests/mutations.py
 
-BENCHMARKS := training_step memory neuron_pass crossover losses scaling
+BENCHMARKS := training_step memory neuron_pass crossover losses scaling gpu
 RECORD :=
 
 bench: setup

@@ -76,7 +76,9 @@ class Changes:
     dropout: Real | None = None
     "share of channels and features dropped"
     engine: str | None = None
-    "what computes the neurons: auto, reference or cpu"
+    "what computes the neurons: auto, reference, cpu or triton"
+    precision: str | None = None
+    "of products: float32; tf32 (on a GPU, forward too); bf16_backward (gradients alone; spikes stay)"
 
 
 app = App(
@@ -99,7 +101,7 @@ def train(
     resume: str | None = None,
     device: str = "auto",
     log: Literal["tensorboard"] | None = None,
-    save_every: float = 300.0,
+    save_every: Real = 300.0,
     changes: Changes | None = None,
 ) -> None:
     """Train an experiment, or go on with a stopped run. With torchrun -m snnbook train, on several devices.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from . import checkpoints, datasets, folders, measure, ops, parallel, provenance, records
+from . import checkpoints, datasets, devices, folders, measure, ops, parallel, provenance, records
 from .checkpoints import Checkpoint
 from .course import SAVE_SECONDS, Course, Progress, mend
 from .errors import UserError, real, unknown
@@ -167,7 +167,8 @@ def evaluate(run: str | Path, which: str = "best", device: str = "auto") -> meas
     net = experiment.build_network().to(where)
     checkpoints.fit_into(net, checkpoint.model, path)
     test = batches(experiment, data, where).epoch(0)
-    return measure.evaluate(net, test, partial(encode, experiment), by=experiment.readout)
+    with devices.products(experiment.precision, where):
+        return measure.evaluate(net, test, partial(encode, experiment), by=experiment.readout)
 
 
 @contextlib.contextmanager

@@ -51,7 +51,9 @@ def add_the_rest(app: Sphinx, page: str, source: list[str]) -> None:
     """Put the modules that a page does not name in place of its mark."""
     if THE_REST in source[0]:
         blocks = [
-            f".. automodule:: {name}\n   :members:\n" for name in modules() if name not in NAMED.findall(source[0])
+            f".. automodule:: {name}\n   :members:\n   :no-value:\n"
+            for name in modules()
+            if name not in NAMED.findall(source[0])
         ]
         source[0] = source[0].replace(THE_REST, "```{eval-rst}\n" + "\n".join(blocks) + "```")
 

@@ -9,38 +9,69 @@ from numba import njit, prange
 
 from .cpu_rows import add_rows
 
-_sums = njit(error_model="numpy", cache=True, parallel=True, fastmath={"contract", "reassoc", "nsz"})
+_run_kernel = njit(error_model="numpy", cache=True)
+_plain_driver = njit(error_model="numpy", cache=True, parallel=True)
 _driver = njit(error_model="numpy", cache=True, parallel=True, fastmath={"contract"})
 
+LANES = 16
+"""Partial sums of a row. Their order is written down, not left to the compiler, so that results repeat to the bit."""
 
-@_sums
+
+@_run_kernel
+def _sum_of_products(a, b, middle, part):
+    """Sum of a (b - middle), all of one length; `part` is scratch, (LANES,)."""
+    part[:] = 0
+    whole = len(a) // LANES * LANES
+    for i in range(0, whole, LANES):
+        for lane in range(LANES):
+            part[lane] += a[i + lane] * (b[i + lane] - middle)
+    for i in range(whole, len(a)):
+        part[i - whole] += a[i] * (b[i] - middle)
+    total = part[0]
+    for lane in range(1, LANES):
+        total += part[lane]
+    return total
+
+
+@_run_kernel
+def _sum(a, part):
+    """Sum of a; `part` is scratch, (LANES,)."""
+    part[:] = 0
+    whole = len(a) // LANES * LANES
+    for i in range(0, whole, LANES):
+        for lane in range(LANES):
+            part[lane] += a[i + lane]
+    for i in range(whole, len(a)):
+        part[i - whole] += a[i]
+    total = part[0]
+    for lane in range(1, LANES):
+        total += part[lane]
+    return total
+
+
+@_plain_driver
 def standardise(weight, gamma, beta, floor, out, mean, std):
     """W_hat, the raw weights' means and their standard deviations. Eq. (eq-standardise). Weights are (C, fan-in)."""
     channels, size = weight.shape
     for c in prange(channels):
-        row, to = weight[c], out[c]
-        total = squares = row.dtype.type(0)
+        row, to, part = weight[c], out[c], np.empty(LANES, weight.dtype)
+        middle = _sum(row, part) / row.dtype.type(size)
         for i in range(size):
-            total += row[i]
-        middle = total / row.dtype.type(size)
-        for i in range(size):
-            squares += (row[i] - middle) * (row[i] - middle)
+            to[i] = row[i] - middle
+        squares = _sum_of_products(to, row, middle, part)
         mean[c], std[c] = middle, np.sqrt(squares / row.dtype.type(size - 1) + floor)
         scale = gamma[c] / std[c]
         for i in range(size):
-            to[i] = (row[i] - middle) * scale + beta[c]
+            to[i] = to[i] * scale + beta[c]
 
 
-@_sums
+@_plain_driver
 def standardise_backward(grad, weight, gamma, mean, std, grad_weight, grad_gamma, grad_beta):
     """Gradients of raw weights, gamma and beta, as in `reference.standardise_backward`."""
     channels, size = weight.shape
     for c in prange(channels):
-        g, row, to, middle = grad[c], weight[c], grad_weight[c], mean[c]
-        total = product = row.dtype.type(0)
-        for i in range(size):
-            total += g[i]
-            product += g[i] * (row[i] - middle)
+        g, row, to, middle, part = grad[c], weight[c], grad_weight[c], mean[c], np.empty(LANES, weight.dtype)
+        total, product = _sum(g, part), _sum_of_products(g, row, middle, part)
         grad_beta[c], grad_gamma[c] = total, product / std[c]
         scale = gamma[c] / std[c]
         evenly = scale * total / row.dtype.type(size)

@@ -64,3 +64,20 @@ def test_the_api_page_leaves_no_module_out(api_docs):
 )
 def test_a_docstring_reads_as_it_stands(api_docs, line, wanted):
     assert api_docs.marked(line) == wanted
+
+
+def test_a_constant_s_first_words_are_no_type(api_docs):
+    from sphinx.ext.napoleon import Config, GoogleDocstring
+
+    lines = ["Largest slope kept: see eq. (eq-time-slope)."]
+    api_docs.mark_up(None, "attribute", "snnbook.neuron.BOUND", None, None, lines)
+    lines = GoogleDocstring(lines, Config(), None, "attribute", "BOUND").lines()
+    api_docs.restore_colons(None, "attribute", "snnbook.neuron.BOUND", None, None, lines)
+    assert lines == ["Largest slope kept: see eq. :eq:`eq-time-slope`."]
+
+
+def test_built_pages_name_no_path_of_a_machine():
+    page = ROOT / "book" / "_build" / "html" / "api.html"
+    if not page.exists():
+        pytest.skip("the book is not built: run make book first")
+    assert not re.findall(r"PosixPath\(.{0,10}/[^)]*\)", page.read_text(encoding="utf-8"))
