@@ -20,7 +20,7 @@ POINTS: dict[str, tuple[float, ...]] = {"T": (1, 5, 10, 20), "batch": (10, 50, 1
 REFERENCE: dict[str, tuple[float, ...]] = {"T": (1, 5, 10), "batch": (10, 50, 100), "width": (0.5, 1)}
 """Where the reference is measured too: it is slow."""
 
-ROUNDS, CHECKED = 3, 50
+ROUNDS, CHECKED = 3, 20
 """Rounds of a point, and images that agreement is checked on, at most: images do not act on each other's spikes."""
 
 
