@@ -233,3 +233,12 @@ def test_a_system_that_tells_no_peak_is_named(monkeypatch, arguments, capsys, tm
 def test_a_child_that_fails_is_told_in_one_line():
     with pytest.raises(UserError, match=r"the memory of nobody could not be measured: .*unknown engine 'nobody'"):
         peak.peaks("nobody", ["train"], **SMALL)
+
+
+def test_a_script_that_cannot_run_here_ends_with_one_line(capsys):
+    def main():
+        raise UserError("Numba is not installed")
+
+    assert measuring.run(main) == 2
+    assert capsys.readouterr().err == "Numba is not installed\n"
+    assert measuring.run(lambda: 1) == 1
