@@ -176,9 +176,9 @@ def _working(device: str) -> Iterator[tuple[Team, torch.device, contextlib.ExitS
     """The processes of this job, this one's device, and what is closed at the end; random generators are put back."""
     team = parallel.team()
     where = choose_device(device, team)
-    if where.type == "cuda" and team.size > 1:
-        torch.cuda.set_device(where)
     with torch.random.fork_rng([where] if where.type == "cuda" else []), contextlib.ExitStack() as held:
+        if where.type == "cuda":
+            held.enter_context(torch.cuda.device(where))  # recording and messages take the current one
         yield team, where, held
 
 

@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from snnbook import experiments, ops
 from snnbook.book.measured import Measured
 from snnbook.errors import UserError
+from snnbook.trainer import batches
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
+import gpu  # noqa: E402
 from kit import contenders, floor, measuring, peak, peers  # noqa: E402
 
 SMALL = {"network": "4C5-P2-8C5-P2-16", "batch_size": 4}
@@ -242,3 +245,29 @@ def test_a_script_that_cannot_run_here_ends_with_one_line(capsys):
     assert measuring.run(main) == 2
     assert capsys.readouterr().err == "Numba is not installed\n"
     assert measuring.run(lambda: 1) == 1
+
+
+# ---- a GPU ----
+
+
+def test_without_a_gpu_its_benchmark_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpu.main() == 0
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_the_gpu_benchmark_on_a_cpu(monkeypatch):
+    """Its agreement, which sees a wrong engine, and its stretches over more than one epoch."""
+    monkeypatch.setattr(gpu, "ENGINES", ("reference", "cpu"))
+    experiment, cpu = experiments.get("fashion_mnist", **SMALL), torch.device("cpu")
+    data = batches(experiment, gpu.drawn(experiment, 10), cpu)
+    assert gpu.disagreement(experiment, data, cpu) == ""
+    trained = gpu.Trained(experiment, data, cpu, graph=False)
+    trained.stretch(5)
+    assert trained.step.totals.read()["samples"] == 4 + 4 + 2 + 4 + 4
+    forward = ops.forward_pooled
+    wrong = {"cpu": lambda spikes: 1 - spikes, "reference": lambda spikes: spikes}
+    monkeypatch.setattr(
+        ops, "forward_pooled", lambda *given: (wrong[given[-1]](forward(*given)[0]), forward(*given)[1])
+    )
+    assert "outputs of layer 0 differ" in gpu.disagreement(experiment, data, cpu)
