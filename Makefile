@@ -14,7 +14,7 @@ help:
 	@echo "make notebooks  run the chapters and store their text outputs"
 	@echo "make mutations  break the package on purpose, one line at a time: each break must turn a test red"
 	@echo "make kills      kill a small run 200 times at random moments: it must end as one that was left alone"
-	@echo "make bench      the fused engine against the reference, and its two ways backward against each other"
+	@echo "make bench      speed and memory: engines, other libraries, losses, growth; RECORD=--record for chapter 8"
 	@echo "make clean      remove what was built; 'rm -rf .venv' removes the environment too"
 
 setup: .venv/ready
@@ -55,9 +55,11 @@ kills: setup
 mutations: setup
 	$(BIN)/python tests/mutations.py
 
+BENCHMARKS := training_step memory neuron_pass crossover losses scaling gpu
+RECORD :=
+
 bench: setup
-	$(BIN)/python benchmarks/training_step.py
-	$(BIN)/python benchmarks/crossover.py
+	@for script in $(BENCHMARKS); do $(BIN)/python benchmarks/$$script.py $(RECORD) || exit; done
 
 clean:
 	rm -rf book/_build build .pytest_cache .ruff_cache .hypothesis

@@ -1,82 +1,128 @@
-"""From which firing rate on is the dense backward of a layer faster than the event-driven one?
+"""Where does a layer's dense way become faster than its event-driven one, forward and backward?
 
-Both compute the gradients of one layer of the Fashion-MNIST network (T = 5, batch 50) on the fused CPU engine, in
-turn, at thresholds that set the rate. They must agree before a time is told. `snnbook.ops.cpu.EVENT_LIMIT` is what
-the layers choose by. Run it as `python benchmarks/crossover.py` with nothing else going on.
+Backward: both ways compute the gradients of one layer (T = 5, batch 50) on the fused CPU engine, in turn, at thresholds
+that set its firing rate; `snnbook.ops.cpu.EVENT_LIMIT` is what the layers choose by. Forward: the currents of a
+convolution, at inputs of several densities; there it is `INPUT_LIMIT`. Both ways must agree before a time is told. Run
+it as `python benchmarks/crossover.py` with nothing else going on; `--record` writes the answer for the book.
 """
 
-import statistics
 import sys
-import time
+from collections.abc import Callable
 
 import torch
+from kit.contenders import TOLERANCE
+from kit.measuring import Benchmark, Row, run, take_turns, timing
 from torch import Tensor
 
 from snnbook import NeuronParameters, events, ops
 from snnbook.ops import cpu
-from snnbook.provenance import session
 
-STEPS, BATCH, WARM_UPS, ROUNDS, TOLERANCE = 5, 50, 2, 7, 1e-4
+STEPS, BATCH, ROUNDS, WARM_UPS = 5, 50, 5, 1
+CONVOLUTION = "convolution 32 x 14 x 14 -> 64, 5 x 5"
 LAYERS = {
-    "convolution 32 x 14 x 14 -> 64, 5 x 5": ((32, 14, 14), (64, 32, 5, 5), events.Convolution(2), 2),
+    CONVOLUTION: ((32, 14, 14), (64, 32, 5, 5), events.Convolution(2), 2),
     "fully connected 3136 -> 1024": ((3136,), (1024, 3136), events.FullyConnected(), 1),
 }
-RATES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0)
+RATES = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0)
 """Spikes per neuron and example, of five steps."""
+
+DENSITIES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
+"""Shares of a convolution's inputs that are not 0."""
+
+ALWAYS, NEVER = float("inf"), -1.0
+"""Limits under which every layer goes by events, or none."""
+
+
+def inputs(shape: tuple[int, ...], density: float) -> Tensor:
+    """Random spikes (T, N, C, ...), channels last in memory."""
+    x = (torch.rand((STEPS, BATCH, *shape), generator=torch.Generator().manual_seed(0)) < density).float()
+    return x.movedim(2, -1).contiguous().movedim(-1, 2)
+
+
+def weights(shape: tuple[int, ...]) -> Tensor:
+    """Random weights."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1)) * 0.1
+
+
+def limited(name: str, limit: float, task: Callable[[], list[Tensor]]) -> Callable[[], list[Tensor]]:
+    """A task under another limit of the engine."""
+
+    def run() -> list[Tensor]:
+        kept = getattr(cpu, name)
+        setattr(cpu, name, limit)
+        try:
+            return task()
+        finally:
+            setattr(cpu, name, kept)
+
+    return run
 
 
 class Layer:
     """One layer on a random input with few spikes, its thresholds set for a rate."""
 
     def __init__(self, shape: tuple[int, ...], weight: tuple[int, ...], affine: events.Affine, pool: int, rate: float):
-        generator = torch.Generator().manual_seed(0)
-        x = (torch.rand((STEPS, BATCH, *shape), generator=generator) < 0.15).float()
-        self.x = x.movedim(2, -1).contiguous().movedim(-1, 2).requires_grad_()
-        self.weight = (torch.randn(weight, generator=generator) * 0.1).requires_grad_()
-        self.neuron = NeuronParameters()
-        current = events.currents(self.x.detach(), self.weight.detach(), affine)
+        self.x, self.weight, neuron = inputs(shape, 0.15), weights(weight), NeuronParameters()
+        current = events.currents(self.x, self.weight, affine)
         low, high = -3.0, 30.0
         for _ in range(20):  # the rate falls with the threshold: halve the interval that holds it
             theta = torch.full((weight[0],), (low + high) / 2)
-            self.rate = ops.forward(current, theta, self.neuron)[0].sum(0).mean().item()
+            self.rate = ops.forward(current, theta, neuron)[0].sum(0).mean().item()
             if self.rate > rate:
                 low = theta[0].item()
             else:
                 high = theta[0].item()
-        self.spikes, _ = events.spiking_affine(self.x, self.weight, theta, affine, self.neuron, pool, "cpu")
-        self.e = torch.randn(self.spikes.shape, generator=generator)
+        leaves = self.x.requires_grad_(), self.weight.requires_grad_()
+        self.spikes, _ = events.spiking_affine(*leaves, theta, affine, neuron, pool, "cpu")
+        self.e = torch.randn(self.spikes.shape, generator=torch.Generator().manual_seed(2))
 
-    def backward(self, limit: float) -> tuple[float, list[Tensor]]:
-        """Seconds, and the gradients, with EVENT_LIMIT set to `limit`."""
-        kept, cpu.EVENT_LIMIT = cpu.EVENT_LIMIT, limit
-        try:
-            start = time.perf_counter()
-            gradients = torch.autograd.grad(self.spikes, (self.x, self.weight), self.e, retain_graph=True)
-            return time.perf_counter() - start, list(gradients)
-        finally:
-            cpu.EVENT_LIMIT = kept
+    def backward(self) -> list[Tensor]:
+        """Gradients of input and weight."""
+        return list(torch.autograd.grad(self.spikes, (self.x, self.weight), self.e, retain_graph=True))
+
+
+def compare(limit: str, task: Callable[[], list[Tensor]]) -> Row | str:
+    """Both ways of a task in turn, or how much they differ."""
+    ways = {"event_driven": limited(limit, ALWAYS, task), "dense": limited(limit, NEVER, task)}
+    for sparse, dense in zip(*(way() for way in ways.values()), strict=True):
+        if not (error := (sparse - dense).abs().max() / dense.abs().max()) <= TOLERANCE:
+            return f"results differ by {error:.1e} of the largest"
+    found = {name: timing(seconds) for name, seconds in take_turns(ways, ROUNDS, WARM_UPS).items()}
+    row: Row = {
+        f"{name}_{key}": value for name, times in found.items() for key, value in times.items() if key in ("ms", "to")
+    }
+    faster = found["dense"]["ms"] / max(found["event_driven"]["ms"], 0.01)
+    return row | {"dense_by_event_driven": round(faster, 2)}
 
 
 def main() -> int:
     """Check, measure, print; 1 where the two ways disagree."""
-    hardware = session(torch.device("cpu"), "cpu", 0, None)
-    print(f"{hardware.processor}, {hardware.threads} threads, torch {hardware.versions['torch']}")
-    print(f"layers choose by EVENT_LIMIT = {cpu.EVENT_LIMIT} spikes per neuron")
+    limits = {"EVENT_LIMIT": cpu.EVENT_LIMIT, "INPUT_LIMIT": cpu.INPUT_LIMIT}
+    settings = {"batch": BATCH, "steps": STEPS, "precision": "float32", "rounds": ROUNDS, **limits}
+    benchmark = Benchmark(__file__, "Where does the dense way become faster than the event-driven one?", settings)
+    rows: list[Row] = []
     for name, sizes in LAYERS.items():
-        print(f"\n{name}\nspikes per neuron   event-driven ms   dense ms   dense / event-driven")
         for rate in RATES:
             layer = Layer(*sizes, rate)
-            (_, sparse), (_, dense) = layer.backward(float("inf")), layer.backward(-1)
-            for a, b in zip(sparse, dense, strict=True):
-                if not (error := (a - b).abs().max() / b.abs().max()) <= TOLERANCE:
-                    print(f"no time is told: gradients differ by {error:.1e} of the largest")
-                    return 1
-            rounds = [(layer.backward(float("inf"))[0], layer.backward(-1)[0]) for _ in range(WARM_UPS + ROUNDS)]
-            by_event, by_product = (statistics.median(column) for column in zip(*rounds[WARM_UPS:], strict=True))
-            times = f"{by_event * 1000:15.1f}   {by_product * 1000:8.1f}   {by_product / by_event:20.2f}"
-            print(f"{layer.rate:17.2f}   {times}")
-    return 0
+            if isinstance(row := compare("EVENT_LIMIT", layer.backward), str):
+                return benchmark.refuse(f"{name}, backward: {row}")
+            rates = {"spikes_per_neuron": round(layer.rate, 2), "inputs_not_0": None}
+            rows.append({"way": "backward", "layer": name, **rates, **row})
+    shape, size, affine, _ = LAYERS[CONVOLUTION]
+    weight = weights(size)
+    for density in DENSITIES:
+        x = inputs(shape, density)
+        share = round((x != 0).float().mean().item(), 3)
+        if isinstance(row := compare("INPUT_LIMIT", lambda x=x: [events.currents(x, weight, affine, "cpu")]), str):
+            return benchmark.refuse(f"{CONVOLUTION}, forward: {row}")
+        rates = {"spikes_per_neuron": None, "inputs_not_0": share}
+        rows.append({"way": "forward", "layer": CONVOLUTION, **rates, **row})
+    remarks = [
+        "backward: event-driven up to EVENT_LIMIT spikes per neuron and example",
+        "forward: event-driven up to INPUT_LIMIT of the inputs",
+    ]
+    return benchmark.answer(rows, remarks)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

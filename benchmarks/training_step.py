@@ -10,8 +10,8 @@ import sys
 
 from kit.contenders import Step, disagreement
 from kit.floor import DenseFloor
-from kit.measuring import Benchmark, Row, take_turns, timing
-from kit.peers import available
+from kit.measuring import Benchmark, Row, run, take_turns, timing
+from kit.peers import LEARNING_RATE, available
 
 BATCH = 50
 NETWORKS = ("fashion_mnist", "mnist")
@@ -28,7 +28,9 @@ def main() -> int:
         if difference := disagreement(*ours.values()):
             return benchmark.refuse(f"{network}: {difference}")
         fused = ours["cpu"]
-        peers = available(fused.images, fused.labels, 5e-4, remarks.append) if network == "fashion_mnist" else {}
+        peers = (
+            available(fused.images, fused.labels, LEARNING_RATE, remarks.append) if network == "fashion_mnist" else {}
+        )
         contenders = {**{f"snnbook {engine}": step for engine, step in ours.items()}, **peers}
         contenders["dense floor"] = DenseFloor(fused.net, BATCH)
         for what in ("train", "infer"):
@@ -42,4 +44,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

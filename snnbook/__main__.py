@@ -76,7 +76,9 @@ class Changes:
     dropout: Real | None = None
     "share of channels and features dropped"
     engine: str | None = None
-    "what computes the neurons: auto, reference or cpu"
+    "what computes the neurons: auto, reference, cpu or triton"
+    precision: str | None = None
+    "of products: float32; tf32 (on a GPU, forward too); bf16_backward (gradients alone; spikes stay)"
 
 
 app = App(

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from . import policies
+from .devices import send
 from .errors import UserError
 
 NAMES = ("crop", "flip", *policies.POLICIES)
@@ -92,9 +93,9 @@ def apply(images: Tensor, draws: Draws) -> Tensor:
         uint8 (N, C, H, W)
     """
     if draws.corner is not None:
-        images = _crop(images, draws.corner.to(images.device))
+        images = _crop(images, send(draws.corner, images.device))
     if draws.flip is not None:
-        images = torch.where(draws.flip.to(images.device)[:, None, None, None], images.flip(-1), images)
+        images = torch.where(send(draws.flip, images.device)[:, None, None, None], images.flip(-1), images)
     if draws.policy is not None:
         kinds, settings = _table(draws.policy, images.shape[-2:])
         images = images.clone()
@@ -116,7 +117,7 @@ def _operate(images: Tensor, places: Tensor, kinds: Tensor, settings: Tensor) ->
     for number, kind in enumerate(KINDS):
         rows = (kind_of == number).nonzero().squeeze(1)  # on the CPU: nothing waits for the device
         if len(rows):
-            where, values = rows.to(images.device), settings[places[rows]].to(images.device)
+            where, values = (send(each, images.device) for each in (rows, settings[places[rows]]))
             images.index_copy_(0, where, OPERATIONS[kind](images.index_select(0, where), values))
 
 
@@ -146,8 +147,8 @@ def _affine(images: Tensor, matrix: Tensor) -> Tensor:
 
 def _luma(images: Tensor) -> Tensor:
     """Grey value (ITU-R 601, as Pillow rounds it), int32 (N, 1, H, W)."""
-    weights = torch.tensor([19595, 38470, 7471], dtype=torch.int32, device=images.device)[:, None, None]
-    return ((images.int() * weights).sum(1, keepdim=True, dtype=torch.int32) + 0x8000) >> 16
+    red, green, blue = images.int().unbind(1)
+    return ((19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16)[:, None]
 
 
 def _blend(plain: Tensor, images: Tensor, settings: Tensor) -> Tensor:

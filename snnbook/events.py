@@ -25,6 +25,11 @@ class Affine(Protocol):
         """Zeros on every side of the input map, positions."""
         ...
 
+    @property
+    def backward_dtype(self) -> torch.dtype | None:
+        """What both factors of the transposes are rounded to; None leaves them as they are."""
+        ...
+
     def current(self, x: Tensor, weight: Tensor) -> Tensor:
         """Input currents c = W x."""
         ...
@@ -38,11 +43,17 @@ class Affine(Protocol):
         ...
 
 
+def _rounded(product: Callable[[Tensor, Tensor], Tensor], dtype: torch.dtype | None, a: Tensor, b: Tensor) -> Tensor:
+    """The product of a and b in this type, as a's own type again."""
+    return product(a, b) if dtype is None else product(a.to(dtype), b.to(dtype)).to(a.dtype)
+
+
 @dataclass(frozen=True)
 class Convolution:
     """x (B, C_in, H, W), weight (C_out, C_in, K, K), stride 1, `padding` zeros on every side."""
 
     padding: int = 0
+    backward_dtype: torch.dtype | None = None
 
     def current(self, x: Tensor, weight: Tensor) -> Tensor:
         """Input currents, (B, C_out, H', W')."""
@@ -50,16 +61,18 @@ class Convolution:
 
     def grad_input(self, grad: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
         """(B, C_in, H, W)."""
-        return conv2d_input(shape, weight, grad, padding=self.padding)
+        return _rounded(lambda g, w: conv2d_input(shape, w, g, padding=self.padding), self.backward_dtype, grad, weight)
 
     def grad_weight(self, grad: Tensor, x: Tensor, shape: torch.Size) -> Tensor:
         """(C_out, C_in, K, K)."""
-        return conv2d_weight(x, shape, grad, padding=self.padding)
+        return _rounded(lambda g, x: conv2d_weight(x, shape, g, padding=self.padding), self.backward_dtype, grad, x)
 
 
 @dataclass(frozen=True)
 class FullyConnected:
     """x (B, F_in), weight (F_out, F_in)."""
+
+    backward_dtype: torch.dtype | None = None
 
     @property
     def padding(self) -> int:
@@ -72,11 +85,11 @@ class FullyConnected:
 
     def grad_input(self, grad: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
         """(B, F_in)."""
-        return grad @ weight
+        return _rounded(torch.matmul, self.backward_dtype, grad, weight)
 
     def grad_weight(self, grad: Tensor, x: Tensor, shape: torch.Size) -> Tensor:
         """(F_out, F_in)."""
-        return grad.T @ x
+        return _rounded(torch.matmul, self.backward_dtype, grad.T, x)
 
 
 Force = Callable[[ops.Saved], Tensor]
@@ -140,7 +153,8 @@ class _SpikingAffine(torch.autograd.Function):
         need_input, need_weight = ctx.needs_input_grad[:2]
         steps = x if need_input else distinct_steps(x)
         repeats = len(distinct_steps(x)) < len(x)  # then summing over time leaves one dense product, which is less
-        if need_weight and not repeats and not isinstance(ctx.pass_, ops.Saved):
+        dense = repeats or ctx.affine.backward_dtype is not None or isinstance(ctx.pass_, ops.Saved)
+        if need_weight and not dense:
             by_events = ops.backward_events(grad_times, ctx.pass_, x, weight, ctx.affine.padding, need_input)
             if by_events is not None:
                 return *by_events, None, None, None, None, None, None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from . import ops
+from .devices import on_host
 from .errors import UserError, real
 from .events import Affine, Convolution, Force, FullyConnected, currents, spiking_affine
 from .neuron import NeuronParameters
@@ -68,7 +69,7 @@ class SpikingLayer(nn.Module):
         Raises:
             UserError: if a gamma is not above 0 (looked at on the CPU only: elsewhere it would halt the device)
         """
-        if self.gamma.device.type == "cpu" and not bool((self.gamma > 0).all()):
+        if on_host(self.gamma) and not bool((self.gamma > 0).all()):
             worst = self.gamma.min().item()
             raise UserError(
                 f"gamma of a layer with {len(self.gamma)} channels fell to {worst:.3g}, and thresholds are divided by "

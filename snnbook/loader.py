@@ -9,6 +9,7 @@ from torch import Tensor
 
 from . import augment
 from .datasets import Dataset
+from .devices import send
 from .errors import UserError, real, unknown, whole
 from .recordings import Recordings
 
@@ -91,7 +92,7 @@ class Batches:
     def _batches(self, order: Tensor, draws: augment.Draws) -> Iterator[tuple[Tensor, Tensor]]:
         for places in torch.arange(self._count).split(self._chunk):
             rows = order[places]
-            labels = self._labels.index_select(0, rows.to(self._labels.device))
+            labels = self._labels.index_select(0, send(rows, self._labels.device))
             images = self._normalised(rows, draws.at(places))
             yield from zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True)
 
@@ -109,7 +110,7 @@ class Batches:
         if self._recorded:
             frames = self._images.frames(rows, self.steps).mul_(self._scale).add_(self._shift)
             return frames.transpose(0, 1)
-        images = self._images.index_select(0, rows.to(self._images.device))
+        images = self._images.index_select(0, send(rows, self._images.device))
         return torch.mul(images if draws is None else augment.apply(images, draws), self._scale).add_(self._shift)
 
 

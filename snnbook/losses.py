@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from .devices import on_host
 from .errors import UserError, real, switch, unknown
 
 SHORT_TRAIN = 20
@@ -72,10 +72,9 @@ class Loss:
         """
         _check(spikes, labels)
         with torch.no_grad():
-            label = F.one_hot(labels.long(), spikes.shape[2]).bool()
+            label = labels[:, None] == torch.arange(spikes.shape[2], device=labels.device)
             value, grad_times = self.value_and_times(spikes.detach(), label)
-            grad_times = torch.where(spikes > 0, grad_times, 0.0)
-        return _TimeGradient.apply(spikes, value, grad_times)
+        return _TimeGradient.apply(spikes, value, torch.where(spikes > 0, grad_times, 0.0))
 
 
 def _check(spikes: Tensor, labels: Tensor) -> None:
@@ -88,7 +87,7 @@ def _check(spikes: Tensor, labels: Tensor) -> None:
         raise UserError(f"labels must have shape ({spikes.shape[1]},), one per sample, not {tuple(labels.shape)}")
     if labels.is_floating_point() or labels.dtype == torch.bool:
         raise UserError(f"labels must be integers, not {labels.dtype}")
-    if spikes.device.type == "cpu":
+    if on_host(spikes):
         if labels.min() < 0 or labels.max() >= spikes.shape[2]:
             raise UserError(f"labels must lie in 0..{spikes.shape[2] - 1}, found {labels.min()}..{labels.max()}")
         if not bool(((spikes == 0) | (spikes == 1)).all()):
@@ -162,15 +161,16 @@ class EnhancedCounting(_CountLoss):
         return torch.where(count > 0, missing / count, 0.0)
 
 
-def label_train(steps: int) -> Tensor:
+def label_train(steps: int, like: Tensor | None = None) -> Tensor:
     """The spike train wanted of the label neuron by `kernel` and `timing` (released settings). Eq. (eq-target-train).
 
     Args:
         steps: T
+        like: whose type and device to take
     Returns:
         (T,), 0 or 1: below 20 steps all but the first; from 20 on every second step, ending with the last
     """
-    train = torch.zeros(steps)
+    train = torch.zeros(steps) if like is None else like.new_zeros(steps)
     if steps < SHORT_TRAIN:
         train[1:] = 1
     else:
@@ -193,7 +193,7 @@ class Kernel(Loss):
         self.tau_s = real("tau_s", tau_s, above=1)
 
     def value_and_times(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        wanted = label_train(len(spikes)).to(spikes)[:, None, None] * label
+        wanted = label_train(len(spikes), spikes)[:, None, None] * label
         error = self._filter(spikes - wanted)
         # The filter's transpose runs backwards in time: that is the gradient in s[t]; its negative is e.
         return error.square().sum() / 2, -self._filter(error.flip(0)).flip(0)
@@ -218,7 +218,7 @@ class TemporalEfficientTraining(Loss):
     def value_and_times(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         log_share = spikes.log_softmax(2)
         samples = spikes.shape[0] * spikes.shape[1]
-        return -log_share[label.expand_as(spikes)].sum() / samples, (label.to(spikes) - log_share.exp()) / samples
+        return -torch.where(label, log_share, 0.0).sum() / samples, (label.to(spikes) - log_share.exp()) / samples
 
 
 class Timing(Loss):
@@ -235,7 +235,7 @@ class Timing(Loss):
 
     def value_and_times(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         steps, _, classes = spikes.shape
-        target = self._times(label_train(steps).to(spikes)[:, None, None])
+        target = self._times(label_train(steps, spikes)[:, None, None])
         late = ((self._times(spikes) - target + self.half_step) / steps).clamp(min=0)
         rank = (spikes.cumsum(0).long() - 1).clamp(min=0)
         push = torch.full_like(spikes, -1 / math.sqrt(classes))
@@ -272,7 +272,7 @@ class TimeToFirstSpike(Loss):
         score = torch.where(spikes.sum(0) > 0, 1 - (first * index).sum(0) / steps, 1 - self.t_unfired)
         log_share = score.log_softmax(1)
         scale = steps / samples
-        return -scale * log_share[label].sum(), scale * (label.to(spikes) - log_share.exp()) * first
+        return -scale * torch.where(label, log_share, 0.0).sum(), scale * (label.to(spikes) - log_share.exp()) * first
 
 
 _ALL = (EnhancedCounting, Counting, Kernel, TemporalEfficientTraining, Timing, TimeToFirstSpike)

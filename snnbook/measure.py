@@ -23,11 +23,19 @@ class Totals:
     Args:
         device: where they are kept
         by: the readout, for the accuracy
+    Attributes:
+        sums: in the order of TRAIN_SUMS, float64
+        batches: how many were taken in; whoever calls `add` counts them
     """
 
     def __init__(self, device: torch.device, by: str = "count") -> None:
         self._readout = by
-        self._sums = torch.zeros(len(TRAIN_SUMS), dtype=torch.float64, device=device)
+        self.sums = torch.zeros(len(TRAIN_SUMS), dtype=torch.float64, device=device)
+        self.batches = 0
+
+    def begin(self) -> None:
+        """Start anew, in the same place on the device."""
+        self.sums.zero_()
         self.batches = 0
 
     @torch.no_grad()
@@ -50,7 +58,6 @@ class Totals:
             gradient_norm: of all parameters, before clipping
             share: the part of a joint batch that this is; None: it is all of it
         """
-        self.batches += 1
         if share is not None and not share.counts:
             return
         e = spikes.grad
@@ -58,11 +65,19 @@ class Totals:
         values = (loss, correct, e.sum(), e.abs().sum(), (e > 0).sum(), spikes.sum(), gradient_norm)
         loss, correct, *rest = (value.double() for value in values)
         samples = torch.full_like(loss, len(labels))
-        self._sums += torch.stack([loss, correct, samples, *rest])
+        self.sums += torch.stack([loss, correct, samples, *rest])
+
+    def broken(self) -> Tensor:
+        """1.0 from the first batch on whose loss or gradient was not finite, else 0.0; a float32 scalar, not looked at.
+
+        This is what `found_inf` of torch's fused optimisers takes: nothing is updated any more.
+        """
+        watched = self.sums[TRAIN_SUMS.index("loss")] + self.sums[TRAIN_SUMS.index("gradient_norm")]
+        return (~watched.isfinite()).float()
 
     def joint(self, team: Team = ALONE) -> Tensor:
         """The sums so far of all processes, (len(TRAIN_SUMS),), on the CPU; the gradient's norm is the same on each."""
-        sums = self._sums.cpu().clone()
+        sums = self.sums.cpu().clone()
         if not team.leads:
             sums[TRAIN_SUMS.index("gradient_norm")] = 0
         return team.sum(sums)
@@ -70,10 +85,10 @@ class Totals:
     def restore(self, sums: Tensor, batches: int, team: Team = ALONE) -> None:
         """Go on from such sums over so many batches."""
         self.batches = batches
-        if sums.shape != self._sums.shape:
+        if sums.shape != self.sums.shape:
             raise ValueError(f"{len(TRAIN_SUMS)} sums are needed, not a tensor of shape {tuple(sums.shape)}")
         if team.leads:
-            self._sums.copy_(sums)
+            self.sums.copy_(sums)
 
     def read(self, team: Team = ALONE) -> dict[str, float]:
         """The sums so far, by the names in TRAIN_SUMS, but the loss as a mean over batches. Waits for the device.

@@ -7,6 +7,7 @@ pooling, 1024 fully connected neurons. The output layer is left out, as in the p
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -175,6 +176,7 @@ def build(
     dropout: float = 0.0,
     engine: str = "auto",
     supervision: bool = True,
+    bf16_backward: bool = False,
 ) -> Network:
     """A network from its notation, with torch's default weights and thresholds of 1.
 
@@ -189,6 +191,7 @@ def build(
         dropout: share dropped after every pooling and every hidden fully connected layer
         engine: see `snnbook.ops`
         supervision: whether the label's neuron is made to fire in training
+        bf16_backward: compute the backward pass's products in bfloat16; spikes stay as they are
     Raises:
         UserError: for notation that cannot be read or does not fit the input
     """
@@ -226,7 +229,11 @@ def build(
     if len(shape) > 1:
         layers.append(nn.Flatten(2))
     layers.append(SpikingLinear(math.prod(shape), classes, neuron, engine))
-    return Network(layers, tuple(in_shape), steps, supervision)
+    net = Network(layers, tuple(in_shape), steps, supervision)
+    if bf16_backward:
+        for layer in net.spiking:
+            layer.affine = replace(layer.affine, backward_dtype=torch.bfloat16)
+    return net
 
 
 def _append_pooling(layers: list[nn.Module], window: int, pooling: str) -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .devices import send
+
 
 @dataclass(frozen=True, eq=False)
 class Recordings:
@@ -42,7 +44,7 @@ class Recordings:
         start, counts = self.starts[rows], self.starts[rows + 1] - self.starts[rows]
         total = int(counts.sum())  # known on the CPU: nothing below waits for the device
         first = counts.cumsum(0) - counts
-        start, counts, first = (each.to(device) for each in (start, counts, first))
+        start, counts, first = (send(each, device) for each in (start, counts, first))
         sample = torch.repeat_interleave(torch.arange(len(rows), device=device), counts, output_size=total)
         place = torch.arange(total, device=device) - first[sample]
         step = (place // (counts // steps).clamp_(min=1)[sample]).clamp_(max=steps - 1)

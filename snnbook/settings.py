@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from . import augment, losses, networks, ops, readout
+from .devices import PRECISIONS
 from .errors import UserError, real, switch, unknown, whole
 from .files import exactly
 from .neuron import NeuronParameters
@@ -22,7 +23,7 @@ LARGEST_SIZE = 2**15
 
 LARGEST_PADDING = 2**10
 
-ADDED = {"supervision": True, "readout": "count"}
+ADDED = {"supervision": True, "readout": "count", "precision": "float32"}
 """Settings that came after the first records, with the values that runs had before."""
 
 
@@ -58,6 +59,7 @@ class Experiment:
         epochs, batch_size: >= 1
         seed: of weights, order, augmentation and dropout, >= 0
         engine: see `snnbook.ops`
+        precision: of products, one of `devices.PRECISIONS`
 
     Raises:
         UserError: for a wrong type, range or name, or values that do not go together; one line that says which
@@ -94,6 +96,7 @@ class Experiment:
     batch_size: int = 50
     seed: int = 0
     engine: str = "auto"
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         for field in ("name", "network"):
@@ -189,6 +192,7 @@ class Experiment:
             dropout=self.dropout,
             engine=self.engine,
             supervision=self.supervision,
+            bf16_backward=self.precision == "bf16_backward",
         )
 
     def override(self, **settings: Any) -> "Experiment":
@@ -235,6 +239,7 @@ _CHOICES = {
     "readout": readout.READOUTS,
     "optimiser": OPTIMISERS,
     "engine": ("auto", *ops.ENGINES),
+    "precision": PRECISIONS,
 }
 _SPOKEN = {"dataset": "data set"}
 _WHOLE = {"steps": (1, LARGEST_SIZE), "epochs": (1, 2**31), "batch_size": (1, 2**31), "seed": (0, 2**63 - 1)}

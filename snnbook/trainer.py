@@ -13,20 +13,19 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from . import checkpoints, datasets, encoding, loader, measure
+from . import checkpoints, datasets, devices, loader, measure
 from .checkpoints import Checkpoint
 from .errors import UserError
-from .layers import TimeDropout
+from .graph import RecordedStep
 from .parallel import ALONE, Team
 from .records import EpochFigures
 from .settings import Experiment
+from .step import TrainingStep, encode
 
 TEST_BATCH = 100
 """Images a batch in tests."""
-
-OPTIMISERS = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
 Look = Callable[[int, float, float], None]
 """Called with the number of images done since the last look, and the epoch's loss and training accuracy so far."""
@@ -60,15 +59,21 @@ class Trainer:
         self._testing = batches(experiment, data["test"], device)
         torch.manual_seed(experiment.seed)
         self.net = experiment.build_network().to(device)
-        self.optimiser = _optimiser(self.net, experiment)
-        self._loss = experiment.build_loss()
-        self._dropouts = [layer for layer in self.net.layers if isinstance(layer, TimeDropout)]
+        self._totals = measure.Totals(device, by=experiment.readout)
+        self._plain_step = TrainingStep(experiment, self.net, self._totals, team, static=device.type == "cuda")
+        self.optimiser = self._plain_step.optimiser
+        self._begin_steps()
         self._begin_epoch()
+
+    def _begin_steps(self) -> None:
+        """A GPU that works alone plays its steps from a record, which is made at the first full batch."""
+        alone = self.device.type == "cuda" and self.team.size == 1
+        self._step = RecordedStep(self._plain_step) if alone else self._plain_step
 
     def _begin_epoch(self) -> None:
         self._number: int | None = None
         self.step, self._seconds = 0, 0.0
-        self._totals = measure.Totals(self.device, by=self.experiment.readout)
+        self._totals.begin()
         self._since = time.monotonic()
 
     def _spent(self) -> float:
@@ -78,7 +83,8 @@ class Trainer:
     def initialise(self) -> None:
         """First thresholds, from the first batch in the data set's order."""
         first = self._training.first(self.experiment.batch_size)
-        self.net.initialise(encode(self.experiment, first), rate=self.experiment.rate)
+        with devices.products(self.experiment.precision, self.device):
+            self.net.initialise(encode(self.experiment, first), rate=self.experiment.rate)
 
     def train_epoch(self, epoch: int, look: Look, heed: Heed = lambda: True) -> dict[str, float]:
         """One pass over the training images, or what is left of it.
@@ -96,8 +102,7 @@ class Trainer:
             self._begin_epoch()
         self._number = epoch
         self.net.train()
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.experiment, epoch)
+        self._plain_step.set_learning_rate(learning_rate(self.experiment, epoch))
         self.team.align(self.net.state_dict().values())
         seen = 0
 
@@ -106,13 +111,14 @@ class Trainer:
             look(seen, sums["loss"], sums["correct"] / sums["samples"])
             return sums
 
-        for images, labels in self._rest(epoch):
-            self._step(images, labels, self._totals)
-            self.step += 1
-            seen += len(labels)
-            if heed():
-                tell()
-                seen = 0
+        with devices.products(self.experiment.precision, self.device):
+            for images, labels in self._rest(epoch):
+                self._step(images, labels)
+                self.step += 1
+                seen += len(labels)
+                if heed():
+                    tell()
+                    seen = 0
         return tell()
 
     def _rest(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -122,23 +128,6 @@ class Trainer:
             for _ in islice(batches, self.step):
                 pass
         return batches
-
-    def _step(self, images: Tensor, labels: Tensor, totals: measure.Totals) -> None:
-        share = self.team.share(len(labels))
-        images, labels = images[share.rows], labels[share.rows]
-        self._loss.joint = share.sum
-        for layer in self._dropouts:
-            layer.share = share
-        self.optimiser.zero_grad(set_to_none=True)
-        spikes, raw = self.net(encode(self.experiment, images), labels=labels)
-        spikes.retain_grad()
-        loss = self._loss(spikes, labels)
-        loss = loss * share.weight if self._loss.averages else loss
-        loss.backward()
-        share.sum_gradients(self.net.parameters())
-        norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.experiment.gradient_clip)
-        self.optimiser.step()
-        totals.add(loss, spikes, raw, labels, norm, share)
 
     def _tests(self, heed: Heed) -> Iterator[tuple[Tensor, Tensor]]:
         """The test batches that fall to this process."""
@@ -154,7 +143,8 @@ class Trainer:
         sums = self.train_epoch(epoch, look, heed)
         trained = self._spent()
         encoded, by = partial(encode, self.experiment), self.experiment.readout
-        tested = measure.evaluate(self.net, self._tests(heed), encoded, by=by, team=self.team)
+        with devices.products(self.experiment.precision, self.device):
+            tested = measure.evaluate(self.net, self._tests(heed), encoded, by=by, team=self.team)
         spreads, output = measure.thresholds(self.net)
         figures = EpochFigures(
             epoch=epoch,
@@ -195,7 +185,7 @@ class Trainer:
             sums=self._totals.joint(self.team),
             seconds=self._spent() if self.step else 0.0,
             model=self.net.state_dict(),
-            optimiser=self.optimiser.state_dict(),
+            optimiser=self._plain_step.optimiser_state(),
             generators=generators,
         )
 
@@ -212,7 +202,8 @@ class Trainer:
             raise UserError(f"{path} is of step {checkpoint.step}; an epoch of its settings has {len(self._training)}")
         checkpoints.fit_into(self.net, checkpoint.model, path)
         try:
-            self.optimiser.load_state_dict(checkpoint.optimiser)
+            self._plain_step.restore_optimiser(checkpoint.optimiser)
+            self._begin_steps()
             self.step, self._seconds = checkpoint.step, checkpoint.seconds
             self._totals.restore(checkpoint.sums, checkpoint.step, self.team)
             torch.set_rng_state(checkpoint.generators["cpu"])
@@ -236,32 +227,6 @@ def batches(experiment: Experiment, data: datasets.Dataset, device: torch.device
         seed=experiment.seed,
         shuffle=training,
     )
-
-
-def encode(experiment: Experiment, images: Tensor) -> Tensor:
-    """Images (N, C, H, W), or frames (N, T, C, H, W), as the network takes them.
-
-    It repeats images over time itself (direct coding), and takes frames and spikes as (T, N, C, H, W).
-    """
-    if experiment.encoding == "frames":
-        return images.transpose(0, 1)
-    if experiment.encoding.startswith("latency"):
-        bright_first = experiment.encoding == "latency_bright_first"
-        return encoding.latency(images, experiment.steps, bright_first, check=False)  # settings: mean 0, std 1
-    return images
-
-
-def _optimiser(net: nn.Module, experiment: Experiment) -> torch.optim.Optimizer:
-    """W decays by weight_decay, gamma and beta by norm_weight_decay."""
-    weights = [p for name, p in net.named_parameters() if name.endswith("weight")]
-    norms = [p for name, p in net.named_parameters() if not name.endswith("weight")]
-    decay, norm_decay = experiment.weight_decay, experiment.norm_weight_decay
-    groups = [
-        {"params": weights, "weight_decay": decay},
-        {"params": norms, "weight_decay": decay if norm_decay is None else norm_decay},
-    ]
-    # fused: one pass over memory, 4 times as fast on a CPU; equal to torch's plain loop but for the last bit
-    return OPTIMISERS[experiment.optimiser](groups, lr=experiment.learning_rate, fused=True)
 
 
 def learning_rate(experiment: Experiment, epoch: int) -> float:

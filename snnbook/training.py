@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from . import checkpoints, datasets, folders, measure, ops, parallel, provenance, records
+from . import checkpoints, datasets, devices, folders, measure, ops, parallel, provenance, records
 from .checkpoints import Checkpoint
 from .course import SAVE_SECONDS, Course, Progress, mend
 from .errors import UserError, real, unknown
@@ -167,7 +167,8 @@ def evaluate(run: str | Path, which: str = "best", device: str = "auto") -> meas
     net = experiment.build_network().to(where)
     checkpoints.fit_into(net, checkpoint.model, path)
     test = batches(experiment, data, where).epoch(0)
-    return measure.evaluate(net, test, partial(encode, experiment), by=experiment.readout)
+    with devices.products(experiment.precision, where):
+        return measure.evaluate(net, test, partial(encode, experiment), by=experiment.readout)
 
 
 @contextlib.contextmanager
@@ -175,9 +176,9 @@ def _working(device: str) -> Iterator[tuple[Team, torch.device, contextlib.ExitS
     """The processes of this job, this one's device, and what is closed at the end; random generators are put back."""
     team = parallel.team()
     where = choose_device(device, team)
-    if where.type == "cuda" and team.size > 1:
-        torch.cuda.set_device(where)
     with torch.random.fork_rng([where] if where.type == "cuda" else []), contextlib.ExitStack() as held:
+        if where.type == "cuda":
+            held.enter_context(torch.cuda.device(where))  # recording and messages take the current one
         yield team, where, held
 
 

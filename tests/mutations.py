@@ -256,13 +256,13 @@ MUTATIONS = [
         "tests/test_fuzz.py::test_malformed_command_lines",
     ),
     Mutation(
-        "trainer.py",
+        "step.py",
         "self._loss.joint = share.sum",
         "self._loss.joint = lambda sums: sums",
         "tests/test_parallel.py::test_two_processes_train_as_one",
     ),
     Mutation(
-        "trainer.py",
+        "step.py",
         "loss = loss * share.weight if self._loss.averages else loss",
         "loss = loss * 1",
         "tests/test_parallel.py::test_two_processes_train_as_one",
@@ -368,6 +368,60 @@ MUTATIONS = [
         "return experiment.learning_rate * (1 + math.cos(math.pi * (epoch - 1) / experiment.epochs)) / 2",
         "return experiment.learning_rate * (1 + math.cos(math.pi * epoch / experiment.epochs)) / 2",
         "book/08_training_for_real.ipynb",
+    ),
+    Mutation(
+        "step.py",
+        "self.optimiser.found_inf = self.totals.broken()",
+        "self.totals.broken()",
+        "tests/test_step.py::test_a_broken_batch_changes_nothing_and_is_reported",
+    ),
+    Mutation(
+        "step.py",
+        'group["lr"].fill_(rate)',
+        'group["lr"] = torch.tensor(rate)',
+        "tests/test_step.py::test_a_record_plays_what_steps_do",
+    ),
+    Mutation(
+        "graph.py",
+        "self._labels.copy_(labels)",
+        "labels.clone()",
+        "tests/test_step.py::test_a_record_plays_what_steps_do",
+    ),
+    Mutation(
+        "graph.py",
+        "tensor.copy_(value)",
+        "value.copy_(tensor)",
+        "tests/test_step.py::test_recording_leaves_no_trace",
+    ),
+    Mutation(
+        "graph.py",
+        "value.zero_() if before is None",
+        "None if before is None",
+        "tests/test_step.py::test_a_record_plays_what_steps_do",
+    ),
+    Mutation(
+        "losses.py",
+        "torch.where(label, log_share, 0.0).sum() / samples",
+        "log_share[label.expand_as(spikes)].sum() / samples",
+        "tests/test_step.py::test_nothing_in_a_step_waits_for_the_device",
+    ),
+    Mutation(
+        "losses.py",
+        "torch.zeros(steps) if like is None else like.new_zeros(steps)",
+        "torch.zeros(steps) if like is None else torch.zeros(steps).to(like)",
+        "tests/test_step.py::test_nothing_in_a_step_is_sent_to_the_device_or_back",
+    ),
+    Mutation(
+        "events.py",
+        "dense = repeats or ctx.affine.backward_dtype is not None or isinstance",
+        "dense = repeats or isinstance",
+        "tests/test_step.py::test_bf16_backward_keeps_spikes_and_nearly_the_gradients",
+    ),
+    Mutation(
+        "book/scaling.py",
+        'if row["changed"] == axis:',
+        'if row["changed"]:',
+        "tests/book/test_scaling.py::test_each_line_holds_the_points_where_one_thing_was_changed",
     ),
 ]
 

@@ -119,6 +119,7 @@ MALFORMED = [
     (["train", "quick", "--loss", "tfs"], "Did you mean 'ttfs'"),
     (["train", "quick", "--engine", "cpuu"], "Did you mean 'cpu'"),
     (["train", "quick", "--optimiser", "adam"], "Did you mean 'adamw'"),
+    (["train", "quick", "--precision", "bf16"], "Did you mean 'bf16_backward'"),
     (["train", "quick", "--network", "32C5-X"], "'X'"),
     (["train", "quick", "--network", ""], "network"),
     (["train", "quick", "--network", "8C3-P99"], "nothing is left"),

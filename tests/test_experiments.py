@@ -138,7 +138,9 @@ def test_unsupervised_variants(loss):
 
 
 def test_records_from_before_a_setting_was_added():
-    older = {k: v for k, v in experiments.get("mnist").to_dict().items() if k not in ("supervision", "readout")}
+    older = {
+        k: v for k, v in experiments.get("mnist").to_dict().items() if k not in ("supervision", "readout", "precision")
+    }
     assert Experiment.from_dict(older) == experiments.get("mnist")
 
 
@@ -240,6 +242,8 @@ WRONG = [
     ({"optimiser": "adam"}, "Did you mean 'adamw'"),
     ({"pooling": "average"}, "Did you mean 'avg'"),
     ({"readout": "firts"}, "Did you mean 'first'"),
+    ({"precision": "tf23"}, "Did you mean 'tf32'"),
+    ({"precision": None}, "unknown precision"),
     ({"supervision": 1}, "supervision"),
     ({"encoding": "latencyy"}, "Did you mean 'latency'"),
     ({"encoding": "latency"}, "mean to 0"),

@@ -16,6 +16,7 @@ import torch
 from snnbook import checkpoints, course, files, folders, interrupts, records, training
 from snnbook.__main__ import BAD
 from snnbook.errors import UserError
+from snnbook.step import TrainingStep
 from snnbook.trainer import Trainer
 
 from .small_runs import StopAfter, same_run, small, state
@@ -53,23 +54,23 @@ def content(folder):
 # ---- signals ----
 
 
-def signal_at(monkeypatch, name, call, number):
-    """Send this process a signal when a method of Trainer is called for the call-th time."""
-    original, calls = getattr(Trainer, name), count(1)
+def signal_at(monkeypatch, owner, name, call, number):
+    """Send this process a signal when a method of a class is called for the call-th time."""
+    original, calls = getattr(owner, name), count(1)
 
     def method(self, *arguments):
         if next(calls) == call:
             signal.raise_signal(number)
         return original(self, *arguments)
 
-    monkeypatch.setattr(Trainer, name, method)
+    monkeypatch.setattr(owner, name, method)
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 4, 8, 9])
 def test_sigterm_in_any_step(step, finished, experiment, tmp_path, monkeypatch):
     """Three steps an epoch: the step is done, the state saved, and the run goes on to the same end."""
     with monkeypatch.context() as patch:
-        signal_at(patch, "_step", step, signal.SIGTERM)
+        signal_at(patch, TrainingStep, "compute", step, signal.SIGTERM)
         with pytest.raises(interrupts.Stopped, match=r"all is saved\. Go on with: snnbook train") as caught:
             training.fit(experiment, tmp_path / "run", "cpu")
     assert caught.value.asked
@@ -83,7 +84,7 @@ def test_sigterm_in_any_step(step, finished, experiment, tmp_path, monkeypatch):
 def test_ctrl_c_in_a_test(epoch, finished, experiment, tmp_path, monkeypatch):
     """All steps of the epoch are done, its test is not: the test is made up for."""
     with monkeypatch.context() as patch:
-        signal_at(patch, "_tests", epoch, signal.SIGINT)
+        signal_at(patch, Trainer, "_tests", epoch, signal.SIGINT)
         with pytest.raises(KeyboardInterrupt) as caught:
             training.fit(experiment, tmp_path / "run", "cpu")
     assert not caught.value.asked
@@ -141,13 +142,13 @@ def test_saves_within_epochs_change_nothing(finished, experiment, tmp_path, monk
 
 
 def test_a_broken_state_is_not_saved_within_an_epoch(experiment, tmp_path, monkeypatch):
-    step = Trainer._step
+    compute = TrainingStep.compute
 
     def poisoned(self, *arguments):
-        step(self, *arguments)
+        compute(self, *arguments)
         self.net.spiking[0].threshold[0] = -1.0
 
-    monkeypatch.setattr(Trainer, "_step", poisoned)
+    monkeypatch.setattr(TrainingStep, "compute", poisoned)
     with pytest.raises(UserError, match="has a threshold of -1"):
         training.fit(experiment, tmp_path / "run", "cpu", save_every=0)
     assert (state(tmp_path / "run").epoch, state(tmp_path / "run").step) == (0, 0)

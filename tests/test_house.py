@@ -18,6 +18,7 @@ PACKAGE = ROOT / "snnbook"
 FLOORS = {
     "errors": 0,
     "neuron": 0.1,
+    "devices": 0.1,
     "files": 0.2,
     "parallel": 0.3,
     "interrupts": 0.3,
@@ -39,8 +40,9 @@ FLOORS = {
     "settings": 4,
     "experiments": 4.1,
     "provenance": 4.1,
-    "step": 4.1,
     "measure": 4.1,
+    "step": 4.2,
+    "graph": 4.25,
     "records": 4.2,
     "checkpoints": 4.2,
     "folders": 4.3,

@@ -11,7 +11,8 @@ import torch
 
 from snnbook import checkpoints, datasets, experiments, files, loader, measure, networks, readout, records, training
 from snnbook.errors import UserError
-from snnbook.trainer import Trainer, batches, encode, learning_rate
+from snnbook.step import TrainingStep, encode
+from snnbook.trainer import Trainer, batches, learning_rate
 
 from .small_runs import BATCH, TEST, TRAIN, StopAfter, same_run, small, state, write_cifar, write_data, write_nmnist
 
@@ -247,7 +248,7 @@ def test_gradients_are_clipped():
     before = [p.detach().clone() for p in trainer.net.parameters()]
     images, labels = next(trainer._training.epoch(0))
     trainer.net.train()
-    trainer._step(images, labels, measure.Totals(CPU))
+    trainer._step(images, labels)
     moved = torch.stack([(p - q).norm() for p, q in zip(trainer.net.parameters(), before, strict=True)]).norm()
     assert moved.item() == pytest.approx(1e-3, rel=1e-2)
 
@@ -606,13 +607,13 @@ def test_gamma_at_zero_stops_with_advice(tmp_path):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_broken_gradients_stop_with_advice(value, tmp_path, monkeypatch):
     """A gradient that is not finite ends the epoch, and no checkpoint holds what came of it."""
-    step = Trainer._step
+    compute = TrainingStep.compute
 
-    def poisoned(self, images, labels, totals):
+    def poisoned(self, images, labels):
         self.net.layers[-1].weight.register_hook(lambda grad: grad * value)
-        step(self, images, labels, totals)
+        compute(self, images, labels)
 
-    monkeypatch.setattr(Trainer, "_step", poisoned)
+    monkeypatch.setattr(TrainingStep, "compute", poisoned)
     with pytest.raises(UserError, match=r"broke down: gradient norm is (nan|inf); try a lower learning rate"):
         training.fit(small(batch_size=TRAIN), tmp_path / "run", "cpu")
     assert state(tmp_path / "run").epoch == 0

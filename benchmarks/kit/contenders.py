@@ -19,21 +19,39 @@ def images(experiment: Experiment, number: int) -> tuple[torch.Tensor, torch.Ten
     return (data.images[chosen] / 255 - experiment.mean[0]) / experiment.std[0], data.labels[chosen]
 
 
+def images_of(name: str, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """`images` of an experiment by name."""
+    return images(experiments.get(name), number)
+
+
 class Step:
     """A network in training on one batch.
 
     Args:
         engine: see `snnbook.ops`
         name: of the experiment, one on images of 28 x 28
+        like: start from its weights and thresholds, in place of a search
+        dtype: of weights and images
         changes: settings of the experiment to change
     """
 
-    def __init__(self, engine: str, name: str = "fashion_mnist", **changes: Any) -> None:
+    def __init__(
+        self,
+        engine: str,
+        name: str = "fashion_mnist",
+        like: "Step | None" = None,
+        dtype: torch.dtype = torch.float32,
+        **changes: Any,
+    ) -> None:
         experiment = experiments.get(name, engine=engine, **changes)
         self.images, self.labels = images(experiment, experiment.batch_size)
+        self.images = self.images.to(dtype)
         torch.manual_seed(0)
-        self.net = experiment.build_network()
-        self.net.initialise(self.images, experiment.rate)
+        self.net = experiment.build_network().to(dtype)
+        if like is None:
+            self.net.initialise(self.images, experiment.rate)
+        else:
+            self.net.load_state_dict(like.net.state_dict())
         self.loss = experiment.build_loss()
         self.clip = experiment.gradient_clip
         self.optimiser = torch.optim.AdamW(self.net.parameters(), experiment.learning_rate, fused=True)
@@ -51,6 +69,10 @@ class Step:
     def infer(self) -> torch.Tensor:
         """Output spikes, (T, N, C)."""
         return self.net(self.images)
+
+    def rest(self) -> None:
+        """Let go of all but parameters, optimiser and data."""
+        self.optimiser.zero_grad()
 
     @torch.no_grad()
     def rates(self) -> list[float]:
@@ -77,3 +99,9 @@ def disagreement(wanted: Step, got: Step) -> str:
         if not error <= TOLERANCE:
             return f"gradients of {name} differ by {error:.1e} of the largest"
     return ""
+
+
+def compare(name: str, **changes: Any) -> str:
+    """`disagreement` of the two engines in double precision, where no rounding decides about a spike."""
+    fused = Step("cpu", name, dtype=torch.float64, **changes)
+    return disagreement(Step("reference", name, like=fused, dtype=torch.float64, **changes), fused)

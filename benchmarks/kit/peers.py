@@ -16,6 +16,9 @@ from torch.nn import functional as F
 STEPS = 5
 """Time steps T."""
 
+LEARNING_RATE = 5e-4
+"""Of AdamW, the paper's on this network."""
+
 
 class Peer:
     """A library's network in training on one batch.
@@ -58,6 +61,14 @@ class Peer:
         self.loss(self.outputs()).backward()
         self.optimiser.step()
 
+    def reset(self) -> None:
+        """Forget the neurons' states, where the library's modules keep them."""
+
+    def rest(self) -> None:
+        """Let go of all but parameters, optimiser and data."""
+        self.reset()
+        self.optimiser.zero_grad()
+
     @torch.no_grad()
     def infer(self) -> Tensor:
         """Output spikes, (T, N, classes)."""
@@ -88,11 +99,16 @@ class SnnTorch(Peer):
         self.net = nn.Sequential(
             conv1, neurons(), pool, conv2, neurons(), pool, flat, hidden, neurons(), output, neurons()
         )
-        self._reset = lambda: [layer.reset_mem() for layer in self.net if isinstance(layer, snntorch.Leaky)]
+        self._leaky = snntorch.Leaky
         self.loss = lambda spikes: functional.ce_rate_loss()(spikes, self.labels)
 
+    def reset(self) -> None:
+        for layer in self.net:
+            if isinstance(layer, self._leaky):
+                layer.reset_mem()
+
     def outputs(self) -> Tensor:
-        self._reset()
+        self.reset()
         return torch.stack([self.net(self.images) for _ in range(STEPS)])
 
 
@@ -115,10 +131,13 @@ class SpikingJelly(Peer):
             layer.Linear(1024, 10, bias=False), neurons(),
         )  # fmt: skip
         functional.set_step_mode(self.net, "m")
-        self._reset = functional.reset_net
+        self._functional = functional
+
+    def reset(self) -> None:
+        self._functional.reset_net(self.net)
 
     def outputs(self) -> Tensor:
-        self._reset(self.net)
+        self.reset()
         return self.net(self.images.unsqueeze(0).repeat(STEPS, 1, 1, 1, 1))
 
     def loss(self, spikes: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ Nothing else in snnbook imports from here. A notebook starts with
 
     from snnbook.book import check, explore, figure, raster, show, style
 
-and, where it shows results, takes `growing`, `live`, `measured`, `on_file` and `sheet` too.
+and, where it shows results, takes `growing`, `live`, `measured`, `on_file`, `scaling` and `sheet` too.
 """
 
 from . import style
@@ -15,6 +15,20 @@ from .filed import growing, on_file, sheet
 from .live import live
 from .measured import measured
 from .raster import raster
+from .scaling import scaling
 from .source import show
 
-__all__ = ["check", "explore", "figure", "growing", "live", "measured", "on_file", "raster", "sheet", "show", "style"]
+__all__ = [
+    "check",
+    "explore",
+    "figure",
+    "growing",
+    "live",
+    "measured",
+    "on_file",
+    "raster",
+    "scaling",
+    "sheet",
+    "show",
+    "style",
+]

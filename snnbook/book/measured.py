@@ -27,7 +27,7 @@ class Measured:
 
     def html(self) -> str:
         """One block per record, and a line per benchmark without one."""
-        parts = [f"<h3>{_words(name)}</h3>{table(_read(path))}" for name, path in self.records.items()]
+        parts = [f"<h3>{_words(name)}</h3>{table(read(path))}" for name, path in self.records.items()]
         parts += [f"<p><b>{_words(name)}</b>: {NOT_YET}.</p>" for name in self.missing]
         return f'<div class="snn-measured">{"".join(parts) or f"<p>{NOT_YET}</p>"}</div>'
 
@@ -70,7 +70,12 @@ def _words(key: str) -> str:
     return html.escape(key.replace("_", " "))
 
 
-def _read(path: Path) -> Any:
+def read(path: Path) -> Any:
+    """A record's values.
+
+    Raises:
+        UserError: if it is damaged
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

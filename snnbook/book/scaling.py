@@ -1,0 +1,95 @@
+"""How the cost of a training step grows, drawn from its benchmark's record when the page is built."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from .canvas import figure
+from .filed import Growing, growing
+from .measured import NOT_YET, ROOT, read
+from .style import COLORS
+
+AXES = {"T": "time steps T", "batch": "images in a batch", "width": "times the channels"}
+"""What is changed, by the record's names, and how an axis says it."""
+
+LINES = {
+    "snnbook cpu": {"color": COLORS["label"], "marker": "o", "linestyle": "-"},
+    "snnbook reference": {"color": COLORS["other"], "marker": "s", "linestyle": "--"},
+}
+"""Engines, by the record's names."""
+
+TEXT = "figure: cost of a training step per image against T, batch and width, from the record"
+
+Line = list[tuple[float, float]]
+
+
+def lines(rows: Sequence[Mapping[str, Any]], axis: str) -> dict[str, Line]:
+    """(value, ms per image) by engine, in order, of the rows where one thing was changed.
+
+    Raises:
+        UserError: if a row lacks what is drawn
+    """
+    found: dict[str, Line] = {}
+    try:
+        for row in rows:
+            if row["changed"] == axis:
+                found.setdefault(row["who"], []).append((float(row[axis]), float(row["ms_per_image"])))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"the record of benchmarks/scaling.py lacks {error}; run it again with --record") from error
+    return {who: sorted(line) for who, line in found.items()}
+
+
+def tell(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The picture in words."""
+    if not rows:
+        return f"Cost of a training step per image against T, batch and width: {NOT_YET}."
+    parts = []
+    for axis, title in AXES.items():
+        for who, line in lines(rows, axis).items():
+            (start, least), (end, most) = line[0], line[-1]
+            parts.append(f"{who}: from {least:.2g} ms at {start:g} {title} to {most:.2g} ms at {end:g}")
+    return f"Cost of a training step per image, three panels. {'; '.join(parts)}."
+
+
+def scaling(root: Path = ROOT) -> Growing:
+    """Show ms per image against T, batch and width, as the last line of a cell; `not measured yet` without a record.
+
+    Args:
+        root: the project's folder
+    Raises:
+        UserError: for a record that cannot be read
+    """
+    path = root / "results" / "benchmarks" / "scaling.json"
+    rows: Sequence[Mapping[str, Any]] = read(path)["rows"] if path.exists() else []
+
+    def draw(axes: Any) -> None:
+        for ax, (axis, title) in zip(axes, AXES.items(), strict=True):
+            ax.set(xlabel=title)
+            found = lines(rows, axis)
+            for who, line in found.items():
+                ax.plot(*zip(*line, strict=True), label=who.removeprefix("snnbook "), **LINES.get(who, {}))
+            if found:
+                _logarithmic(ax, found)
+            else:
+                ax.text(0.5, 0.5, NOT_YET, ha="center", va="center", transform=ax.transAxes)
+                ax.set(xticks=[], yticks=[])
+        axes[0].set_ylabel("ms per image")
+        if rows:
+            axes[1].legend()  # where lines are level, there is room
+
+    return growing(figure(draw, alt=tell(rows), figsize=(6.4, 2.8), subplots={"ncols": 3, "sharey": True}), TEXT)
+
+
+def _logarithmic(ax: Any, found: Mapping[str, Line]) -> None:
+    """Both axes by factors, with a tick at each value measured, and at 1, 2 and 5 times powers of ten."""
+    values = sorted({value for line in found.values() for value, _ in line})
+    ax.set(xscale="log", yscale="log")
+    ax.set_xticks(values, [f"{value:g}" for value in values], fontsize=9)
+    costs = [cost for line in found.values() for _, cost in line]
+    low, high = ax.get_ylim()
+    powers = range(math.floor(math.log10(min(costs))) - 1, math.ceil(math.log10(max(costs))) + 1)
+    ticks = [unit * 10.0**power for power in powers for unit in (1, 2, 5) if low <= unit * 10.0**power <= high]
+    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()

@@ -1,0 +1,46 @@
+"""What depends on where tensors lie: looking at values, sending them over, how exactly products are computed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+PRECISIONS = ("float32", "tf32", "bf16_backward")
+"""Of products: full; a GPU's TF32 units (inputs rounded to 10 bits of mantissa), forward too, so that spikes change;
+or bfloat16 (7 bits) in the backward pass alone, which leaves every spike as it is and moves gradients by some 1e-3."""
+
+
+def on_host(tensor: Tensor) -> bool:
+    """Whether its values may be looked at: on a CPU, where looking does not halt a device."""
+    return tensor.device.type == "cpu"
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device. To a GPU it goes through pinned memory, so that nobody waits for the GPU."""
+    if device.type == "cuda" and on_host(tensor):
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+@contextmanager
+def products(precision: str, device: torch.device) -> Iterator[None]:
+    """Float32 products of a GPU, convolutions included, in full or in TF32; torch's settings are put back at the end.
+
+    torch's own default is in between: matrix products in full, convolutions in TF32.
+
+    Args:
+        precision: one of PRECISIONS; only "tf32" allows TF32
+        device: nothing is changed for a CPU
+    """
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
