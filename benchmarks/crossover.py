@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import torch
 from kit.contenders import TOLERANCE
-from kit.measuring import Benchmark, Row, take_turns, timing
+from kit.measuring import Benchmark, Row, run, take_turns, timing
 from torch import Tensor
 
 from snnbook import NeuronParameters, events, ops
@@ -125,4 +125,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from kit.contenders import TOLERANCE
-from kit.measuring import Benchmark, Row, take_turns, timing
+from kit.measuring import Benchmark, Row, run, take_turns, timing
 
 from snnbook import experiments, measure, ops
 from snnbook.datasets import Dataset
@@ -137,4 +137,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

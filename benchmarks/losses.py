@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from kit import peak
 from kit.contenders import Step, compare
-from kit.measuring import Benchmark, Row, take_turns, timing
+from kit.measuring import Benchmark, Row, run, take_turns, timing
 
 from snnbook.losses import LOSSES
 
@@ -59,4 +59,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -8,7 +8,7 @@ import sys
 
 from kit import peak
 from kit.contenders import compare, images_of
-from kit.measuring import Benchmark, Row
+from kit.measuring import Benchmark, Row, run
 from kit.peers import LEARNING_RATE, available
 
 NETWORK, BATCH = "fashion_mnist", 50
@@ -35,4 +35,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

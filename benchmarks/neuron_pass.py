@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 from kit.contenders import TOLERANCE
-from kit.measuring import Benchmark, Row, take_turns, timing
+from kit.measuring import Benchmark, Row, run, take_turns, timing
 from torch import Tensor
 
 from snnbook import NeuronParameters, ops
@@ -93,4 +93,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

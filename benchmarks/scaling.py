@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from kit.contenders import Step, compare
-from kit.measuring import Benchmark, Row, take_turns, timing
+from kit.measuring import Benchmark, Row, run, take_turns, timing
 
 from snnbook.experiments import FASHION_NETWORK
 
@@ -20,7 +20,7 @@ POINTS: dict[str, tuple[float, ...]] = {"T": (1, 5, 10, 20), "batch": (10, 50, 1
 REFERENCE: dict[str, tuple[float, ...]] = {"T": (1, 5, 10), "batch": (10, 50, 100), "width": (0.5, 1)}
 """Where the reference is measured too: it is slow."""
 
-ROUNDS, CHECKED = 3, 50
+ROUNDS, CHECKED = 3, 20
 """Rounds of a point, and images that agreement is checked on, at most: images do not act on each other's spikes."""
 
 
@@ -57,4 +57,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

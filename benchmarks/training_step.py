@@ -10,7 +10,7 @@ import sys
 
 from kit.contenders import Step, disagreement
 from kit.floor import DenseFloor
-from kit.measuring import Benchmark, Row, take_turns, timing
+from kit.measuring import Benchmark, Row, run, take_turns, timing
 from kit.peers import LEARNING_RATE, available
 
 BATCH = 50
@@ -44,4 +44,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

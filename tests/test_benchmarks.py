@@ -238,6 +238,15 @@ def test_a_child_that_fails_is_told_in_one_line():
         peak.peaks("nobody", ["train"], **SMALL)
 
 
+def test_a_script_that_cannot_run_here_ends_with_one_line(capsys):
+    def main():
+        raise UserError("Numba is not installed")
+
+    assert measuring.run(main) == 2
+    assert capsys.readouterr().err == "Numba is not installed\n"
+    assert measuring.run(lambda: 1) == 1
+
+
 # ---- a GPU ----
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from snnbook import files
+from snnbook.errors import UserError
 from snnbook.provenance import session
 
 RESULTS = Path(__file__).parents[2] / "results" / "benchmarks"
@@ -108,3 +109,12 @@ class Benchmark:
         """Tell no speed; returns exit code 1."""
         print(f"no speed is told: {why}", file=sys.stderr)
         return 1
+
+
+def run(main: Callable[[], int]) -> int:
+    """A script's exit code; 2 and one line where it cannot run here, such as without Numba."""
+    try:
+        return main()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
