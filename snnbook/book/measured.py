@@ -13,6 +13,9 @@ ROOT = Path(__file__).parents[2]
 
 NOT_YET = "not measured yet"
 
+FIRST = "training_step"
+"""The record that is shown unfolded."""
+
 
 class Measured:
     """The records of the benchmarks; see `measured`."""
@@ -26,8 +29,8 @@ class Measured:
         return "measured: the benchmarks' records, as tables"
 
     def html(self) -> str:
-        """One block per record, and a line per benchmark without one."""
-        parts = [f"<h3>{_words(name)}</h3>{table(read(path))}" for name, path in self.records.items()]
+        """One folded block per record, that of FIRST open, and a line per benchmark without one."""
+        parts = [_folded(name, read(path)) for name, path in self.records.items()]
         parts += [f"<p><b>{_words(name)}</b>: {NOT_YET}.</p>" for name in self.missing]
         return f'<div class="snn-measured">{"".join(parts) or f"<p>{NOT_YET}</p>"}</div>'
 
@@ -59,6 +62,13 @@ def table(value: Any) -> str:
     return html.escape(
         f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
     )
+
+
+def _folded(name: str, record: Any) -> str:
+    """A record that unfolds on a click on its name and question."""
+    question = record.get("question") if isinstance(record, dict) else None
+    title = f"<b>{_words(name)}</b>" + (f": {html.escape(question)}" if isinstance(question, str) else "")
+    return f"<details{' open' * (name == FIRST)}><summary>{title}</summary>{table(record)}</details>"
 
 
 def _scroll(content: str) -> str:

@@ -32,6 +32,14 @@ def test_a_missing_record_is_told(project):
     assert "12.35" in shown
 
 
+def test_records_are_folded_but_for_the_first(project):
+    record(project, "training_step", {"question": "How fast?", "ms": 1})
+    record(project, "crossover", [1, 2])
+    shown = Measured(project).html()
+    assert "<details open><summary><b>training step</b>: How fast?</summary>" in shown
+    assert "<details><summary><b>crossover</b></summary>" in shown
+
+
 def test_nothing_at_all(tmp_path):
     assert "not measured yet" in Measured(tmp_path).html()
 
