@@ -1,6 +1,7 @@
 """The engine for processors: tensors in, tensors out, around the compiled passes of cpu_kernels.py and cpu_events.py.
 
-Spikes are equal to the reference's to the bit, gradients up to the order of sums.
+From equal currents spikes are equal to the reference's to the bit; currents, weights and gradients agree up to the
+order of sums.
 """
 
 import math

@@ -107,8 +107,7 @@ def _difference(a, b, gain, out):
 def _carry_back(grad, spikes, du, dg, k, grad_timing, grad_weight, r, a, b, moved, earlier):
     """The neuron run backwards: G_t and G_w in run r of arrays (T, R, L). Eq. (eq-grad-timing), (eq-grad-weight).
 
-    The other arguments are (T, L), or scratch (L,). Two sweeps over time; the one for G_t is left out where its array
-    has no step.
+    The other arguments are (T, L), or scratch (L,). Two sweeps over time, one for each.
     """
     decay_m, decay_s, decay_g, gain, exact = k[0], k[1], k[2], k[3], k[5] > 0
     zero = k.dtype.type(0)
