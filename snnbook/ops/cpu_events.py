@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit, prange
 
 from .cpu_kernels import _replay, _share, _unpack_window
-from .cpu_rows import add_rows, aligned
+from .cpu_rows import add_rows, aligned, trailing_zeros
 
 _run_kernel = njit(error_model="numpy", cache=True, fastmath={"contract"})
 _driver = njit(error_model="numpy", cache=True, parallel=True, fastmath={"contract"})
@@ -41,35 +41,39 @@ def count(bits, height, counts):
 
 @_run_kernel
 def _impulses(
-    e, fired, du, dg, k, first, start, places, channels, place, channel, timing, membrane, synaptic, found, x
+    e, fired, u, trace, k, first, start, places, channels, place, channel, timing, membrane, synaptic, a, b, g
 ):
-    """Write the impulses D of the spikes in a row of a map, (T, L), from entry `first[t]` on for every step t.
+    """Write the impulses D of the spikes in a row of a map from entry `first[t]` on for every step t.
 
-    The inputs of the row's neurons begin at `start` + places (L,), their channels are `channels` (L,); found (L + 1,)
-    and x (3, L) are scratch.
+    e, potential u and backward trace are (T, L); fired is (T, L) and then zeros up to a multiple of 8. The inputs of
+    the row's neurons begin at `start` + places (L,), their channels are `channels` (L,); a, b and g are scratch, (L,).
     """
     decay_m, decay_s, decay_g, gain, bound_weight, bound_timing = k[0], k[1], k[2], k[3], k[6], k[7]
-    zero, one = k.dtype.type(0), k.dtype.type(1)
-    a, b, g = x[0], x[1], x[2]
+    leaky, zero, one = k[4] > 0, k.dtype.type(0), k.dtype.type(1)
     a[:] = zero
     b[:] = zero
     g[:] = zero
     for t in range(len(e) - 1, -1, -1):
-        o, at, spikes = fired[t], first[t], 0
-        for i in range(len(o)):
-            found[spikes] = i
-            spikes += o[i]
-        for j in range(spikes):
-            i = found[j]
-            by_weight = min(one / du[t, i], bound_weight) if du[t, i] > zero else zero
-            by_timing = min(one / dg[t, i], bound_timing) if dg[t, i] > zero else zero
-            started, credited = e[t, i] * by_weight, e[t, i] * by_timing
-            place[at], channel[at] = start + places[i], channels[i]
-            timing[at] = credited - g[i]
-            membrane[at], synaptic[at] = (a[i] - started) * gain, (b[i] - started) * gain
-            a[i], b[i], g[i] = started, started, credited
-            at += 1
-        for i in range(len(o)):
+        words, at = fired[t].view(np.uint64), np.uint64(first[t])  # unsigned: no index counts from the end
+        e_t, u_t, g_t, before, kept = e[t], u[t], trace[t], u[max(t - 1, 0)], fired[max(t - 1, 0)]
+        for w in range(len(words)):
+            word = words[w]
+            while word:  # eight neurons, a byte each
+                i = np.uint64(w * 8 + trailing_zeros(word) // 8)
+                word &= word - np.uint64(1)
+                dg = g_t[i]
+                du = u_t[i] - (before[i] if t > 0 and kept[i] == 0 else zero) if leaky else dg
+                by_weight, by_timing = one / du, one / dg
+                by_weight = by_weight if by_weight < bound_weight else bound_weight
+                by_timing = by_timing if by_timing < bound_timing else bound_timing
+                started = e_t[i] * (by_weight if du > zero else zero)
+                credited = e_t[i] * (by_timing if dg > zero else zero)
+                place[at], channel[at] = start + places[i], channels[i]
+                timing[at] = credited - g[i]
+                membrane[at], synaptic[at] = (a[i] - started) * gain, (b[i] - started) * gain
+                a[i], b[i], g[i] = started, started, credited
+                at += np.uint64(1)
+        for i in range(len(a)):
             a[i] *= decay_m
             b[i] *= decay_s
             g[i] *= decay_g
@@ -87,25 +91,25 @@ def impulses(
     steps, rows, _ = grad.shape
     length = current.shape[2]
     map_rows = height // window
+    offsets, ones = np.arange(window) * channels, np.ones(window, k.dtype)
     places, numbers = np.empty(length, np.int32), np.empty(length, np.int32)
     for i in range(length):
         places[i], numbers[i] = i // channels * inputs, i % channels
     for row in prange(rows):
-        x, each = np.empty((4, length), k.dtype), np.empty(channels, k.dtype)
-        share = np.zeros((steps, length), k.dtype)
-        du, dg = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
-        fired, found = np.empty((window, steps, length), np.uint8), np.empty(length + 1, np.int32)
-        sums, counts = np.empty((steps, length), np.int16), np.empty(length, np.int16)
+        x, counts = np.empty((3, length), k.dtype), np.empty(grad.shape[2], k.dtype)
+        share, sums = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
+        u, trace = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
+        fired = np.zeros((window, steps, (length + 7) // 8 * 8), np.uint8)
         n, top = row // map_rows, row % map_rows * window
         _unpack_window(bits, n * height + top, fired, sums)
         for t in range(steps):
-            _share(grad[t, row], sums[t], window, channels, counts, each, share[t])
+            _share(grad[t, row], sums[t], window, channels, offsets, ones, counts, share[t])
         for offset in range(window):
             y, one = top + offset, fired[offset]
-            _replay(current, n * height + y, one, k, du, dg, x[0], x[1], x[2], x[3])
+            _replay(current, n * height + y, one, k, u, trace, x[0], x[1], x[2])
             _impulses(
-                share, one, du, dg, k, first[n, :, y], y * line, places, numbers,
-                place, channel, timing, membrane, synaptic, found, x,
+                share, one, u, trace, k, first[n, :, y], y * line, places, numbers,
+                place, channel, timing, membrane, synaptic, x[0], x[1], x[2],
             )  # fmt: skip
 
 

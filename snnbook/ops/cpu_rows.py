@@ -143,6 +143,16 @@ def add_rows(total, at, source, shift, offsets, factors, first, last, length):
 
 
 @intrinsic
+def trailing_zeros(typing: Any, word: Any) -> Any:
+    """Zero bits below the lowest bit that is set; word is uint64 and not 0."""
+
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.cttz(values[0], ir.IntType(1)(1))
+
+    return types.int64(types.uint64), emit
+
+
+@intrinsic
 def _turn_square(typing: Any, source: Any, start: Any, stride: Any, total: Any, at: Any, width: Any) -> Any:
     """total[at + i width + o] = source[start + o stride + i] for i, o < LANES, in registers."""
     word = types.intp
