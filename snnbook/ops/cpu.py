@@ -22,8 +22,7 @@ EVENT_LIMIT = 1.5
 """Spikes per neuron and example up to which the event-driven backward is the faster one (benchmarks/crossover.py)."""
 
 INPUT_LIMIT = 0.5
-"""Share of inputs that are not 0 up to which currents are made spike by spike (same benchmark); for a convolution, of
-what a map of its output's size would hold."""
+"""Share of inputs that are not 0 up to which currents are made spike by spike (same benchmark)."""
 
 BLOCK_BYTES = 48 * 1024
 """Weights that such a pass goes over again and again: they should stay near the first cache."""
@@ -135,10 +134,9 @@ def event_currents(x: Tensor, weight: Tensor, padding: int) -> Tensor | None:
     if weight.shape[1] < NARROW or not padding < weight.shape[2] == weight.shape[3]:
         return None
     (outputs, inputs, side, _), maps = weight.shape, x.movedim(2, -1).flatten(0, 1).contiguous()
-    shape = [size + 2 * padding - side + 1 for size in x.shape[3:]]
-    # a small map leaves the edge's work unused
-    if _entries(maps.flatten(1), math.prod(maps.shape[1:])).sum() > INPUT_LIMIT * len(maps) * inputs * math.prod(shape):
+    if _entries(maps.flatten(1), math.prod(maps.shape[1:])).sum() > INPUT_LIMIT * maps.numel():
         return None
+    shape = [size + 2 * padding - side + 1 for size in x.shape[3:]]
     row = inputs * side * outputs * weight.element_size()
     blocks = next(
         n for n in range(1, outputs + 1) if outputs % n == 0 and (row <= BLOCK_BYTES * n or outputs <= 16 * n)
