@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import torch
 
-from . import checkpoints, datasets, devices, folders, measure, ops, parallel, provenance, records
+from . import checkpoints, datasets, devices, folders, interrupts, measure, ops, parallel, provenance, records
 from .checkpoints import Checkpoint
 from .course import SAVE_SECONDS, Course, Progress, mend
 from .errors import UserError, real, unknown
@@ -144,10 +145,10 @@ def resume(
 
 
 def evaluate(run: str | Path, which: str = "best", device: str = "auto") -> measure.Evaluation:
-    """Test a trained network, from its run's folder.
+    """Test a trained network, from its run's folder. Several processes test batches of their own; all get the figures.
 
     Args:
-        run: the folder
+        run: the folder, which the first process alone reads
         which: "best" or "last" checkpoint
         device: see `choose_device`
     Raises:
@@ -156,29 +157,39 @@ def evaluate(run: str | Path, which: str = "best", device: str = "auto") -> meas
     paths = {"best": checkpoints.BEST, "last": checkpoints.LAST}
     if which not in paths:
         raise unknown("checkpoint", which, paths)
-    where, folder = choose_device(device), Path(run)
-    experiment, origin = records.read_settings(folder), records.read_provenance(folder)
+    folder = Path(run)
     path = folder / paths[which]
-    if not path.exists():
-        raise UserError(f"{path} is not there: no epoch is done yet. {folders.go_on(folder)}")
-    checkpoint = checkpoints.read(path)
-    data = datasets.load(experiment.dataset, "test")
-    _same_data(folder, origin, {"test": data.sha256})
-    net = experiment.build_network().to(where)
-    checkpoints.fit_into(net, checkpoint.model, path)
-    test = batches(experiment, data, where).epoch(0)
-    with devices.products(experiment.precision, where):
-        return measure.evaluate(net, test, partial(encode, experiment), by=experiment.readout)
+
+    def read() -> tuple[Experiment, Provenance, Checkpoint]:
+        experiment, origin = records.read_settings(folder), records.read_provenance(folder)
+        if not path.exists():
+            raise UserError(f"{path} is not there: no epoch is done yet. {folders.go_on(folder)}")
+        return experiment, origin, checkpoints.read(path)
+
+    with _working(device, trains=False) as (team, where, _):
+        experiment, origin, checkpoint = team.told(read)
+        data = team.in_turns(lambda: datasets.load(experiment.dataset, "test"))
+        _same_data(folder, origin, {"test": data.sha256})
+        net = experiment.build_network().to(where)
+        checkpoints.fit_into(net, checkpoint.model, path)
+        tests = islice(batches(experiment, data, where).epoch(0), team.rank, None, team.size)
+        with devices.products(experiment.precision, where):
+            return measure.evaluate(net, tests, partial(encode, experiment), by=experiment.readout, team=team)
 
 
 @contextlib.contextmanager
-def _working(device: str) -> Iterator[tuple[Team, torch.device, contextlib.ExitStack]]:
-    """The processes of this job, this one's device, and what is closed at the end; random generators are put back."""
+def _working(device: str, trains: bool = True) -> Iterator[tuple[Team, torch.device, contextlib.ExitStack]]:
+    """The processes of this job, this one's device, and what is closed at the end; random generators are put back.
+
+    Where a run is trained, a SIGTERM that comes before the first step or after the last is no failure either.
+    """
     team = parallel.team()
     where = choose_device(device, team)
     with torch.random.fork_rng([where] if where.type == "cuda" else []), contextlib.ExitStack() as held:
         if where.type == "cuda":
             held.enter_context(torch.cuda.device(where))  # recording and messages take the current one
+        if trains and team.size == 1:  # a process that waits for others is better ended at once
+            held.enter_context(interrupts.raised())
         yield team, where, held
 
 

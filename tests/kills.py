@@ -1,8 +1,9 @@
 """Kill runs by SIGKILL at random moments, and see that they end as a run that was left alone: to the bit.
 
-`make kills` kills 200 times (a few minutes on one core); `python -m tests.kills 50 7` 50 times, with random seed 7.
-Half of the kills come at a random time; the others strike as soon as a file is seen that is being written, so that the
-writing of checkpoints is hit for certain. Many processes save within epochs, and so are killed there too.
+`make kills` kills 200 times with each engine (some minutes on one core); `python -m tests.kills 50 7 auto` 50 times,
+with random seed 7 and the engine that `auto` picks. Half of the kills come at a random time; the others strike as soon
+as a file is seen that is being written, so that the writing of checkpoints is hit for certain. Many processes save
+within epochs, and so are killed there too.
 """
 
 import os
@@ -18,17 +19,18 @@ import torch
 import torch._dynamo  # the optimiser does, and would in every process anew
 
 from snnbook import checkpoints, files, folders, records, training
+from snnbook.settings import Experiment
 
 from .small_runs import same_run, small, write_data
 
-EXPERIMENT = small(epochs=2, batch_size=7, dropout=0.2)
-"""18 steps and 2 tests: half a second."""
+SETTINGS = {"epochs": 2, "batch_size": 7, "dropout": 0.2}
+"""18 steps and 2 tests: half a second, or two with an engine that has to be loaded."""
 
 SAVES = (0, 0.03, 300)
 """Seconds between two saves within an epoch: after every step, now and then, never."""
 
 
-def start(folder: Path, save_every: float) -> int:
+def start(folder: Path, experiment: Experiment, save_every: float) -> int:
     """A process that trains into the folder, or goes on where the last one was killed; returns its number."""
     if process := os.fork():
         return process
@@ -38,7 +40,7 @@ def start(folder: Path, save_every: float) -> int:
         if begun:
             training.resume(folder, "cpu", save_every=save_every)
         else:
-            training.fit(EXPERIMENT, folder, "cpu", save_every=save_every)
+            training.fit(experiment, folder, "cpu", save_every=save_every)
         code = 0
     except BaseException as error:  # the parent reports it
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
@@ -87,21 +89,21 @@ def where(folder: Path) -> list[str]:
     return [*found, "within an epoch" if step else "between epochs"]
 
 
-def kills(count: int, seed: int, root: Path) -> Counter[str]:
+def kills(count: int, seed: int, engine: str, root: Path) -> Counter[str]:
     """Kill `count` times; returns how often what was struck.
 
     Raises:
         AssertionError: if a run did not go on, or ended otherwise than the one that was left alone
     """
-    rng, found = random.Random(seed), Counter()
+    rng, found, experiment = random.Random(seed), Counter(), small(**SETTINGS, engine=engine)
     os.environ["SNNBOOK_DATA"] = str(write_data(root / "data"))
     straight, runs, begun = root / "straight", 0, time.monotonic()
-    assert os.waitstatus_to_exitcode(os.waitpid(start(straight, SAVES[-1]), 0)[1]) == 0
+    assert os.waitstatus_to_exitcode(os.waitpid(start(straight, experiment, SAVES[-1]), 0)[1]) == 0
     longest = time.monotonic() - begun
     while found["kills"] < count:
         runs += 1
         folder = root / f"run-{runs}"
-        while (status := kill(start(folder, rng.choice(SAVES)), folder, rng, longest)) is None:
+        while (status := kill(start(folder, experiment, rng.choice(SAVES)), folder, rng, longest)) is None:
             found.update(["kills", *where(folder)])
         assert status == 0, f"run {runs} ended with status {status}"
         same_run(straight, folder)
@@ -111,11 +113,13 @@ def kills(count: int, seed: int, root: Path) -> Counter[str]:
 
 
 def main() -> int:
-    """Kill as often as the first argument says, with the second as random seed."""
-    count, seed = (int(text) for text in (sys.argv[1:] + ["200", "0"][len(sys.argv) - 1 :]))
+    """Kill as often as the first argument says, with the second as random seed and the third as engine."""
+    given = sys.argv[1:]
+    count, seed, engine = (*given, *("200", "0", "reference")[len(given) :])
+    count = int(count)
     torch.set_num_threads(1)  # a process that forks may have no threads
     with tempfile.TemporaryDirectory() as root:
-        found = kills(count, seed, Path(root))
+        found = kills(count, int(seed), engine, Path(root))
     assert count < 100 or found["inside the writing of last.pt"], "no kill has struck where it hurts"
     for what, number in sorted(found.items()):
         print(f"{number:6}  {what}")
