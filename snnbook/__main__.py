@@ -165,13 +165,13 @@ def record(run: str, /, *, results: str = "results") -> None:
         run: the run's folder
         results: folder that the file goes to
     """
-    from . import records
+    from . import files, records
 
     path = Path(results) / f"{Path(run).resolve().name}.jsonl"
     if path.exists():
         raise UserError(f"{path} is there already; name another folder by --results, or move it away")
     found = records.read(run)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent)
     records.write(found, path)
     print(path)
 

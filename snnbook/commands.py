@@ -95,7 +95,8 @@ def reproduce(
     from . import results as on_file
 
     whole("jobs", jobs, 1, 1000)
-    root, where = Path(results), training.choose_device(device)
+    training.device_number(device)
+    root = Path(results)
     planned = work.plan(target, seeds, epochs, root, Path(runs), released, only)
     missing = [run for run in planned if not run.record.exists()]
     given = {"--device": (device, "auto"), "--results": (results, RESULTS), "--runs": (runs, RUNS)}
@@ -105,6 +106,7 @@ def reproduce(
         for run in missing:
             print("snnbook", shlex.join(work.command(run, target, options)))
         return
+    where = training.choose_device(device)  # only now: commands may be listed where there is no such device
     try:
         with interrupts.raised():
             if only is None:

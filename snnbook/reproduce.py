@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from . import experiments, folders, paper, records, results, training
+from . import experiments, files, folders, paper, records, results, training
 from .errors import UserError, unknown, whole
 from .settings import Experiment
 from .tables import RELEASED
@@ -118,7 +118,7 @@ def command(run: Run, target: str, options: Sequence[str]) -> list[str]:
 
 def claim(run: Run) -> AbstractContextManager[None]:
     """Hold a run while working on it, from the look for its record to the writing of it; errors as `folders.locked`."""
-    run.folder.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(run.folder.parent)
     return folders.locked(run.folder.parent, f".{run.name}{folders.LOCK}")
 
 
@@ -172,7 +172,7 @@ def do_all(
         while waiting or working:
             while waiting and len(working) < jobs:
                 run = waiting.pop(0)
-                run.folder.parent.mkdir(parents=True, exist_ok=True)
+                files.make_folder(run.folder.parent)
                 log = run.folder.with_suffix(".log")
                 with log.open("ab") as file:
                     process = subprocess.Popen(

@@ -5,6 +5,7 @@ Started by torchrun, several processes train one run together, and the first of 
 
 import contextlib
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -35,22 +36,32 @@ def choose_device(name: str = "auto", team: Team = ALONE) -> torch.device:
     Raises:
         UserError: if there is no such device here
     """
+    number = device_number(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    match = re.fullmatch(r"cpu|cuda(?::(\d{1,3}))?", name)
-    if match is None:
-        raise UserError(f"unknown device {name!r}; choose from: auto, cpu, cuda, cuda:1, ...")
     if name == "cpu":
         return torch.device("cpu")
-    if match[1] and team.size > 1:
+    if number is not None and team.size > 1:
         raise UserError(
             f"device {name!r} is one GPU for {team.size} processes; leave the number out: each takes its own"
         )
-    if (index := int(match[1] or team.local)) >= torch.cuda.device_count():
+    if (index := team.local if number is None else number) >= torch.cuda.device_count():
         less = "start fewer processes, or " if team.local else ""
         seen = f"torch sees {torch.cuda.device_count()} GPU(s)"
         raise UserError(f"device {f'cuda:{index}'!r} is not here: {seen}; {less}try --device cpu")
     return torch.device("cuda", index)
+
+
+def device_number(name: str) -> int | None:
+    """The number in a device's name, as 1 in "cuda:1"; None where it has none.
+
+    Raises:
+        UserError: if this names no device, here or elsewhere
+    """
+    match = re.fullmatch(r"auto|cpu|cuda(?::(\d{1,3}))?", name)
+    if match is None:
+        raise UserError(f"unknown device {name!r}; choose from: auto, cpu, cuda, cuda:1, ...")
+    return None if match[1] is None else int(match[1])
 
 
 def fit(
@@ -213,7 +224,20 @@ def _last(folder: Path, experiment: Experiment) -> Checkpoint | None:
         if (folder / records.EPOCHS).exists():
             raise UserError(f"{path} is missing, without which this run cannot go on; train again into a new folder")
         return None
-    checkpoint = checkpoints.read(path)
+    try:
+        checkpoint = checkpoints.read(path)
+    except UserError as error:
+        raise UserError(f"{error}{_instead(folder)}") from error
     if checkpoint.experiment != experiment:
         raise UserError(f"{path} is of other settings than {folder / records.SETTINGS}; put the right one back")
     return checkpoint
+
+
+def _instead(folder: Path) -> str:
+    """How to go on where the last checkpoint is lost: from the best one, if that can be read."""
+    best, last = folder / checkpoints.BEST, folder / checkpoints.LAST
+    try:
+        epoch = checkpoints.read(best).epoch
+    except UserError:
+        return ""
+    return f". To go on after epoch {epoch}: {shlex.join(['cp', str(best), str(last)])}"

@@ -140,6 +140,7 @@ MALFORMED = [
     (["evaluate", "nowhere", "--checkpoint", "bst"], "bst"),
     (["evaluate", "a", "b"], "b"),
     (["evaluate", "x" * 5000], "File name too long"),
+    (["reproduce", "quick", "--device", "cpu", "--runs", "/dev/null/x"], "cannot make the folder /dev/null/x"),
     (["record"], "RUN"),
     (["record", "nowhere"], "cannot read"),
     (["plot"], "name a run's folder"),

@@ -192,12 +192,12 @@ def test_a_broken_state_is_not_saved_within_an_epoch(experiment, tmp_path, monke
 
 
 def test_killed_runs_end_as_one_left_alone():
-    """A few of the 200 kills of `make kills`."""
-    command = [sys.executable, "-m", "tests.kills", "10", "11"]
+    """A few of the kills of `make kills`, with each engine."""
+    command = [sys.executable, "-m", "tests.kills", "6", "11"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert "runs, all equal to the one left alone" in done.stdout
+    assert done.stdout.count("runs, all equal to the one left alone") == 2
 
 
 def test_a_run_killed_before_it_began_can_be_started_again(finished, experiment, tmp_path):

@@ -112,6 +112,15 @@ def test_a_list_of_commands_that_each_do_one_run(call, tiny):
     assert again.splitlines() == out.splitlines()[:3]
 
 
+def test_commands_for_a_device_that_is_elsewhere_can_be_listed(call):
+    """On a cluster's first machine, which has no GPU."""
+    _, plain, _ = call("reproduce", "table5", "--list")
+    code, out, err = call("reproduce", "table5", "--list", "--device", "cuda:999")
+    assert (code, out, err) == (0, plain.replace("\n", " --device cuda:999\n"), "")
+    assert call("reproduce", "table5", "--device", "cuda:999")[0] == BAD
+    assert "unknown device" in call("reproduce", "table5", "--list", "--device", "gpu")[2]
+
+
 def test_a_stopped_run_goes_on_and_a_finished_one_is_kept(call, tiny):
     first, second = plan("table4", epochs=3)
     folder = Path("runs/reproduce") / first.name

@@ -414,6 +414,25 @@ def test_a_cut_checkpoint_is_refused(share, finished, tmp_path):
     assert "cut short, damaged" in refused(folder)
 
 
+def test_the_best_checkpoint_can_stand_in_for_a_damaged_last_one(finished, tmp_path):
+    """The line says how, and the run ends as it would have; where the best one is damaged too, nothing is promised."""
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(small(), tmp_path / "stopped", "cpu", StopAfter(1))
+    folder = copy(finished, tmp_path)
+    last, best = folder / "last.pt", folder / "best.pt"
+    best.write_bytes((tmp_path / "stopped" / "best.pt").read_bytes())
+    last.write_bytes(b"half")
+    with pytest.raises(UserError, match=rf"To go on after epoch 1: cp {best} {last}$"):
+        training.resume(folder, "cpu")
+    last.write_bytes(best.read_bytes())
+    training.resume(folder, "cpu")
+    same_run(finished, folder)
+    for path in (last, best):
+        path.write_bytes(b"half")
+    with pytest.raises(UserError, match=r"or use another one$"):
+        training.resume(folder, "cpu")
+
+
 def test_a_checkpoint_is_refused_wherever_it_is_cut(finished, tmp_path):
     path = tmp_path / "last.pt"
     whole = (finished / "last.pt").read_bytes()
