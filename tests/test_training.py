@@ -4,6 +4,8 @@ import dataclasses
 import io
 import math
 import pickle
+import random
+import re
 import zipfile
 
 import pytest
@@ -14,7 +16,19 @@ from snnbook.errors import UserError
 from snnbook.step import TrainingStep, encode
 from snnbook.trainer import Trainer, batches, learning_rate
 
-from .small_runs import BATCH, TEST, TRAIN, StopAfter, same_run, small, state, write_cifar, write_data, write_nmnist
+from .small_runs import (
+    BATCH,
+    TEST,
+    TRAIN,
+    StopAfter,
+    same_run,
+    same_state,
+    small,
+    state,
+    write_cifar,
+    write_data,
+    write_nmnist,
+)
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("data")
@@ -440,6 +454,27 @@ def test_a_checkpoint_is_refused_wherever_it_is_cut(finished, tmp_path):
         path.write_bytes(whole[:length])
         with pytest.raises(UserError, match="cut short, damaged"):
             checkpoints.read(path)
+
+
+def test_a_flipped_bit_is_found_or_does_no_harm(finished, tmp_path):
+    """Anywhere in the file; and in the byte of every entry's header by which torch would take it for a folder."""
+    path, wanted, rng = tmp_path / "last.pt", state(finished), random.Random(0)
+    whole = (finished / "last.pt").read_bytes()
+    attributes = [match.start() + 38 for match in re.finditer(b"PK\x01\x02", whole)]
+    assert len(attributes) > 20
+    places = [(8 * place + 4) for place in attributes] + [rng.randrange(8 * len(whole)) for _ in range(200)]
+    refused = 0
+    for place in places:
+        flipped = bytearray(whole)
+        flipped[place // 8] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        try:
+            found = checkpoints.read(path)
+        except UserError:
+            refused += 1
+        else:
+            same_state(wanted, found)
+    assert refused > 100
 
 
 def test_a_flipped_bit_is_found_in_weights(finished, tmp_path):
