@@ -667,21 +667,23 @@ def test_nmnist_is_learnt(tmp_path, monkeypatch):
 
 
 def test_gamma_at_zero_stops_with_advice(tmp_path):
-    with pytest.raises(UserError, match="learning rate"):
+    with pytest.raises(UserError, match=r"gamma of layer 1 of 3 \(2C5\) fell to -.*; try a lower learning rate"):
         training.fit(small(learning_rate=1e3), tmp_path / "run", "cpu")
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_broken_gradients_stop_with_advice(value, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("value", "place", "layer"), [("nan", 2, r"layer 3 of 3 \(10\)"), ("inf", 0, r"layer 1 of 3 \(2C5\)")]
+)
+def test_broken_gradients_stop_with_advice(value, place, layer, tmp_path, monkeypatch):
     """A gradient that is not finite ends the epoch, and no checkpoint holds what came of it."""
     compute = TrainingStep.compute
 
     def poisoned(self, images, labels):
-        self.net.layers[-1].weight.register_hook(lambda grad: grad * value)
+        self.net.spiking[place].weight.register_hook(lambda grad: grad * float(value))
         compute(self, images, labels)
 
     monkeypatch.setattr(TrainingStep, "compute", poisoned)
-    with pytest.raises(UserError, match=r"broke down: gradient norm is (nan|inf); try a lower learning rate"):
+    with pytest.raises(UserError, match=rf"broke down: gradient norm is (nan|inf), from {layer} down; try a lower"):
         training.fit(small(batch_size=TRAIN), tmp_path / "run", "cpu")
     assert state(tmp_path / "run").epoch == 0
 
@@ -689,7 +691,7 @@ def test_broken_gradients_stop_with_advice(value, tmp_path, monkeypatch):
 def test_broken_thresholds_are_named_by_layer():
     net = small().build_network()
     net.spiking[1].threshold[3] = -0.5
-    with pytest.raises(UserError, match=r"layer 2 of 3 has a threshold of -0\.5"):
+    with pytest.raises(UserError, match=r"layer 2 of 3 \(8\) has a threshold of -0\.5"):
         measure.thresholds(net)
 
 
