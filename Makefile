@@ -31,6 +31,7 @@ setup: .venv/ready
 	@touch $@
 
 book: setup
+	@$(BIN)/python tools/notebooks.py address
 	$(BIN)/jupyter-book build -W --keep-going -n book/
 	@echo "Open book/_build/html/index.html in a browser; it needs no network."
 
