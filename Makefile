@@ -5,11 +5,13 @@ BIN := .venv/bin
 SHELL := /bin/bash
 export JUPYTER_PLATFORM_DIRS = 1
 
-.PHONY: help setup book test lab bench notebooks mutations kills lint clean
+.PHONY: help setup book zip links test lab bench notebooks mutations kills lint clean
 
 help:
 	@echo "make book       set up .venv, run every chapter and build book/_build/html/index.html"
 	@echo "make test       set up .venv, build the book, then check code, notebooks and pages"
+	@echo "make zip        the built book as one file, book/_build/book.zip, to hand to a class"
+	@echo "make links      list the links out of the book; fail where one within it does not arrive"
 	@echo "make lab        open the chapters in JupyterLab"
 	@echo "make notebooks  run the chapters and store their text outputs"
 	@echo "make mutations  break the package on purpose, one line at a time: each break must turn a test red"
@@ -34,6 +36,12 @@ book: setup
 	@$(BIN)/python tools/notebooks.py address
 	$(BIN)/jupyter-book build -W --keep-going -n book/
 	@echo "Open book/_build/html/index.html in a browser; it needs no network."
+
+zip: book
+	@$(BIN)/python tools/zipped.py
+
+links: book
+	@$(BIN)/python tools/links.py
 
 lint: setup
 	$(BIN)/ruff check .
