@@ -147,10 +147,9 @@ def refresh(path: Path) -> None:
 
 def address(path: Path) -> None:
     """Give a notebook the cell that fetches the package, as _config.yml has it now; leave a notebook that has it."""
-    old = path.read_text(encoding="utf-8")
-    new = text_of(strip(with_fetch(nbformat.reads(old, as_version=4), fetch_source())))
-    if new != old:
-        write(path, new)
+    notebook, source = nbformat.read(path, as_version=4), fetch_source()
+    if [cell.source for cell in notebook.cells if cell.get("id") == FETCH] != ([] if source is None else [source]):
+        write(path, text_of(strip(with_fetch(notebook, source))))
         print(f"{path.name}: the cell that fetches the package follows the address in _config.yml")
 
 
