@@ -32,7 +32,8 @@ CHAPTER = re.compile(r"(\d+)\. ")
 EXERCISE = re.compile(r"^```\{exercise\}", re.M)
 FIGURE = re.compile(r"^(?:explore|raster)\(", re.M)
 SOLUTION = re.compile(r"^(`{3,})\{solution\}.*?^\1[ \t]*\n?", re.M | re.S)
-HEADER = ("chapter", "read", "exercises", "solve", "together", "computes")
+HEADER = ("chapter", "read", "exercises", "solve", "in all", "computes")
+SPACE = "\N{NO-BREAK SPACE}"
 
 
 def setup(app: Sphinx) -> dict:
@@ -99,7 +100,7 @@ def table(rows: list[tuple[nodes.Node, int, int, int, float]]) -> nodes.table:
     group += nodes.thead("", line(*map(nodes.Text, HEADER)))
     body = nodes.tbody()
     for first, read, exercises, solve, seconds in [*rows, (nodes.strong(text="together"), *sums)]:
-        told = (duration(read), str(exercises), duration(solve), duration(read + solve), f"{seconds:.0f} s")
+        told = (duration(read), str(exercises), duration(solve), duration(read + solve), f"{seconds:.0f}{SPACE}s")
         body += line(first, *map(nodes.Text, told))
     group += body
     return nodes.table("", group, classes=["colwidths-auto"])
@@ -111,7 +112,8 @@ def line(*cells: nodes.Node) -> nodes.row:
 
 def duration(minutes: int) -> str:
     """Such as "35 min" or "2 h 05"."""
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02}"
+    told = f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02}"
+    return told.replace(" ", SPACE)
 
 
 def without_solutions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -1,5 +1,6 @@
 """Launch and download buttons: there where they lead somewhere, and nowhere else; what Binder will install."""
 
+import copy
 import os
 import re
 from pathlib import Path
@@ -16,6 +17,18 @@ ROOT = Path(__file__).parents[2]
 HTML = ROOT / "book" / "_build" / "html"
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 WANTED = CONFIG["launch_buttons"] | {"jupyterhub_url": "https://hub.example.org"}
+PAGE = """# 1. One
+
+```{exercise} Easy
+:label: exercise-1-1
+
+Why?
+```
+
+```{solution} exercise-1-1
+Because.
+```
+"""
 BUTTON = re.compile(r'<a href="([^"]*)"[^>]*class="btn btn-sm[^"]*dropdown-item')
 
 
@@ -61,15 +74,16 @@ def test_the_committed_address_is_none_or_one(launch):
 
 @pytest.mark.slow
 def test_a_page_with_an_address_leads_to_running_copies(tmp_path):
-    """The hosts' own forms of a link, spelt out by hand; a page that is no notebook has none."""
+    """The hosts' own forms of a link, spelt out by hand; a page that is no notebook has none; solutions hidden."""
     v4 = nbformat.v4
-    page = nbformat.writes(v4.new_notebook(cells=[v4.new_markdown_cell("# 1. One\n\nText.", id="a")]))
-    start = "---\nfile_format: mystnb\nkernelspec:\n  name: python3\n---\n\n# Start\n\nText.\n"
+    page = nbformat.writes(v4.new_notebook(cells=[v4.new_markdown_cell(PAGE, id="a")]))
+    start = "---\nfile_format: mystnb\nkernelspec:\n  name: python3\n---\n\n# Start\n\n```{chapter-times}\n```\n"
     book = lay_out(tmp_path, {"index.md": start, "01_one.ipynb": page})
-    config = CONFIG | {
+    config = copy.deepcopy(CONFIG) | {
         "launch_buttons": WANTED,
         "repository": CONFIG["repository"] | {"url": "https://github.com/me/mine"},
     }
+    config["sphinx"]["config"]["hide_solutions"] = True
     (book / "_config.yml").write_text(yaml.safe_dump(config))
     done = build(book)
     assert done.returncode == 0, done.stdout
@@ -83,6 +97,10 @@ def test_a_page_with_an_address_leads_to_running_copies(tmp_path):
     ]
     assert BUTTON.findall((html / "index.html").read_text()) == ["_sources/index.md"]
     assert '<a href="https://github.com/me/mine"' in (html / "index.html").read_text()
+    assert "Because." not in (html / "01_one.html").read_text() + (html / "_sources" / "01_one.ipynb").read_text()
+    assert "Why?" in (html / "_sources" / "01_one.ipynb").read_text()
+    assert re.search(r'href="01_one.html".*1. One', (html / "index.html").read_text())
+    assert "5\N{NO-BREAK SPACE}min" in (html / "index.html").read_text()
 
 
 def test_every_chapter_can_be_downloaded_as_it_is():
@@ -93,7 +111,8 @@ def test_every_chapter_can_be_downloaded_as_it_is():
     for path in chapters:
         links = BUTTON.findall((HTML / f"{path.stem}.html").read_text(encoding="utf-8"))
         assert links[-1] == f"_sources/{path.name}"
-        assert (HTML / links[-1]).read_bytes() == path.read_bytes()
+        hidden = CONFIG["sphinx"]["config"].get("hide_solutions")
+        assert hidden or (HTML / links[-1]).read_bytes() == path.read_bytes()
         assert len(links) == 1 or CONFIG["repository"]["url"]
 
 
