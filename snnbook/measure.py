@@ -90,11 +90,12 @@ class Totals:
         if team.leads:
             self.sums.copy_(sums)
 
-    def read(self, team: Team = ALONE) -> dict[str, float]:
+    def read(self, team: Team = ALONE, net: Network | None = None) -> dict[str, float]:
         """The sums so far, by the names in TRAIN_SUMS, but the loss as a mean over batches. Waits for the device.
 
         Args:
             team: the processes that work on the joint batches
+            net: whose layers the error is to name
         Raises:
             UserError: if loss or gradient is no longer finite
         """
@@ -102,11 +103,28 @@ class Totals:
         sums["loss"] /= self.batches
         for name in ("loss", "gradient_norm"):
             if not math.isfinite(sums[name]):
-                raise UserError(
-                    f"training broke down: {name.replace('_', ' ')} is {sums[name]}; try a lower learning rate "
-                    "or a smaller gradient clip"
-                )
+                raise broke_down(name.replace("_", " "), sums[name], net)
         return sums
+
+
+def broke_down(what: str, value: float, net: Network | None = None) -> UserError:
+    """The error for a loss or gradient that is not finite.
+
+    Args:
+        what: its name
+        value: what it is
+        net: whose layers are named, where they hold a gradient that is not finite, the one next to the loss first
+    """
+    layers = [] if net is None else reversed(net.spiking)
+    titles = [layer.title for layer in layers if any(not _finite(p.grad) for p in layer.parameters())]
+    where = f", from {titles[0]} down" if titles else ""
+    return UserError(
+        f"training broke down: {what} is {value}{where}; try a lower learning rate or a smaller gradient clip"
+    )
+
+
+def _finite(values: Tensor | None) -> bool:
+    return values is None or bool(values.isfinite().all())
 
 
 @dataclass(frozen=True)
@@ -115,11 +133,14 @@ class Evaluation:
 
     Args:
         accuracy: share
+        halves: the same of the images at even and at odd places of their batch, so that an epoch can be chosen on one
+            half and judged on the other
         exit_time: mean early-exit step, as a share of T
         firing_rates: spikes per neuron: a list of layers, each a list of T steps
     """
 
     accuracy: float
+    halves: tuple[float, float]
     exit_time: float
     firing_rates: list[list[float]]
 
@@ -144,8 +165,8 @@ def evaluate(
     net.eval()
     device = net.spiking[0].threshold.device
     rates = [torch.zeros(net.steps, dtype=torch.float64, device=device) for _ in net.spiking]
-    correct = exits = torch.zeros((), dtype=torch.int64, device=device)
-    samples = 0
+    exits = torch.zeros((), dtype=torch.int64, device=device)
+    correct, samples = torch.zeros(2, dtype=torch.int64, device=device), torch.zeros(2, dtype=torch.int64)
 
     def count(index: int) -> Callable[[Any, Any, Tensor], None]:
         def hook(layer: Any, inputs: Any, output: Tensor) -> None:
@@ -158,16 +179,18 @@ def evaluate(
     try:
         for images, labels in batches:
             spikes = net(encode(images))
-            correct = correct + (readout.predict(spikes, by) == labels).sum()
+            right = readout.predict(spikes, by) == labels
+            correct = correct + torch.stack([right[half::2].sum() for half in (0, 1)])
             exits = exits + readout.exit_step(spikes, labels, by).sum()
-            samples += len(labels)
+            samples += torch.tensor([len(labels) - len(labels) // 2, len(labels) // 2])
     finally:
         for handle in handles:
             handle.remove()
-    counts = torch.stack([correct, exits, torch.full_like(correct, samples)]).cpu()
-    correct, exits, samples = team.sum(counts).tolist()
-    means = team.sum(torch.stack(rates).cpu()) / samples
-    return Evaluation(correct / samples, exits / (samples * net.steps), means.tolist())
+    counts = team.sum(torch.cat([correct.cpu(), samples, exits.cpu()[None]])).tolist()
+    correct, samples, exits = counts[:2], counts[2:4], counts[4]
+    halves = tuple(c / max(n, 1) for c, n in zip(correct, samples, strict=True))
+    means = team.sum(torch.stack(rates).cpu()) / sum(samples)
+    return Evaluation(sum(correct) / sum(samples), halves, exits / (sum(samples) * net.steps), means.tolist())
 
 
 def silent(firing_rates: list[list[float]]) -> list[int]:
@@ -188,12 +211,11 @@ def thresholds(net: Network) -> tuple[list[dict[str, float]], list[float]]:
         UserError: if one is not a number above 0, which a gamma of 0 or below leaves behind
     """
     found = []
-    for number, layer in enumerate(net.spiking, start=1):
+    for layer in net.spiking:
         theta = layer.threshold.double().cpu()
         if not bool((theta > 0).all() & theta.isfinite().all()):
             raise UserError(
-                f"training broke down: layer {number} of {len(net.spiking)} has a threshold of {theta.min():.3g}; "
-                "try a lower learning rate"
+                f"training broke down: {layer.title} has a threshold of {theta.min():.3g}; try a lower learning rate"
             )
         std, mean = torch.std_mean(theta, correction=0)
         values = (mean, std, theta.min(), theta.max())
