@@ -232,6 +232,36 @@ MUTATIONS = [
         "tests/test_loader.py::test_frames_count_the_events_of_equal_slices",
     ),
     Mutation(
+        "checkpoints.py",
+        "return torch.load(sound,",
+        "return torch.load(io.BytesIO(content),",
+        "tests/test_training.py::test_a_flipped_bit_is_found_or_does_no_harm",
+    ),
+    Mutation(
+        "training.py",
+        "epoch(0), team.rank, None, team.size)",
+        "epoch(0), 0, None, 1)",
+        "tests/test_parallel.py::test_an_evaluation_is_shared_and_told_once",
+    ),
+    Mutation(
+        "interrupts.py",
+        "signal.signal(number, signal.SIG_IGN)",
+        "pass",
+        "tests/test_faults.py::test_a_second_sigterm_does_not_disturb_the_first",
+    ),
+    Mutation(
+        "interrupts.py",
+        'getattr(stop, "number", signal.SIGINT)',
+        "signal.SIGINT",
+        "tests/test_faults.py::test_a_signal_before_the_first_step",
+    ),
+    Mutation(
+        "measure.py",
+        "if any(not _finite(p.grad)",
+        "if all(not _finite(p.grad)",
+        "tests/test_training.py::test_broken_gradients_stop_with_advice",
+    ),
+    Mutation(
         "readers/cifar.py",
         "while unpacked.read(PIECE):",
         "while False:",
