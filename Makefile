@@ -23,7 +23,7 @@ help:
 	@echo "make lab        open the chapters in JupyterLab"
 	@echo "make notebooks  run the chapters and store their text outputs"
 	@echo "make mutations  break the package on purpose, one line at a time: each break must turn a test red"
-	@echo "make kills      kill a small run 200 times at random moments: it must end as one that was left alone"
+	@echo "make kills      kill small runs 400 times at random moments: they must end as ones that were left alone"
 	@echo "make bench      speed and memory: engines, other libraries, losses, growth; RECORD=--record for chapter 8"
 	@echo "make clean      remove what was built; 'rm -rf .venv' removes the environment too"
 
