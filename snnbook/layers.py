@@ -48,9 +48,12 @@ class SpikingLayer(nn.Module):
         neuron: time constants, steps
         pool: side of an adjusted average pooling's window after the neurons; 1 for none
         engine: see `snnbook.ops`
+    Attributes:
+        title: what errors call it; `networks.build` says which one it is
     """
 
     threshold: Tensor
+    title = "a layer"
 
     def __init__(self, weight: Tensor, affine: Affine, neuron: NeuronParameters, pool: int, engine: str) -> None:
         super().__init__()
@@ -72,8 +75,8 @@ class SpikingLayer(nn.Module):
         if on_host(self.gamma) and not bool((self.gamma > 0).all()):
             worst = self.gamma.min().item()
             raise UserError(
-                f"gamma of a layer with {len(self.gamma)} channels fell to {worst:.3g}, and thresholds are divided by "
-                "it; try a lower learning rate"
+                f"training broke down: gamma of {self.title} fell to {worst:.3g}, and thresholds are divided by it; "
+                "try a lower learning rate"
             )
         self.threshold.div_(self.gamma)
         self.beta.div_(self.gamma)
