@@ -141,3 +141,9 @@ def table() -> list[str]:
     rows.append((f"{len(TALLY)} pages", *("" if "kB" in name else f"{sums[name]}" for name in columns)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+
+
+def findings() -> list[str]:
+    """What axe found, in lines: what is serious fails a test, the rest is told here."""
+    told = [f"{rule} ({impact}): {pages} pages" for (rule, impact), pages in sorted(FINDINGS.items())]
+    return [f"axe lets pass: {'; '.join(told)}"] if told else []

@@ -1,4 +1,4 @@
-"""Draw some states of notebooks' slider figures again, in a process of its own: `python redraw.py COUNT PAGE.ipynb ...`.
+"""Draw some states of notebooks' slider figures again, in a process of its own: `python redraw.py COUNT PAGE.ipynb ..`.
 
 Only cells that a figure depends on are run. Prints one JSON line per page: its name and, for every figure shown, its
 states as [number, choice of every control, SVG, alt text, points by which a label stands over the picture's edge].
@@ -17,6 +17,7 @@ import nbformat
 from snnbook.book.canvas import POINTS
 from snnbook.book.explore import Explore
 from snnbook.book.filed import Growing
+
 
 def shown_by(sources: list[str]) -> list:
     """What cells show, in order."""
