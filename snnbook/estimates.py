@@ -1,6 +1,7 @@
 """How long runs will take: by the records of the same hardware, else by a few seconds of training."""
 
 import contextlib
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,10 @@ from .settings import Experiment
 from .trainer import Trainer
 
 WATCHED = 4.0
-"""Seconds of training that a measurement takes, after a first look."""
+"""Seconds of training that a measurement takes, after the first step."""
+
+LEAST = 3
+"""Steps that it takes at least, the first left out."""
 
 TEST_SHARE = 1 / 3
 """Cost of testing an image, as a share of training one: one pass of three. Only for the estimate."""
@@ -88,23 +92,29 @@ def measure(experiment: Experiment, device: torch.device, seconds: float = WATCH
     Args:
         experiment: to train
         device: that trains
-        seconds: how long, after the first look
+        seconds: how long, after the first step
     """
-    looks: list[tuple[float, int]] = []
+    steps: list[tuple[float, int]] = []
+    begun = since = time.monotonic()
 
     def look(images: int, loss: float, accuracy: float) -> None:
-        looks.append((time.monotonic(), images))
-        if looks[-1][0] - looks[0][0] > seconds:
+        nonlocal begun, since
+        now = time.monotonic()
+        if images:
+            steps.append((now - since, images))
+        if len(steps) == 1:
+            begun = now
+        if len(steps) > LEAST and now - begun > seconds:
             raise _Enough
+        since = now
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         trainer = Trainer(experiment, device)
         trainer.initialise()
-        looks.append((time.monotonic(), 0))
+        since = time.monotonic()
         with contextlib.suppress(_Enough):
             trainer.epoch(1, look)
-    # up to the second look kernels are compiled; where the epoch was over by then, it is taken as it is
-    first = min(1, len(looks) - 2)
-    speed = sum(images for _, images in looks[first + 1 :]) / (looks[-1][0] - looks[first][0])
+    # kernels are compiled in the first step, and in later ones where a layer fires otherwise; a median is above that
+    per_image = statistics.median(spent / images for spent, images in steps[1:] or steps)
     tests = TEST_SHARE * len(datasets.load(experiment.dataset, "test"))
-    return (trainer.images + tests) / speed
+    return (trainer.images + tests) * per_image

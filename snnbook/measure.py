@@ -115,11 +115,14 @@ class Evaluation:
 
     Args:
         accuracy: share
+        halves: the same of the images at even and at odd places of their batch, so that an epoch can be chosen on one
+            half and judged on the other
         exit_time: mean early-exit step, as a share of T
         firing_rates: spikes per neuron: a list of layers, each a list of T steps
     """
 
     accuracy: float
+    halves: tuple[float, float]
     exit_time: float
     firing_rates: list[list[float]]
 
@@ -144,8 +147,8 @@ def evaluate(
     net.eval()
     device = net.spiking[0].threshold.device
     rates = [torch.zeros(net.steps, dtype=torch.float64, device=device) for _ in net.spiking]
-    correct = exits = torch.zeros((), dtype=torch.int64, device=device)
-    samples = 0
+    exits = torch.zeros((), dtype=torch.int64, device=device)
+    correct, samples = torch.zeros(2, dtype=torch.int64, device=device), torch.zeros(2, dtype=torch.int64)
 
     def count(index: int) -> Callable[[Any, Any, Tensor], None]:
         def hook(layer: Any, inputs: Any, output: Tensor) -> None:
@@ -158,16 +161,18 @@ def evaluate(
     try:
         for images, labels in batches:
             spikes = net(encode(images))
-            correct = correct + (readout.predict(spikes, by) == labels).sum()
+            right = readout.predict(spikes, by) == labels
+            correct = correct + torch.stack([right[half::2].sum() for half in (0, 1)])
             exits = exits + readout.exit_step(spikes, labels, by).sum()
-            samples += len(labels)
+            samples += torch.tensor([len(labels) - len(labels) // 2, len(labels) // 2])
     finally:
         for handle in handles:
             handle.remove()
-    counts = torch.stack([correct, exits, torch.full_like(correct, samples)]).cpu()
-    correct, exits, samples = team.sum(counts).tolist()
-    means = team.sum(torch.stack(rates).cpu()) / samples
-    return Evaluation(correct / samples, exits / (samples * net.steps), means.tolist())
+    counts = team.sum(torch.cat([correct.cpu(), samples, exits.cpu()[None]])).tolist()
+    correct, samples, exits = counts[:2], counts[2:4], counts[4]
+    halves = tuple(c / max(n, 1) for c, n in zip(correct, samples, strict=True))
+    means = team.sum(torch.stack(rates).cpu()) / sum(samples)
+    return Evaluation(sum(correct) / sum(samples), halves, exits / (sum(samples) * net.steps), means.tolist())
 
 
 def silent(firing_rates: list[list[float]]) -> list[int]:

@@ -17,7 +17,7 @@ from .settings import Experiment
 
 SETTINGS, PROVENANCE, EPOCHS = "settings.json", "provenance.json", "epochs.jsonl"
 
-FORMAT, VERSION = "snnbook run", 1
+FORMAT, VERSION = "snnbook run", 2
 """First entries of a record's head."""
 
 DIGITS = 7
@@ -42,6 +42,7 @@ class EpochFigures:
         loss: mean over the epoch's batches
         train_accuracy: share, from the spikes without the supervisory one, while the weights move
         test_accuracy: share, at the end of the epoch
+        test_accuracy_halves: the same of the test images with even, and with odd places in their order
         exit_time: mean early-exit step on the test set, as a share of T
         grad_sum, grad_abs_sum: sum of e and of |e| over the output spikes of the epoch's batches, 1/step
         positive_ratio: grad_sum / grad_abs_sum; None where all e are 0
@@ -61,6 +62,7 @@ class EpochFigures:
     loss: float
     train_accuracy: float
     test_accuracy: float
+    test_accuracy_halves: list[float]
     exit_time: float
     grad_sum: float
     grad_abs_sum: float
@@ -83,6 +85,8 @@ class EpochFigures:
                 kept = [_spread(spread) for spread in _list(name, value)]
             elif name == "output_thresholds":
                 kept = _numbers(name, value)
+            elif name == "test_accuracy_halves":
+                kept = _halves(name, value)
             elif value is None and name in ("positive_ratio", "positive_share"):
                 kept = None
             else:
@@ -107,6 +111,13 @@ def _list(name: str, value: Any) -> list[Any]:
 
 def _numbers(name: str, values: Any) -> list[float]:
     return [_number(name, value) for value in _list(name, values)]
+
+
+def _halves(name: str, values: Any) -> list[float]:
+    kept = _numbers(name, values)
+    if len(kept) != 2 or not all(0 <= value <= 1 for value in kept):
+        raise UserError(f"{name} must be two numbers in 0..1, not {values!r}")
+    return kept
 
 
 def _spread(values: Any) -> dict[str, float]:
@@ -137,6 +148,18 @@ class RunRecord:
     def best(self) -> EpochFigures:
         """The epoch with the highest test accuracy, the first of several."""
         return max(self.epochs, key=lambda figures: figures.test_accuracy)
+
+    @property
+    def cross_selected(self) -> float:
+        """Test accuracy with the epoch chosen on other images than those it is judged on (results/PROTOCOL.md).
+
+        The best epoch of one half of the test images is judged on the other half, and the other way round; their mean.
+        """
+        judged = []
+        for chosen in (0, 1):
+            best = max(self.epochs, key=lambda figures: figures.test_accuracy_halves[chosen])
+            judged.append(best.test_accuracy_halves[1 - chosen])
+        return sum(judged) / 2
 
     @property
     def last(self) -> EpochFigures:

@@ -151,6 +151,7 @@ class Trainer:
             loss=sums["loss"],
             train_accuracy=sums["correct"] / sums["samples"],
             test_accuracy=tested.accuracy,
+            test_accuracy_halves=list(tested.halves),
             exit_time=tested.exit_time,
             grad_sum=sums["grad_sum"],
             grad_abs_sum=sums["grad_abs_sum"],

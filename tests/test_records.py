@@ -21,6 +21,7 @@ def figures(epoch=1, **changes):
         "loss": 12.25,
         "train_accuracy": 0.5,
         "test_accuracy": 0.625,
+        "test_accuracy_halves": [0.75, 0.5],
         "exit_time": 0.375,
         "grad_sum": -2.5,
         "grad_abs_sum": 5.0,
@@ -78,6 +79,15 @@ def test_best_is_the_first_of_the_highest():
     assert (made.best.epoch, made.last.epoch) == (2, 3)
 
 
+def test_the_epoch_is_chosen_on_one_half_and_judged_on_the_other():
+    halves = ((0.5, 0.75), (1.0, 0.5), (0.25, 1.0))
+    made = dataclasses.replace(
+        run(), epochs=tuple(figures(n, test_accuracy_halves=list(pair)) for n, pair in enumerate(halves, start=1))
+    )
+    # the first half is best in epoch 2, the second in epoch 3
+    assert made.cross_selected == (0.5 + 0.25) / 2
+
+
 def test_an_unfinished_run_is_not_recorded(tmp_path):
     with pytest.raises(UserError, match="1 of 2 epochs"):
         records.write(run(epochs=1), tmp_path / "run.jsonl")
@@ -104,6 +114,8 @@ def test_figures_keep_seven_digits():
         ({"epoch": True}, "epoch"),
         ({"train_accuracy": 1.5}, "train_accuracy"),
         ({"test_accuracy": -0.1}, "test_accuracy"),
+        ({"test_accuracy_halves": [0.5]}, "two numbers in 0..1"),
+        ({"test_accuracy_halves": [0.5, 1.5]}, "two numbers in 0..1"),
         ({"exit_time": 2}, "exit_time"),
         ({"firing_rates": [0.5]}, "firing_rates"),
         ({"firing_rates": [[None]]}, "firing_rates"),
@@ -153,7 +165,7 @@ EPOCH = files.to_json(dataclasses.asdict(figures(1)))[:-1]
         (damage(1, b"{}"), "line 1"),
         (damage(1, b"3"), "line 1"),
         (lambda content: content.replace(b"snnbook run", b"other"), "line 1"),
-        (lambda content: content.replace(b'"version": 1', b'"version": 2'), "version 2"),
+        (lambda content: content.replace(b'"version": 2', b'"version": 3'), "version 3"),
         (lambda content: content.replace(b'"enhanced_counting"', b'"enhanced"'), "line 1: unknown loss"),
         (lambda content: content.replace(b'"threads"', b'"thread"'), "line 1: unknown session entry"),
         (lambda content: content.replace(b'"from_epoch": 0', b'"from_epoch": "0"'), "from_epoch"),

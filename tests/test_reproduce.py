@@ -5,6 +5,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -240,3 +241,23 @@ def test_a_measurement_is_near_the_truth():
     took = training.fit(experiment, "run", "cpu").last.seconds
     assert estimates.measure(experiment, CPU) == pytest.approx(took, rel=4)
     assert estimates.measured(experiment, CPU, []) is None
+
+
+def test_a_measurement_leaves_compilation_out(monkeypatch):
+    class SlowAtFirst:
+        images = 10_000
+
+        def __init__(self, *arguments):
+            pass
+
+        def initialise(self):
+            pass
+
+        def epoch(self, epoch, look):
+            for pause in (0.4, 0.01, 0.01, 0.3, 0.01, 0.01, 0.01):
+                time.sleep(pause)
+                look(50, 0.0, 0.0)
+
+    monkeypatch.setattr(estimates, "Trainer", SlowAtFirst)
+    experiment = experiments.get("quick")
+    assert estimates.measure(experiment, CPU, seconds=5) == pytest.approx(10_000 * 0.01 / 50, rel=0.5)

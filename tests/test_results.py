@@ -27,7 +27,9 @@ def record(name, accuracies, seed=0, epochs=None, exits=None, **changes):
     for i in range(experiment.epochs):
         value = accuracies[min(i, len(accuracies) - 1)]
         exit_time = 0.5 if exits is None else exits[min(i, len(exits) - 1)]
-        lines.append(figures(epoch=i + 1, test_accuracy=value, exit_time=exit_time))
+        halves = [value - 0.01, value + 0.01] if i % 2 else [value + 0.01, value - 0.01]
+        values = {"test_accuracy": value, "test_accuracy_halves": halves, "exit_time": exit_time}
+        lines.append(figures(epoch=i + 1, **values))
     return RunRecord(experiment, Provenance({"train": "aa", "test": "bb"}, (SESSION,)), tuple(lines))
 
 
@@ -93,11 +95,16 @@ def test_an_empty_folder_makes_tables_of_what_is_missing():
 
 
 def test_a_row_by_hand(root):
-    """Three seeds whose best are 94.0, 94.1 and 94.2, and whose last are one point lower."""
+    """Three seeds whose best are 94.0, 94.1 and 94.2, and whose last are one point lower.
+
+    Where the whole set is best (94.0, epoch 2), the halves stand at 93.0 and 95.0; then (93.0) at 94.0 and 92.0, and
+    back. So one half chooses epoch 2, where the other is at 93.0, and the other epoch 3, where the first is at 92.0.
+    """
     runs = [record("fashion_mnist", [0.9, best, best - 0.01], seed) for seed, best in enumerate((0.94, 0.941, 0.942))]
     table = tables.build("3", saved(root, *runs))
     line, *others = rows(table)
     assert (line["best"], line["last"], line["n"]) == ("94.10 ± 0.10", "93.10 ± 0.10", "3")
+    assert line["crossed"] == "92.60 ± 0.10"
     assert (line["difference"], line["verdict"], line["epochs"]) == ("+0.07", "agrees", "100")
     assert {other["best"] for other in others} == {"missing"}
     assert table.runs == tuple(f"fashion_mnist-e100-seed{seed}" for seed in range(3))

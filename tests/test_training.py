@@ -535,12 +535,25 @@ def test_checkpoints_load_by_torch_alone(finished):
 # ---- evaluate ----
 
 
+def test_halves_are_the_even_and_the_odd_places():
+    net = networks.build("2C5-P4-8", (1, 28, 28), 10, steps=3)
+    net.initialise(torch.rand(7, 1, 28, 28), rate=0.6)
+    images = torch.rand(7, 1, 28, 28)
+    right = readout.predict(net.eval()(images))
+    labels = torch.where(torch.arange(7) % 2 == 0, right, (right + 1) % 10)
+    labels[6] = (right[6] + 1) % 10
+    found = measure.evaluate(net, [(images, labels)], lambda images: images)
+    assert found.halves == (3 / 4, 0.0)
+    assert found.accuracy == pytest.approx(3 / 7)
+
+
 def test_evaluate_repeats_the_recorded_figures(finished):
     record = records.read(finished)
     for which, figures in (("best", record.best), ("last", record.last)):
         found = training.evaluate(finished, which, "cpu")
         assert found.accuracy == pytest.approx(figures.test_accuracy, rel=1e-6)
         assert found.exit_time == pytest.approx(figures.exit_time, rel=1e-6)
+        assert list(found.halves) == pytest.approx(figures.test_accuracy_halves, rel=1e-6)
         assert found.accuracy * TEST == pytest.approx(round(found.accuracy * TEST))
 
 
