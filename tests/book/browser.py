@@ -27,6 +27,9 @@ MADE_BY_SPHINX = ("genindex", "search", "prf-prf", "py-modindex")
 TALLY: dict[str, Counter] = defaultdict(Counter)
 """What was looked at, by page: printed at the end of the run (conftest.py)."""
 
+LIVE: dict[str, tuple[int, float, float]] = {}
+"""By chapter in JupyterLab: keys pressed, and milliseconds from a key to its picture, median and longest."""
+
 FINDINGS: Counter = Counter()
 """What axe found and lets pass, by rule and impact, in pages."""
 
@@ -143,7 +146,11 @@ def table() -> list[str]:
     return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
 
 
-def findings() -> list[str]:
-    """What axe found, in lines: what is serious fails a test, the rest is told here."""
+def remarks() -> list[str]:
+    """Times in JupyterLab, and what axe finds that is not serious (what is fails a test)."""
+    live = [
+        f"live {name}: {keys} keys, key to picture {median:.0f} ms in the median, {longest:.0f} ms at most"
+        for name, (keys, median, longest) in LIVE.items()
+    ]
     told = [f"{rule} ({impact}): {pages} pages" for (rule, impact), pages in sorted(FINDINGS.items())]
-    return [f"axe lets pass: {'; '.join(told)}"] if told else []
+    return live + ([f"axe lets pass: {'; '.join(told)}"] if told else [])

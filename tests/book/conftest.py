@@ -137,7 +137,7 @@ def served(chromium, origin, request):
 
 def pytest_terminal_summary(terminalreporter):
     """What the browser tests looked at, for maintainers."""
-    if browser.TALLY:
+    if browser.TALLY or browser.LIVE:
         terminalreporter.section("pages in the browser")
-        for line in [*browser.table(), *browser.findings()]:
+        for line in [*browser.table(), *browser.remarks()]:
             terminalreporter.write_line(line)
