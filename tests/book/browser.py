@@ -95,13 +95,18 @@ class Visit:
         self.page.set_default_timeout(PATIENCE)
         self.page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("websocket", lambda socket: self.asked.append(socket.url))
+        self.page.on("websocket", lambda socket: None if self.own(socket.url) else self.asked.append(socket.url))
         self.page.goto(address)
         self.page.wait_for_load_state("load")
 
+    def own(self, address: str) -> bool:
+        """Whether an address is on the disk, in the page, or on the one server."""
+        server = self.origin and address.replace("ws:", "http:", 1).startswith(self.origin + "/")
+        return address.split(":")[0] in LOCAL or bool(server)
+
     def filter(self, route) -> None:
         address = route.request.url
-        if address.split(":")[0] in LOCAL or (self.origin and address.startswith(self.origin + "/")):
+        if self.own(address):
             self.loaded.add(address)
             return route.continue_()
         self.asked.append(address)

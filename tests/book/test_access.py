@@ -82,7 +82,7 @@ def test_axe_finds_nothing_grave(served, axe):
 def test_every_kind_of_text_stands_out(served, axe, scheme):
     served.page.emulate_media(color_scheme=scheme)
     served.page.evaluate(UNFOLD)
-    assert served.page.evaluate("document.documentElement.dataset.theme") == scheme
+    served.page.wait_for_function("scheme => document.documentElement.dataset.theme === scheme", arg=scheme)
     kinds = served.page.evaluate(ONE_OF_EACH)
     assert kinds > 5
     TALLY[served.name]["contrasts"] += kinds
@@ -108,7 +108,7 @@ def test_nothing_moves_for_readers_who_ask_for_stillness(served):
 
 READING = """() => {
     const shown = e => e.checkVisibility() && e.getBoundingClientRect().width > 1;
-    const headings = [...document.querySelectorAll("article :is(h1, h2, h3, h4, h5, h6)")].filter(shown);
+    const headings = [...document.querySelectorAll(".bd-article-container :is(h1, h2, h3, h4, h5, h6)")].filter(shown);
     const named = [...document.querySelectorAll("article :is(input, button, select, a[href])")].filter(shown);
     return {
         levels: headings.map(h => +h.tagName[1]), tops: headings.map(h => h.getBoundingClientRect().top),
@@ -188,7 +188,7 @@ def test_search_needs_no_network(where, request, visit, chromium, origin):
         field.fill(SEARCHED)
         field.press("Enter")
         seen.page.wait_for_function("document.querySelectorAll('#search-results li a').length > 3")
-        seen.page.wait_for_function("/found \\\\d+ page/.test(document.querySelector('.search-summary').innerText)")
+        seen.page.wait_for_function("/found \\d+ page/.test(document.querySelector('.search-summary').innerText)")
         links = seen.page.locator("#search-results li a").evaluate_all("all => all.map(a => a.getAttribute('href'))")
         assert any(link.startswith("07_thresholds_that_learn.html") for link in links)
         if where == "served":

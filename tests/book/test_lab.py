@@ -59,6 +59,7 @@ def chapter(request, chromium, server):
     page.evaluate(WATCH)
     page.set_default_timeout(RUN_ALL_PATIENCE)
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+    page.get_by_text("| Idle").wait_for()  # cells run before that are dropped
     page.locator("[role=menubar]").get_by_text("Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).first.click()
     page.wait_for_function(
