@@ -99,21 +99,31 @@ null"""
 def test_every_control_moves_by_keyboard(disk):
     disk.page.evaluate(LOOK)
     for figure in disk.page.locator("figure.snn-explore").all():
-        handle = figure.element_handle()
         for control in figure.locator(".snn-control").all():
-            changes = 0
-            keys = round_trip(control)
-            before = handle.evaluate("f => look(f)")
-            assert before["ring"] not in (None, "", "none"), "focus must be visible"
-            for key in keys:
-                disk.page.keyboard.press(key)
-                after = disk.page.evaluate(MOVE % PATIENCE, [handle, before["state"]])
-                assert after["spoken"] == after["written"]
-                changes += after["picture"] != before["picture"] and after["alt"] != before["alt"]
-                before = after
-            assert changes, f"{control.inner_text()!r} changes neither picture nor words"
-            TALLY[disk.name] += {"controls": 1, "keys": len(keys)}
+            tries = (None, "End", "Home")  # clipping, for one, needs something to clip: the other sliders at an end
+            assert any(moves(disk, figure, control, key) for key in tries), (
+                f"{control.inner_text()!r} changes neither picture nor words"
+            )
+            TALLY[disk.name]["controls"] += 1
     disk.assert_quiet()
+
+
+def moves(seen, figure, control, others):
+    """Whether some key changes picture and words both, on the way through a control's values; every key must move."""
+    handle, changes = figure.element_handle(), 0
+    for slider in figure.locator("input[type=range]").all() if others else ():
+        slider.press(others)
+    keys = round_trip(control)
+    before = handle.evaluate("f => look(f)")
+    assert before["ring"] not in (None, "", "none"), "focus must be visible"
+    for key in keys:
+        seen.page.keyboard.press(key)
+        after = seen.page.evaluate(MOVE % PATIENCE, [handle, before["state"]])
+        assert after["spoken"] == after["written"]
+        changes += after["picture"] != before["picture"] and after["alt"] != before["alt"]
+        before = after
+    TALLY[seen.name]["keys"] += len(keys)
+    return changes > 0
 
 
 def round_trip(control):
