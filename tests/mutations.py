@@ -106,8 +106,14 @@ MUTATIONS = [
     ),
     Mutation(
         "ops/cpu_kernels.py",
-        "each[i] = e[i] / (size * mean[i])",
-        "each[i] = e[i] / size",
+        "counts[i] = e[i] / counts[i] if",
+        "counts[i] = e[i] if",
+        "tests/test_ops.py::test_fused_pooling_equals_reference",
+    ),
+    Mutation(
+        "ops/cpu_kernels.py",
+        "slope = c[i] * (now - before[i] if leaky else now)",
+        "slope = c[i] * now",
         "tests/test_ops.py::test_fused_pooling_equals_reference",
     ),
     Mutation(
@@ -130,9 +136,15 @@ MUTATIONS = [
     ),
     Mutation(
         "ops/cpu_maps.py",
-        "start = (column + cut) * outputs",
-        "start = column * outputs",
+        "min(side, width + cut - column)",
+        "min(side - 1, width + cut - column)",
         "tests/test_cpu_maps.py::test_currents_of_few_spikes_equal_the_dense_product",
+    ),
+    Mutation(
+        "ops/cpu_maps.py",
+        "factors[at] = i * width, row[i]",
+        "factors[at] = i * width, 1",
+        "tests/test_cpu_maps.py::test_fully_connected_currents_of_few_spikes_equal_the_dense_product",
     ),
     Mutation(
         "ops/cpu_maps.py",
