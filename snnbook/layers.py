@@ -37,6 +37,12 @@ class _Standardise(torch.autograd.Function):
         return by_weight.view_as(weight), by_gamma, by_beta, None
 
 
+def _within(x: Tensor, bound: float) -> bool:
+    """Whether every entry lies in [-bound, bound]: a look costs less than writing them all again."""
+    least, largest = x.aminmax()
+    return bool(least >= -bound) and bool(largest <= bound)
+
+
 class SpikingLayer(nn.Module):
     """An affine map with standardised weights, neurons with thresholds of their own, and pooling if asked for.
 
@@ -81,7 +87,8 @@ class SpikingLayer(nn.Module):
         self.threshold.div_(self.gamma)
         self.beta.div_(self.gamma)
         self.gamma.fill_(1)
-        self.weight.clamp_(-WEIGHT_BOUND, WEIGHT_BOUND)
+        if not on_host(self.weight) or not _within(self.weight, WEIGHT_BOUND):
+            self.weight.clamp_(-WEIGHT_BOUND, WEIGHT_BOUND)
 
     def standardised(self, scale: float = 1.0) -> Tensor:
         """W_hat = gamma (W - mean) / sqrt(var + 1e-5) + beta per output channel. Eq. (eq-standardise).
