@@ -170,10 +170,13 @@ def test_a_second_sigterm_does_not_disturb_the_first():
             signal.raise_signal(signal.SIGTERM)
         finally:
             signal.raise_signal(signal.SIGTERM)
+            done.append("cleared up")
 
+    done = []
     with pytest.raises(interrupts.Stopped) as caught:
         stopped_twice()
     assert caught.value.asked
+    assert done
 
 
 def test_saves_within_epochs_change_nothing(finished, experiment, tmp_path, monkeypatch):
