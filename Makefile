@@ -4,16 +4,26 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHELL := /bin/bash
 export JUPYTER_PLATFORM_DIRS = 1
+WHEELS := wheels
+PIP = $(BIN)/python -m pip --quiet --disable-pip-version-check
+OFFLINE = $(if $(wildcard $(WHEELS)/*.whl),--no-index --find-links $(WHEELS))
 
-.PHONY: help setup book test lab bench notebooks mutations kills lint clean
+# A Python that is itself of a virtual environment does not pass its packages on: .venv is told where they are.
+WHERE_TORCH_IS = import pathlib, torch; print(pathlib.Path(torch.__file__).parents[1])
+PACKAGES = import sysconfig; print(sysconfig.get_path("purelib"))
+
+.PHONY: help setup book zip links wheels test lab bench notebooks mutations kills lint clean
 
 help:
 	@echo "make book       set up .venv, run every chapter and build book/_build/html/index.html"
 	@echo "make test       set up .venv, build the book, then check code, notebooks and pages"
+	@echo "make zip        the built book as one file, book/_build/book.zip, to hand to a class"
+	@echo "make links      list the links out of the book; fail where one within it does not arrive"
+	@echo "make wheels     put all packages into wheels/, from which make setup installs without a network"
 	@echo "make lab        open the chapters in JupyterLab"
 	@echo "make notebooks  run the chapters and store their text outputs"
 	@echo "make mutations  break the package on purpose, one line at a time: each break must turn a test red"
-	@echo "make kills      kill a small run 200 times at random moments: it must end as one that was left alone"
+	@echo "make kills      kill small runs 400 times at random moments: they must end as ones that were left alone"
 	@echo "make bench      speed and memory: engines, other libraries, losses, growth; RECORD=--record for chapter 8"
 	@echo "make clean      remove what was built; 'rm -rf .venv' removes the environment too"
 
@@ -21,18 +31,32 @@ setup: .venv/ready
 
 .venv/ready: requirements.txt pyproject.toml
 	@if [ ! -x $(BIN)/python ]; then \
-	    if $(PYTHON) -c 'import torch' 2>/dev/null; then $(PYTHON) -m venv --system-site-packages .venv; \
+	    if there=$$($(PYTHON) -c '$(WHERE_TORCH_IS)' 2>/dev/null); then \
+	        $(PYTHON) -m venv --system-site-packages .venv && \
+	        { $(BIN)/python -c 'import torch' 2>/dev/null || \
+	          echo "$$there" > "$$($(BIN)/python -c '$(PACKAGES)')/torch_that_was_there.pth"; }; \
 	    else $(PYTHON) -m venv .venv; fi; fi
 	@kept=; for package in torch triton; do \
 	    if $(BIN)/python -c "import $$package" 2>/dev/null; then kept="$$kept -e ^$$package=="; fi; done; \
 	    grep -v -e '^#' $$kept requirements.txt > .venv/requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement .venv/requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(PIP) install $(OFFLINE) --requirement .venv/requirements.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
+wheels: setup
+	$(PIP) wheel --wheel-dir $(WHEELS) --requirement requirements.txt
+	@echo "make setup installs from $(WHEELS)/, without a network, here and in any copy (same system, same Python)."
+
 book: setup
+	@$(BIN)/python tools/notebooks.py address
 	$(BIN)/jupyter-book build -W --keep-going -n book/
 	@echo "Open book/_build/html/index.html in a browser; it needs no network."
+
+zip: book
+	@$(BIN)/python tools/zipped.py
+
+links: book
+	@$(BIN)/python tools/links.py
 
 lint: setup
 	$(BIN)/ruff check .

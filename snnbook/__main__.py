@@ -150,9 +150,11 @@ def evaluate(run: str, /, *, checkpoint: Literal["best", "last"] = "best", devic
         checkpoint: best or last
         device: auto, cpu or cuda
     """
-    from . import terminal, training
+    from . import parallel, terminal, training
 
-    print(terminal.evaluation(training.evaluate(run, checkpoint, device), run, checkpoint))
+    figures = training.evaluate(run, checkpoint, device)
+    if parallel.team().leads:
+        print(terminal.evaluation(figures, run, checkpoint))
 
 
 @app.command
@@ -163,13 +165,13 @@ def record(run: str, /, *, results: str = "results") -> None:
         run: the run's folder
         results: folder that the file goes to
     """
-    from . import records
+    from . import files, records
 
     path = Path(results) / f"{Path(run).resolve().name}.jsonl"
     if path.exists():
         raise UserError(f"{path} is there already; name another folder by --results, or move it away")
     found = records.read(run)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent)
     records.write(found, path)
     print(path)
 
@@ -191,7 +193,7 @@ def plot(*runs: str, out: str = "curves.png") -> None:
 
 @app.command
 def experiments() -> None:
-    """List the experiments: name, time steps, loss, parameters, images in training and test set, network."""
+    """List the experiments: name, table of the paper, steps T, loss, parameters, images and their size, network."""
     import torch
 
     from . import experiments, terminal

@@ -90,12 +90,13 @@ def reproduce(
     """
     import torch
 
-    from . import estimates, terminal, training
+    from . import estimates, files, interrupts, terminal, training
     from . import reproduce as work
     from . import results as on_file
 
     whole("jobs", jobs, 1, 1000)
-    root, where = Path(results), training.choose_device(device)
+    training.device_number(device)
+    root = Path(results)
     planned = work.plan(target, seeds, epochs, root, Path(runs), released, only)
     missing = [run for run in planned if not run.record.exists()]
     given = {"--device": (device, "auto"), "--results": (results, RESULTS), "--runs": (runs, RUNS)}
@@ -105,21 +106,25 @@ def reproduce(
         for run in missing:
             print("snnbook", shlex.join(work.command(run, target, options)))
         return
-    if only is None:
-        for run in planned:
-            print(f"{run.name:<45} {run.state}")
-        if missing:
-            torch.set_num_threads(work.threads_each(jobs) if jobs > 1 else torch.get_num_threads())
-            left = [(run.experiment, run.experiment.epochs - run.epochs_done) for run in missing]
-            took = estimates.estimate(left, where, on_file.load(root))
-            print(
-                f"{len(missing)} of {len(planned)} runs to do: about {terminal.duration(took.seconds / jobs)}", end=" "
-            )
-            print(f"on this machine, {jobs} at a time, by {took.source}", flush=True)
+    where = training.choose_device(device)  # only now: commands may be listed where there is no such device
+    if missing:
+        files.make_folder(Path(runs))
     try:
-        failed = _run(missing, jobs, root, device, lambda run: work.command(run, target, options))
+        with interrupts.raised():
+            if only is None:
+                for run in planned:
+                    print(f"{run.name:<45} {run.state}")
+                if missing:
+                    torch.set_num_threads(work.threads_each(jobs) if jobs > 1 else torch.get_num_threads())
+                    left = [(run.experiment, run.experiment.epochs - run.epochs_done) for run in missing]
+                    took = estimates.estimate(left, where, on_file.load(root))
+                    about = terminal.duration(took.seconds / jobs)
+                    print(f"{len(missing)} of {len(planned)} runs to do: about {about}", end=" ")
+                    print(f"on this machine, {jobs} at a time, by {took.source}", flush=True)
+            failed = _run(missing, jobs, root, device, lambda run: work.command(run, target, options))
     except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt("stopped; all finished epochs are kept. The same command goes on") from stop
+        again = f"snnbook {shlex.join(sys.argv[1:])}"
+        raise interrupts.Stopped.by(stop, f"stopped; what is done is kept. Go on with: {again}") from stop
     if only is None:
         _print_tables(target, on_file.load(root))
     if failed:
@@ -128,16 +133,17 @@ def reproduce(
 
 def _run(missing: Sequence[Any], jobs: int, root: Path, device: str, start: Any) -> list[str]:
     """Do the runs, here one after the other or in processes; names of those that failed."""
+    from . import folders, terminal
     from . import reproduce as work
-    from . import terminal
 
     if jobs > 1:
         return work.do_all(missing, jobs, start, lambda line: print(line, flush=True))
     failed = []
     for run in missing:
         try:
-            if not work.do(run, root, device, terminal.TerminalProgress(), sys.argv[1:]):
-                print(f"another process is at work on {run.name}; left to it")
+            work.do(run, root, device, terminal.TerminalProgress(), sys.argv[1:])
+        except folders.InUse as busy:
+            print(f"{busy.owner} is at work on {run.name}; left to it", flush=True)
         except UserError as error:  # the other rows do not depend on this one
             print(f"{run.name} failed: {error}", flush=True)
             failed.append(run.name)

@@ -70,10 +70,18 @@ class Course:
         self._looked = self._saved = time.monotonic()
 
     def begin(self) -> None:
-        """First thresholds, and the checkpoint that every run has from there on."""
-        if self._team.leads:  # the others take them over at the first epoch's start
-            self._trainer.initialise()
-        self._save()
+        """First thresholds, and the checkpoint that every run has from there on.
+
+        Raises:
+            Stopped: on Ctrl-C, and on SIGTERM where it is raised at once
+        """
+        try:
+            if self._team.leads:  # the others take them over at the first epoch's start
+                self._trainer.initialise()
+            self._save()
+        except KeyboardInterrupt as stop:
+            message = f"stopped before the first step. {folders.go_on(self._folder)}"
+            raise interrupts.Stopped.by(stop, message) from stop
 
     def go(self) -> RunRecord:
         """The epochs that are left.

@@ -133,36 +133,38 @@ class _SpikingAffine(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         current = currents(x, weight, affine, engine)
         if force is None:
-            raw, ctx.pass_ = ops.forward_pooled(current, threshold, neuron, window, engine)
+            raw, saved = ops.forward_pooled(current, threshold, neuron, window, engine)
             spikes = raw
         else:
             raw, saved = ops.forward(current, threshold, neuron, engine)
             spikes = force(saved)
-            ctx.pass_ = saved.with_spikes(spikes)
-        ctx.save_for_backward(x, weight)
+            saved = saved.with_spikes(spikes)
+        ctx.pass_, tensors = ops.take_out(saved)
+        ctx.save_for_backward(x, weight, *tensors)
         ctx.affine = affine
         raw = raw.detach()
         ctx.mark_non_differentiable(raw)
         ctx.set_materialize_grads(False)  # no zeros for raw
-        return spikes.detach(), raw  # detached: the pass kept on ctx must not refer to the node's own outputs
+        return spikes.detach(), raw  # detached: what is kept for backward must not be the node's own outputs
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_times: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
+        x, weight, *tensors = ctx.saved_tensors
+        pass_ = ops.put_back(ctx.pass_, tensors)
         need_input, need_weight = ctx.needs_input_grad[:2]
         steps = x if need_input else distinct_steps(x)
         repeats = len(distinct_steps(x)) < len(x)  # then summing over time leaves one dense product, which is less
-        dense = repeats or ctx.affine.backward_dtype is not None or isinstance(ctx.pass_, ops.Saved)
+        dense = repeats or ctx.affine.backward_dtype is not None or isinstance(pass_, ops.Saved)
         if need_weight and not dense:
-            by_events = ops.backward_events(grad_times, ctx.pass_, x, weight, ctx.affine.padding, need_input)
+            by_events = ops.backward_events(grad_times, pass_, x, weight, ctx.affine.padding, need_input)
             if by_events is not None:
                 return *by_events, None, None, None, None, None, None
-        if isinstance(ctx.pass_, ops.Saved):
-            grad_timing, grad_weight = ops.backward(grad_times, ctx.pass_)
+        if isinstance(pass_, ops.Saved):
+            grad_timing, grad_weight = ops.backward(grad_times, pass_)
             grad_weight = grad_weight if len(steps) == len(x) else grad_weight.sum(0, keepdim=True)
         else:
-            grad_timing, grad_weight = ops.backward_pooled(grad_times, ctx.pass_, sum_weight=len(steps) < len(x))
+            grad_timing, grad_weight = ops.backward_pooled(grad_times, pass_, sum_weight=len(steps) < len(x))
         grad_x = grad_w = None
         if need_input:
             back = ctx.affine.grad_input(grad_timing.flatten(0, 1), weight, x.flatten(0, 1).shape)

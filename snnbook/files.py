@@ -28,6 +28,18 @@ def write_atomic(path: Path, content: bytes | memoryview) -> None:
             written.unlink()
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those around it, unless it is there.
+
+    Raises:
+        UserError: if it cannot be made
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {path}: {error.strerror}; name another one") from error
+
+
 def part(path: Path) -> Path:
     """Where a file's content stands until all of it is on the disk."""
     return path.with_name(f".{path.name}.part")

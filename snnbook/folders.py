@@ -26,6 +26,20 @@ RUNS = Path("runs")
 LOCK = ".lock"
 """The file that a process holds locked while it writes to the folder. The lock ends when the process ends, however."""
 
+
+class InUse(UserError):
+    """Another process works in the folder.
+
+    Args:
+        folder: that both want
+        owner: the other one, in words
+    """
+
+    def __init__(self, folder: Path, owner: str) -> None:
+        super().__init__(f"{folder} is in use by {owner}; wait until it ends, or name another folder")
+        self.owner = owner
+
+
 AT_BIRTH = {LOCK, records.PROVENANCE, *(files.part(Path(name)).name for name in (records.PROVENANCE, records.SETTINGS))}
 """What a run that was killed before it had begun may leave: nothing worth keeping."""
 
@@ -74,13 +88,17 @@ def make(out: str | Path | None, experiment: Experiment) -> Path:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
     """Within, no other process gets into the folder by this door.
 
+    Args:
+        folder: that is there
+        name: of the file that is the door
     Raises:
-        UserError: if another one is in it, or the folder cannot be written to
+        InUse: if another one is in it
+        UserError: if the folder cannot be written to
     """
-    path = folder / LOCK
+    path = folder / name
     with contextlib.ExitStack() as held:
         while True:
             try:
@@ -109,7 +127,7 @@ def _lock(file: BinaryIO, folder: Path) -> None:
             if time.monotonic() > end:
                 file.seek(0)
                 owner = file.read(200).decode(errors="replace") or "another process"
-                raise UserError(f"{folder} is in use by {owner}; wait until it ends, or name another folder")
+                raise InUse(folder, owner)
             time.sleep(PATIENCE / 20)
     except OSError as error:
         if error.errno not in NO_LOCKS:

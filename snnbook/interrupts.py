@@ -1,4 +1,4 @@
-"""Being asked to stop: SIGTERM and Ctrl-C wait until the step is done and saved."""
+"""Being asked to stop: SIGTERM and Ctrl-C wait until the step is done and saved; without a step they act at once."""
 
 import contextlib
 import signal
@@ -10,7 +10,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(KeyboardInterrupt):
-    """A run stopped as it was asked to, with everything saved. Who does not know it, stops as on Ctrl-C.
+    """Work stopped as it was asked to, with everything saved. Who does not know it, stops as on Ctrl-C.
 
     Args:
         message: what was saved, and how to go on
@@ -20,6 +20,11 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
         self.number = number
+
+    @classmethod
+    def by(cls, stop: KeyboardInterrupt, message: str) -> "Stopped":
+        """The same stop in other words."""
+        return cls(message, getattr(stop, "number", signal.SIGINT))
 
     @property
     def asked(self) -> bool:
@@ -68,3 +73,24 @@ def held(patient: bool = False) -> Iterator[Request]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def raised() -> Iterator[None]:
+    """Within, SIGTERM raises Stopped at once, as Ctrl-C raises KeyboardInterrupt; a second one changes nothing.
+
+    For work that is none if it is broken off; what is to be finished first goes into `held`, within.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise Stopped("stopped before there was anything to save; the same command begins again", number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -37,6 +37,12 @@ class _Standardise(torch.autograd.Function):
         return by_weight.view_as(weight), by_gamma, by_beta, None
 
 
+def _within(x: Tensor, bound: float) -> bool:
+    """Whether every entry lies in [-bound, bound]: a look costs less than writing them all again."""
+    least, largest = x.aminmax()
+    return bool(least >= -bound) and bool(largest <= bound)
+
+
 class SpikingLayer(nn.Module):
     """An affine map with standardised weights, neurons with thresholds of their own, and pooling if asked for.
 
@@ -48,9 +54,12 @@ class SpikingLayer(nn.Module):
         neuron: time constants, steps
         pool: side of an adjusted average pooling's window after the neurons; 1 for none
         engine: see `snnbook.ops`
+    Attributes:
+        title: what errors call it; `networks.build` says which one it is
     """
 
     threshold: Tensor
+    title = "a layer"
 
     def __init__(self, weight: Tensor, affine: Affine, neuron: NeuronParameters, pool: int, engine: str) -> None:
         super().__init__()
@@ -72,13 +81,14 @@ class SpikingLayer(nn.Module):
         if on_host(self.gamma) and not bool((self.gamma > 0).all()):
             worst = self.gamma.min().item()
             raise UserError(
-                f"gamma of a layer with {len(self.gamma)} channels fell to {worst:.3g}, and thresholds are divided by "
-                "it; try a lower learning rate"
+                f"training broke down: gamma of {self.title} fell to {worst:.3g}, and thresholds are divided by it; "
+                "try a lower learning rate"
             )
         self.threshold.div_(self.gamma)
         self.beta.div_(self.gamma)
         self.gamma.fill_(1)
-        self.weight.clamp_(-WEIGHT_BOUND, WEIGHT_BOUND)
+        if not on_host(self.weight) or not _within(self.weight, WEIGHT_BOUND):
+            self.weight.clamp_(-WEIGHT_BOUND, WEIGHT_BOUND)
 
     def standardised(self, scale: float = 1.0) -> Tensor:
         """W_hat = gamma (W - mean) / sqrt(var + 1e-5) + beta per output channel. Eq. (eq-standardise).

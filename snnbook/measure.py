@@ -90,11 +90,12 @@ class Totals:
         if team.leads:
             self.sums.copy_(sums)
 
-    def read(self, team: Team = ALONE) -> dict[str, float]:
+    def read(self, team: Team = ALONE, net: Network | None = None) -> dict[str, float]:
         """The sums so far, by the names in TRAIN_SUMS, but the loss as a mean over batches. Waits for the device.
 
         Args:
             team: the processes that work on the joint batches
+            net: whose layers the error is to name
         Raises:
             UserError: if loss or gradient is no longer finite
         """
@@ -102,11 +103,28 @@ class Totals:
         sums["loss"] /= self.batches
         for name in ("loss", "gradient_norm"):
             if not math.isfinite(sums[name]):
-                raise UserError(
-                    f"training broke down: {name.replace('_', ' ')} is {sums[name]}; try a lower learning rate "
-                    "or a smaller gradient clip"
-                )
+                raise broke_down(name.replace("_", " "), sums[name], net)
         return sums
+
+
+def broke_down(what: str, value: float, net: Network | None = None) -> UserError:
+    """The error for a loss or gradient that is not finite.
+
+    Args:
+        what: its name
+        value: what it is
+        net: whose layers are named, where they hold a gradient that is not finite, the one next to the loss first
+    """
+    layers = [] if net is None else reversed(net.spiking)
+    titles = [layer.title for layer in layers if any(not _finite(p.grad) for p in layer.parameters())]
+    where = f", from {titles[0]} down" if titles else ""
+    return UserError(
+        f"training broke down: {what} is {value}{where}; try a lower learning rate or a smaller gradient clip"
+    )
+
+
+def _finite(values: Tensor | None) -> bool:
+    return values is None or bool(values.isfinite().all())
 
 
 @dataclass(frozen=True)
@@ -193,12 +211,11 @@ def thresholds(net: Network) -> tuple[list[dict[str, float]], list[float]]:
         UserError: if one is not a number above 0, which a gamma of 0 or below leaves behind
     """
     found = []
-    for number, layer in enumerate(net.spiking, start=1):
+    for layer in net.spiking:
         theta = layer.threshold.double().cpu()
         if not bool((theta > 0).all() & theta.isfinite().all()):
             raise UserError(
-                f"training broke down: layer {number} of {len(net.spiking)} has a threshold of {theta.min():.3g}; "
-                "try a lower learning rate"
+                f"training broke down: {layer.title} has a threshold of {theta.min():.3g}; try a lower learning rate"
             )
         std, mean = torch.std_mean(theta, correction=0)
         values = (mean, std, theta.min(), theta.max())

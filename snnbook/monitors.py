@@ -72,6 +72,8 @@ class TensorBoard(Progress):
         values = dataclasses.asdict(figures)
         step = values.pop("epoch")
         rates, thresholds, output = (values.pop(each) for each in ("firing_rates", "thresholds", "output_thresholds"))
+        halves = zip(("even", "odd"), values.pop("test_accuracy_halves"), strict=True)
+        values |= {f"test_accuracy_halves/{places}": value for places, value in halves}
         for name, value in values.items():
             if value is not None:
                 self._writer.add_scalar(name, value, step)

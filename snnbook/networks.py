@@ -230,6 +230,9 @@ def build(
         layers.append(nn.Flatten(2))
     layers.append(SpikingLinear(math.prod(shape), classes, neuron, engine))
     net = Network(layers, tuple(in_shape), steps, supervision)
+    names = [token[0] for token in tokens if not token["pool"]] + [str(classes)]
+    for number, (layer, name) in enumerate(zip(net.spiking, names, strict=True), start=1):
+        layer.title = f"layer {number} of {len(names)} ({name})"
     if bf16_backward:
         for layer in net.spiking:
             layer.affine = replace(layer.affine, backward_dtype=torch.bfloat16)

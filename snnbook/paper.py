@@ -53,6 +53,13 @@ TABLE_5_ACCURACY = (98.83, 98.86, 98.99, 99.04, 99.04, 99.09, 99.09, 99.09, 99.0
 TABLE_5_TIME = (0.189, 0.169, 0.159, 0.147, 0.147, 0.137, 0.129, 0.128, 0.128, 0.128)
 """Inference time, fastest so far; the appendix names no unit (steps, or shares of T)."""
 
+
+def tables_of(experiment: str) -> list[str]:
+    """The tables of results, "3" to "5", that an experiment has a row in."""
+    rows = {name: [row.experiment for row in table] for name, table in TABLES.items()} | {"5": [TABLE_5]}
+    return [name for name, names in rows.items() if experiment in names]
+
+
 FIGURES: dict[str, tuple[str, ...]] = {
     "1": tuple(row.experiment for row in TABLES["3"]),
     "2": tuple(row.experiment for row in TABLES["4"]),

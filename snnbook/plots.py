@@ -64,10 +64,7 @@ def plot(runs: Sequence[str | Path], out: str | Path) -> Path:
         if not record.epochs:
             raise UserError(f"{run} has no epoch done yet, and so no curve")
     content = _draw(found, [f"{number}  {_name(run)}" for number, run in enumerate(runs, start=1)], form)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the folder {path.parent}: {error.strerror}") from error
+    files.make_folder(path.parent)
     files.write_atomic(path, content)
     return path
 

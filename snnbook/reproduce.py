@@ -4,18 +4,18 @@ A run's folder is <runs>/<experiment>-e<epochs>-seed<seed>; its record goes into
 run is never done again, a stopped one goes on, and another schedule is another run.
 """
 
-import contextlib
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from . import experiments, paper, records, results, training
+from . import experiments, files, folders, paper, records, results, training
 from .errors import UserError, unknown, whole
 from .settings import Experiment
 from .tables import RELEASED
@@ -116,25 +116,13 @@ def command(run: Run, target: str, options: Sequence[str]) -> list[str]:
     return ["reproduce", target, "--only", run.name, "--seeds", seeds, "--epochs", epochs, *options]
 
 
-@contextlib.contextmanager
-def claim(run: Run) -> Iterator[bool]:
-    """Hold a run while working on it; False where another process does. A process that is killed holds nothing."""
-    try:
-        import fcntl
-    except ImportError:  # not on this system: then nobody is asked
-        yield True
-        return
-    run.folder.parent.mkdir(parents=True, exist_ok=True)
-    with (run.folder.parent / f"{run.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+def claim(run: Run) -> AbstractContextManager[None]:
+    """Hold a run while working on it, from the look for its record to the writing of it; errors as `folders.locked`."""
+    files.make_folder(run.folder.parent)
+    return folders.locked(run.folder.parent, f".{run.name}{folders.LOCK}")
 
 
-def do(run: Run, root: Path, device: str, progress: training.Progress, words: Sequence[str]) -> bool:
+def do(run: Run, root: Path, device: str, progress: training.Progress, words: Sequence[str]) -> None:
     """Train a run, or go on with it, and put its record into the results; nothing where it is done.
 
     Args:
@@ -143,29 +131,20 @@ def do(run: Run, root: Path, device: str, progress: training.Progress, words: Se
         device: see `training.choose_device`
         progress: is told how it goes
         words: the command line, for the record
-    Returns:
-        False where another process is at work on it
+    Raises:
+        InUse: if another process is at work on it
+        UserError: as `training.fit` and `training.resume`
     """
-    with claim(run) as mine:
-        if not mine:
-            return False
+    with claim(run):
         if run.record.exists():
-            return True
+            return
         if (run.folder / records.SETTINGS).exists():
             if records.read_settings(run.folder) != run.experiment:
                 raise UserError(f"{run.folder} holds a run of other settings; move it away")
             record = training.resume(run.folder, device, progress, words)
         else:
-            _sweep(run.folder)
             record = training.fit(run.experiment, run.folder, device, progress, words)
         results.save(record, root)
-    return True
-
-
-def _sweep(folder: Path) -> None:
-    """Clear a folder that was left before its settings were written, so before anything was trained."""
-    for name in (records.PROVENANCE, f".{records.PROVENANCE}.part", f".{records.SETTINGS}.part"):
-        (folder / name).unlink(missing_ok=True)
 
 
 def threads_each(jobs: int) -> int:
@@ -193,7 +172,7 @@ def do_all(
         while waiting or working:
             while waiting and len(working) < jobs:
                 run = waiting.pop(0)
-                run.folder.parent.mkdir(parents=True, exist_ok=True)
+                files.make_folder(run.folder.parent)
                 log = run.folder.with_suffix(".log")
                 with log.open("ab") as file:
                     process = subprocess.Popen(
@@ -210,7 +189,7 @@ def do_all(
                     say(f"finished {run.name}" if run.record.exists() else f"left off {run.name}; its log says why")
             time.sleep(POLL)
     finally:
-        for process in working:  # stopped in the middle: they keep their whole epochs
+        for process in working:  # stopped in the middle: they finish their step and save
             process.terminate()
         for process in working:
             process.wait()

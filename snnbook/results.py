@@ -114,7 +114,7 @@ def save(record: RunRecord, root: str | Path) -> Path:
     path = path_of(record.experiment, root)
     if path.exists():
         raise UserError(f"{path} is there already; move it away first")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent)
     records.write(record, path)
     write_index(root)
     return path

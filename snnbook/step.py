@@ -51,6 +51,8 @@ class TrainingStep:
         Args:
             images: as `loader.Batches` gives them
             labels: (N,)
+        Raises:
+            UserError: on a CPU, if the gradient is not finite, or a gamma not above 0
         """
         self.compute(images, labels)
         self.totals.batches += 1
@@ -70,6 +72,8 @@ class TrainingStep:
         loss.backward()
         share.sum_gradients(self._parameters)
         norm = clip_gradients(self._parameters, self.experiment.gradient_clip)
+        if on_host(norm) and not bool(norm.isfinite()):  # elsewhere it is told at the next look
+            raise measure.broke_down("gradient norm", norm.item(), self.net)
         self.totals.add(loss, spikes, raw, labels, norm, share)
         self.optimiser.found_inf = self.totals.broken()  # a fused optimiser updates nothing where this is 1
         self.optimiser.step()

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import measure
+from . import measure, paper
 from .course import Progress
 from .measure import Evaluation
 from .records import EpochFigures, RunRecord
@@ -150,16 +150,19 @@ def catalogue(experiments: list[Experiment], parameters: list[int]) -> str:
         experiments: to list
         parameters: how many each one's network has
     """
-    width = max(len(experiment.name) for experiment in experiments)
-    lines = [f"{'name':<{width}}  {'T':>2}  {'loss':<18}  {'parameters':>10}  {'images':<15}  network"]
+    rows = [("name", "table", "T", "loss", "parameters", "images", "size", "network")]
     for experiment, count in zip(experiments, parameters, strict=True):
-        images = "+".join(f"{size:,}" for size in SOURCES[experiment.dataset].sizes)
+        tables = ",".join(paper.tables_of(experiment.name)) or "-"
+        images = "+".join(f"{number:,}" for number in SOURCES[experiment.dataset].sizes)
         loss = f"{experiment.loss} {experiment.t_unfired:g} T" if experiment.loss == "ttfs" else experiment.loss
-        lines.append(
-            f"{experiment.name:<{width}}  {experiment.steps:>2}  {loss:<18}  {count:>10,}  {images:<15}"
-            f"  {experiment.network}-{experiment.classes}"
-        )
-    return "\n".join(lines)
+        size, network = "x".join(map(str, experiment.in_shape)), f"{experiment.network}-{experiment.classes}"
+        rows.append((experiment.name, tables, f"{experiment.steps}", loss, f"{count:,}", images, size, network))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    aligned = "<<><><<<"
+    return "\n".join(
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, aligned, widths, strict=True)).rstrip()
+        for row in rows
+    )
 
 
 def duration(seconds: float) -> str:

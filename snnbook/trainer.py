@@ -107,7 +107,7 @@ class Trainer:
         seen = 0
 
         def tell() -> dict[str, float]:
-            sums = self._totals.read(self.team)
+            sums = self._totals.read(self.team, self.net)
             look(seen, sums["loss"], sums["correct"] / sums["samples"])
             return sums
 
@@ -174,7 +174,7 @@ class Trainer:
             UserError: if the step before broke the training, which at an epoch's end has been looked at already
         """
         if self.step:
-            self._totals.read(self.team)
+            self._totals.read(self.team, self.net)
             measure.thresholds(self.net)
         generators = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":

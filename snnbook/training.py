@@ -5,14 +5,16 @@ Started by torchrun, several processes train one run together, and the first of 
 
 import contextlib
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import torch
 
-from . import checkpoints, datasets, devices, folders, measure, ops, parallel, provenance, records
+from . import checkpoints, datasets, devices, folders, interrupts, measure, ops, parallel, provenance, records
 from .checkpoints import Checkpoint
 from .course import SAVE_SECONDS, Course, Progress, mend
 from .errors import UserError, real, unknown
@@ -34,22 +36,32 @@ def choose_device(name: str = "auto", team: Team = ALONE) -> torch.device:
     Raises:
         UserError: if there is no such device here
     """
+    number = device_number(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    match = re.fullmatch(r"cpu|cuda(?::(\d{1,3}))?", name)
-    if match is None:
-        raise UserError(f"unknown device {name!r}; choose from: auto, cpu, cuda, cuda:1, ...")
     if name == "cpu":
         return torch.device("cpu")
-    if match[1] and team.size > 1:
+    if number is not None and team.size > 1:
         raise UserError(
             f"device {name!r} is one GPU for {team.size} processes; leave the number out: each takes its own"
         )
-    if (index := int(match[1] or team.local)) >= torch.cuda.device_count():
+    if (index := team.local if number is None else number) >= torch.cuda.device_count():
         less = "start fewer processes, or " if team.local else ""
         seen = f"torch sees {torch.cuda.device_count()} GPU(s)"
         raise UserError(f"device {f'cuda:{index}'!r} is not here: {seen}; {less}try --device cpu")
     return torch.device("cuda", index)
+
+
+def device_number(name: str) -> int | None:
+    """The number in a device's name, as 1 in "cuda:1"; None where it has none.
+
+    Raises:
+        UserError: if this names no device, here or elsewhere
+    """
+    match = re.fullmatch(r"auto|cpu|cuda(?::(\d{1,3}))?", name)
+    if match is None:
+        raise UserError(f"unknown device {name!r}; choose from: auto, cpu, cuda, cuda:1, ...")
+    return None if match[1] is None else int(match[1])
 
 
 def fit(
@@ -144,10 +156,10 @@ def resume(
 
 
 def evaluate(run: str | Path, which: str = "best", device: str = "auto") -> measure.Evaluation:
-    """Test a trained network, from its run's folder.
+    """Test a trained network, from its run's folder. Several processes test batches of their own; all get the figures.
 
     Args:
-        run: the folder
+        run: the folder, which the first process alone reads
         which: "best" or "last" checkpoint
         device: see `choose_device`
     Raises:
@@ -156,29 +168,39 @@ def evaluate(run: str | Path, which: str = "best", device: str = "auto") -> meas
     paths = {"best": checkpoints.BEST, "last": checkpoints.LAST}
     if which not in paths:
         raise unknown("checkpoint", which, paths)
-    where, folder = choose_device(device), Path(run)
-    experiment, origin = records.read_settings(folder), records.read_provenance(folder)
+    folder = Path(run)
     path = folder / paths[which]
-    if not path.exists():
-        raise UserError(f"{path} is not there: no epoch is done yet. {folders.go_on(folder)}")
-    checkpoint = checkpoints.read(path)
-    data = datasets.load(experiment.dataset, "test")
-    _same_data(folder, origin, {"test": data.sha256})
-    net = experiment.build_network().to(where)
-    checkpoints.fit_into(net, checkpoint.model, path)
-    test = batches(experiment, data, where).epoch(0)
-    with devices.products(experiment.precision, where):
-        return measure.evaluate(net, test, partial(encode, experiment), by=experiment.readout)
+
+    def read() -> tuple[Experiment, Provenance, Checkpoint]:
+        experiment, origin = records.read_settings(folder), records.read_provenance(folder)
+        if not path.exists():
+            raise UserError(f"{path} is not there: no epoch is done yet. {folders.go_on(folder)}")
+        return experiment, origin, checkpoints.read(path)
+
+    with _working(device, trains=False) as (team, where, _):
+        experiment, origin, checkpoint = team.told(read)
+        data = team.in_turns(lambda: datasets.load(experiment.dataset, "test"))
+        _same_data(folder, origin, {"test": data.sha256})
+        net = experiment.build_network().to(where)
+        checkpoints.fit_into(net, checkpoint.model, path)
+        tests = islice(batches(experiment, data, where).epoch(0), team.rank, None, team.size)
+        with devices.products(experiment.precision, where):
+            return measure.evaluate(net, tests, partial(encode, experiment), by=experiment.readout, team=team)
 
 
 @contextlib.contextmanager
-def _working(device: str) -> Iterator[tuple[Team, torch.device, contextlib.ExitStack]]:
-    """The processes of this job, this one's device, and what is closed at the end; random generators are put back."""
+def _working(device: str, trains: bool = True) -> Iterator[tuple[Team, torch.device, contextlib.ExitStack]]:
+    """The processes of this job, this one's device, and what is closed at the end; random generators are put back.
+
+    Where a run is trained, a SIGTERM that comes before the first step or after the last is no failure either.
+    """
     team = parallel.team()
     where = choose_device(device, team)
     with torch.random.fork_rng([where] if where.type == "cuda" else []), contextlib.ExitStack() as held:
         if where.type == "cuda":
             held.enter_context(torch.cuda.device(where))  # recording and messages take the current one
+        if trains and team.size == 1:  # a process that waits for others is better ended at once
+            held.enter_context(interrupts.raised())
         yield team, where, held
 
 
@@ -202,7 +224,20 @@ def _last(folder: Path, experiment: Experiment) -> Checkpoint | None:
         if (folder / records.EPOCHS).exists():
             raise UserError(f"{path} is missing, without which this run cannot go on; train again into a new folder")
         return None
-    checkpoint = checkpoints.read(path)
+    try:
+        checkpoint = checkpoints.read(path)
+    except UserError as error:
+        raise UserError(f"{error}{_instead(folder)}") from error
     if checkpoint.experiment != experiment:
         raise UserError(f"{path} is of other settings than {folder / records.SETTINGS}; put the right one back")
     return checkpoint
+
+
+def _instead(folder: Path) -> str:
+    """How to go on where the last checkpoint is lost: from the best one, if that can be read."""
+    best, last = folder / checkpoints.BEST, folder / checkpoints.LAST
+    try:
+        epoch = checkpoints.read(best).epoch
+    except UserError:
+        return ""
+    return f". To go on after epoch {epoch}: {shlex.join(['cp', str(best), str(last)])}"

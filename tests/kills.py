@@ -1,8 +1,9 @@
 """Kill runs by SIGKILL at random moments, and see that they end as a run that was left alone: to the bit.
 
-`make kills` kills 200 times (a few minutes on one core); `python -m tests.kills 50 7` 50 times, with random seed 7.
-Half of the kills come at a random time; the others strike as soon as a file is seen that is being written, so that the
-writing of checkpoints is hit for certain. Many processes save within epochs, and so are killed there too.
+`make kills` kills 200 times with the reference engine and 200 times with the one that `auto` picks (some minutes on one
+core); `python -m tests.kills 50 7` 50 times each, with random seed 7. Half of the kills come at a random time; the
+others strike as soon as a file is seen that is being written, so that the writing of checkpoints is hit for certain.
+Many processes save within epochs, and so are killed there too.
 """
 
 import os
@@ -17,18 +18,29 @@ from pathlib import Path
 import torch
 import torch._dynamo  # the optimiser does, and would in every process anew
 
-from snnbook import checkpoints, files, folders, records, training
+from snnbook import checkpoints, files, folders, ops, records, training
+from snnbook.settings import Experiment
 
 from .small_runs import same_run, small, write_data
 
-EXPERIMENT = small(epochs=2, batch_size=7, dropout=0.2)
+ENGINES = ("reference", "auto")
+
+ALONE = {
+    "CUDA_VISIBLE_DEVICES": "",
+    "NUMBA_NUM_THREADS": "1",
+    "NUMBA_THREADING_LAYER": "workqueue",
+    "OMP_NUM_THREADS": "1",
+}
+"""Environment of a process that forks after it has computed: no threads, or such as end at a fork."""
+
+SETTINGS = {"epochs": 2, "batch_size": 7, "dropout": 0.2}
 """18 steps and 2 tests: half a second."""
 
 SAVES = (0, 0.03, 300)
 """Seconds between two saves within an epoch: after every step, now and then, never."""
 
 
-def start(folder: Path, save_every: float) -> int:
+def start(folder: Path, experiment: Experiment, save_every: float) -> int:
     """A process that trains into the folder, or goes on where the last one was killed; returns its number."""
     if process := os.fork():
         return process
@@ -38,7 +50,7 @@ def start(folder: Path, save_every: float) -> int:
         if begun:
             training.resume(folder, "cpu", save_every=save_every)
         else:
-            training.fit(EXPERIMENT, folder, "cpu", save_every=save_every)
+            training.fit(experiment, folder, "cpu", save_every=save_every)
         code = 0
     except BaseException as error:  # the parent reports it
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
@@ -87,21 +99,23 @@ def where(folder: Path) -> list[str]:
     return [*found, "within an epoch" if step else "between epochs"]
 
 
-def kills(count: int, seed: int, root: Path) -> Counter[str]:
+def kills(count: int, seed: int, engine: str, root: Path) -> Counter[str]:
     """Kill `count` times; returns how often what was struck.
 
     Raises:
         AssertionError: if a run did not go on, or ended otherwise than the one that was left alone
     """
-    rng, found = random.Random(seed), Counter()
+    rng, found, experiment = random.Random(seed), Counter(), small(**SETTINGS, engine=engine)
     os.environ["SNNBOOK_DATA"] = str(write_data(root / "data"))
-    straight, runs, begun = root / "straight", 0, time.monotonic()
-    assert os.waitstatus_to_exitcode(os.waitpid(start(straight, SAVES[-1]), 0)[1]) == 0
+    straight, runs = root / "straight", 0
+    training.fit(experiment, straight, "cpu")  # here, so that the others need not load the engine anew
+    begun = time.monotonic()
+    assert os.waitstatus_to_exitcode(os.waitpid(start(root / "timed", experiment, SAVES[-1]), 0)[1]) == 0
     longest = time.monotonic() - begun
     while found["kills"] < count:
         runs += 1
         folder = root / f"run-{runs}"
-        while (status := kill(start(folder, rng.choice(SAVES)), folder, rng, longest)) is None:
+        while (status := kill(start(folder, experiment, rng.choice(SAVES)), folder, rng, longest)) is None:
             found.update(["kills", *where(folder)])
         assert status == 0, f"run {runs} ended with status {status}"
         same_run(straight, folder)
@@ -113,12 +127,15 @@ def kills(count: int, seed: int, root: Path) -> Counter[str]:
 def main() -> int:
     """Kill as often as the first argument says, with the second as random seed."""
     count, seed = (int(text) for text in (sys.argv[1:] + ["200", "0"][len(sys.argv) - 1 :]))
-    torch.set_num_threads(1)  # a process that forks may have no threads
-    with tempfile.TemporaryDirectory() as root:
-        found = kills(count, seed, Path(root))
-    assert count < 100 or found["inside the writing of last.pt"], "no kill has struck where it hurts"
-    for what, number in sorted(found.items()):
-        print(f"{number:6}  {what}")
+    os.environ |= ALONE
+    torch.set_num_threads(1)
+    for engine in ENGINES:
+        with tempfile.TemporaryDirectory() as root:
+            found = kills(count, seed, engine, Path(root))
+        assert count < 100 or found["inside the writing of last.pt"], "no kill has struck where it hurts"
+        print(f"engine {engine}: {ops.engine_name(engine, torch.device('cpu'))}")
+        for what, number in sorted(found.items()):
+            print(f"{number:6}  {what}", flush=True)
     return 0
 
 

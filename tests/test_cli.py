@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from snnbook import __version__, checkpoints, experiments, files, records, training
+from snnbook import __version__, checkpoints, experiments, files, paper, records, training
 from snnbook.__main__ import BAD, INTERRUPTED, main
 from snnbook.trainer import Trainer
 
@@ -140,6 +140,7 @@ MALFORMED = [
     (["evaluate", "nowhere", "--checkpoint", "bst"], "bst"),
     (["evaluate", "a", "b"], "b"),
     (["evaluate", "x" * 5000], "File name too long"),
+    (["reproduce", "quick", "--device", "cpu", "--runs", "/dev/null/x"], "cannot make the folder /dev/null/x"),
     (["record"], "RUN"),
     (["record", "nowhere"], "cannot read"),
     (["plot"], "name a run's folder"),
@@ -335,14 +336,16 @@ def test_experiments_are_listed(call):
     lines = out.splitlines()
     assert code == 0
     assert [line.split()[0] for line in lines[1:]] == experiments.names()
+    listed = {line.split()[0]: line.split()[1] for line in lines[1:]}
+    for number, rows in paper.TABLES.items():
+        assert {name for name, tables in listed.items() if number in tables.split(",")} == {r.experiment for r in rows}
+    assert [name for name, tables in listed.items() if tables == "5"] == [paper.TABLE_5]
     (line,) = (line for line in lines if line.startswith("mnist "))
     # weights 15*25 + 40*15*25 + 300*640 + 10*300, and gamma and beta of 15 + 40 + 300 + 10 channels
     assert line.split() == [
-        "mnist",
-        "5",
-        "enhanced_counting",
+        *("mnist", "-", "5", "enhanced_counting"),
         f"{210_375 + 2 * 365:,}",
-        "60,000+10,000",
+        *("60,000+10,000", "1x28x28"),
         "15C5-P2-40C5-P2-300-10",
     ]
 

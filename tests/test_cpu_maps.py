@@ -14,7 +14,7 @@ from .conftest import relative
 
 pytest.importorskip("numba")
 from snnbook.ops import cpu  # needs Numba
-from snnbook.ops.cpu_rows import add_rows
+from snnbook.ops.cpu_rows import LINE, add_rows, aligned, turn
 
 
 @given(st.integers(0, 300), st.integers(0, 9), st.integers(0, 40), st.integers(0, 7), st.sampled_from("fd"))
@@ -69,10 +69,11 @@ def test_currents_are_made_spike_by_spike_where_inputs_are_few():
     assert ops.event_currents(few, weight, 3, "cpu") is None  # padding beyond the kernel's reach
     assert ops.event_currents(few, weight[:, :, :1], 0, "cpu") is None  # a kernel that is not square
     assert ops.event_currents(few[:, :, :7], weight[:, :7], 1, "cpu") is None  # narrow
-    assert ops.event_currents(few.flatten(2), torch.randn(3, 8 * 81), 0, "cpu") is None
-    small = sparse((4, 5, 8, 4, 4), 0.2)
-    assert ops.event_currents(small, weight, 1, "cpu") is not None
-    assert ops.event_currents(small, weight, 0, "cpu") is None  # most of what its entries add lies beyond the map
+    flat = few.flatten(2), many.flatten(2)
+    connected = torch.randn(64, 8 * 81)
+    assert ops.event_currents(flat[0], connected, 0, "cpu") is not None
+    assert ops.event_currents(flat[1], connected, 0, "cpu") is None
+    assert ops.event_currents(flat[0], connected[:63], 0, "cpu") is None  # less than one part of the weights
 
 
 def test_a_layer_uses_them(monkeypatch):
@@ -101,9 +102,34 @@ def test_standardised_weights_equal_the_reference(shape, dtype):
             assert relative(one, other) < tolerance
 
 
-def test_fully_connected_maps_stay_dense():
-    x = torch.rand(2, 3, 40)
-    assert torch.equal(
-        currents(x, torch.ones(4, 40), FullyConnected(), "cpu"),
-        currents(x, torch.ones(4, 40), FullyConnected(), "reference"),
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("inputs", [1, 128, 300])
+@pytest.mark.parametrize("outputs", [64, 70, 150])
+def test_fully_connected_currents_of_few_spikes_equal_the_dense_product(inputs, outputs, dtype, monkeypatch):
+    monkeypatch.setattr(cpu, "INPUT_LIMIT", float("inf"))
+    x, weight = sparse((3, 5, inputs), 0.3, dtype), torch.randn(outputs, inputs, dtype=dtype)
+    x[1] = 0
+    x[2, 4] = 1
+    got = ops.event_currents(x, weight, 0, "cpu")
+    assert got.shape == (3, 5, outputs)
+    assert relative(got, currents(x, weight, FullyConnected(), "reference")) < (
+        2e-6 if dtype == torch.float32 else 1e-14
     )
+
+
+@given(st.integers(1, 50), st.integers(1, 50), st.integers(0, 9), st.sampled_from("fd"))
+def test_a_part_of_a_matrix_is_transposed_and_nothing_beside_it(rows, columns, start, kind):
+    stride, width = columns + start, rows + 3
+    source = np.random.default_rng(rows * 50 + columns).standard_normal(start + rows * stride).astype(kind)
+    total = np.zeros(columns * width, kind)
+    turn(source, start, stride, rows, columns, total, width)
+    want = np.lib.stride_tricks.as_strided(source[start:], (rows, columns), (stride * source.itemsize, source.itemsize))
+    np.testing.assert_array_equal(total.reshape(columns, width)[:, :rows], want.T)
+    assert not total.reshape(columns, width)[:, rows:].any()
+
+
+@pytest.mark.parametrize("kind", "fd")
+def test_scratch_begins_on_a_cache_line(kind):
+    for length in range(1, 40):
+        scratch = aligned(length, np.empty(0, kind))
+        assert (len(scratch), scratch.dtype, scratch.ctypes.data % LINE) == (length, np.dtype(kind), 0)

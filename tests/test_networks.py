@@ -1,5 +1,7 @@
 """Events, layers and networks: golden training steps, the sum that every layer conserves, state, supervision."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -431,3 +433,17 @@ def test_initialise_refuses_what_is_not_finite(value):
     with pytest.raises(UserError, match="NaN or infinity"):
         net.initialise(images, 0.6)
     assert all(bool((layer.threshold == 1).all()) for layer in net.spiking), "nothing may be changed"
+
+
+@pytest.mark.parametrize("beyond", [-5.0, 5.0])
+def test_raw_weights_are_clipped_where_one_lies_beyond_the_bound(beyond):
+    layer = layers.SpikingLinear(3, 2)
+    before, writes = layer.weight.detach().clone(), layer.weight._version
+    layer.fold()
+    assert torch.equal(layer.weight, before)
+    assert layer.weight._version == writes  # nothing to clip, nothing written
+    with torch.no_grad():
+        layer.weight[1, 2] = beyond
+    layer.fold()
+    assert layer.weight[1, 2] == math.copysign(layers.WEIGHT_BOUND, beyond)
+    assert torch.equal(layer.weight.flatten()[:-1], before.flatten()[:-1])

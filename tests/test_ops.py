@@ -243,3 +243,16 @@ def test_the_cpu_engine_leaves_torchs_threads_alone():
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "3", done.stderr
+
+
+@pytest.mark.parametrize("engine", ["reference", "cpu"])
+def test_what_is_kept_for_backward_comes_apart_and_together(engine):
+    current = torch.randn(5, 2, 3, 4, 4)
+    _, plain = ops.forward(current, torch.ones(3), NeuronParameters(), engine)
+    _, pooled = ops.forward_pooled(current, torch.ones(3), NeuronParameters(), 2, engine)
+    for saved, way, grad in [(plain, ops.backward, current), (pooled, ops.backward_pooled, current[..., :2, :2])]:
+        bare, tensors = ops.take_out(saved)
+        assert "tensor(" not in repr(bare)  # autograd frees what it keeps itself, layer by layer
+        wanted = way(grad, saved)
+        for one, other in zip(way(grad, ops.put_back(bare, list(tensors))), wanted, strict=True):
+            assert torch.equal(one, other)

@@ -18,7 +18,7 @@ from snnbook.layers import TimeDropout
 from snnbook.parallel import ALONE, Team
 
 from . import joint_run
-from .small_runs import StopAfter, state, write_data
+from .small_runs import StopAfter, small, state, write_data
 from .test_cli import SMALL
 
 ROOT = Path(__file__).parents[1]
@@ -174,6 +174,32 @@ def test_a_job_stops_when_asked_and_goes_on_alone(environment, tmp_path, monkeyp
         training.fit(records.read_settings(tmp_path / "run"), tmp_path / "straight", "cpu", upto)
     found, wanted = ([each.loss for each in records.read(tmp_path / name).epochs] for name in ("run", "straight"))
     assert found == pytest.approx(wanted, rel=1e-3)  # float32; later on, one spike more or less makes two runs of it
+
+
+def test_an_evaluation_is_shared_and_told_once(environment, tmp_path, monkeypatch):
+    """Ten batches of test images: each process takes its own, all count once, and one of them talks."""
+    training.fit(small(dataset="fashion_mnist_subset", batch_size=500, epochs=1), tmp_path / "run", "cpu")
+    words = ["snnbook", "evaluate", "run", "--device", "cpu"]
+    alone, both = (
+        subprocess.run([*start, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        for start in ([sys.executable, "-m"], TORCHRUN)
+    )
+    assert both.stdout == alone.stdout
+    assert both.stdout.count("test accuracy") == 1
+
+    class Deaf(Team):
+        """A process that hears nothing of the others."""
+
+        sum, told, in_turns = lambda self, values: values, lambda self, make: make(), lambda self, make: make()
+
+    shares = []
+    for rank in range(3):
+        monkeypatch.setattr(parallel, "team", lambda rank=rank: Deaf(rank, 3))
+        shares.append(training.evaluate(tmp_path / "run", device="cpu").accuracy)
+    monkeypatch.undo()
+    whole = training.evaluate(tmp_path / "run", device="cpu").accuracy
+    assert len(set(shares)) > 1
+    assert sum(n * share for n, share in zip((4, 3, 3), shares, strict=True)) / 10 == pytest.approx(whole)
 
 
 def test_an_error_ends_all_with_one_line(environment, tmp_path):

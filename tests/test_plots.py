@@ -125,6 +125,9 @@ def test_tensorboard_shows_every_epoch_once_after_a_stop_too(tmp_path):
     epochs = records.read(tmp_path / "run").epochs
     for name in ("loss", "test_accuracy", "grad_abs_sum", "learning_rate", "seconds"):
         assert found[name] == pytest.approx({each.epoch: getattr(each, name) for each in epochs}, rel=1e-6)
+    for half, places in enumerate(("even", "odd")):
+        wanted = {each.epoch: each.test_accuracy_halves[half] for each in epochs}
+        assert found[f"test_accuracy_halves/{places}"] == pytest.approx(wanted, rel=1e-6)
     for number in (1, 2, 3):
         rates = {each.epoch: sum(each.firing_rates[number - 1]) for each in epochs}
         assert found[f"spikes_per_neuron/layer_{number}"] == pytest.approx(rates, rel=1e-6)

@@ -155,19 +155,20 @@ def test_a_cifar_archive_that_is_cut_or_damaged(tmp_path):
     whole = path.read_bytes()
     for size in (0, 1, 9, 11, 200, len(whole) // 2, len(whole) - 20):
         path.write_bytes(whole[:size])
-        fails(lambda: cifar.read(path, "test", CIFAR10), path, "cut short, damaged", "get it again")
-    for content in (b"not an archive at all", gzip.compress(b"no tar inside"), b"PK" + whole[2:]):
+        fails(lambda: cifar.read(path, "test", CIFAR10), path, "is cut short: ", "get it again")
+    # the last is the tar's own header without gzip
+    for content in (b"not an archive at all", b"PK" + whole[2:], gzip.decompress(whole)):
         path.write_bytes(content)
-        fails(lambda: cifar.read(path, "test", CIFAR10), path, "cut short, damaged")
-    # the tar's own header without gzip, and a flipped bit in the compressed data
-    path.write_bytes(gzip.decompress(whole))
-    fails(lambda: cifar.read(path, "test", CIFAR10), path, "cut short, damaged")
+        start = f"it starts with bytes {content[:2].hex(' ')}, not 1f 8b"
+        fails(lambda: cifar.read(path, "test", CIFAR10), path, "is not a .tar.gz archive: ", start)
+    path.write_bytes(gzip.compress(b"no tar inside"))
+    fails(lambda: cifar.read(path, "test", CIFAR10), path, "is damaged, or holds no tar archive")
     path.write_bytes(whole[:30] + bytes([whole[30] ^ 0x55]) + whole[31:])
-    fails(lambda: cifar.read(path, "test", CIFAR10), path)
+    fails(lambda: cifar.read(path, "test", CIFAR10), path, "is damaged")
     # a wrong checksum far behind the end of the tar's files
     long = gzip.compress(gzip.decompress(whole) + bytes(10**6))
     path.write_bytes(long[:-8] + bytes([long[-8] ^ 1]) + long[-7:])
-    fails(lambda: cifar.read(path, "test", CIFAR10), path, "cut short, damaged")
+    fails(lambda: cifar.read(path, "test", CIFAR10), path, "is damaged: ", "checksum")
     path.write_bytes(long)
     assert len(cifar.read(path, "test", CIFAR10)[1]) == 40
     fails(lambda: cifar.read(tmp_path / "none", "test", CIFAR10), tmp_path / "none", "No such file")
@@ -298,13 +299,17 @@ def test_a_zip_that_is_cut_damaged_or_another_one(tmp_path):
     whole = path.read_bytes()
     for size in (0, 3, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
-        fails(lambda: events.read(path, "test", NMNIST), path, "cut short, damaged", "get it again")
+        fails(lambda: events.read(path, "test", NMNIST), path, "is cut short: ", "get it again")
+    path.write_bytes(b"hello" + whole)
+    fails(
+        lambda: events.read(path, "test", NMNIST), path, "is not a zip archive: it starts with bytes 68 65, not 50 4b"
+    )
     place = 30 + len("Test/1/00001.bin") + 3  # in the packed events
     path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
-    fails(lambda: events.read(path, "test", NMNIST), path, "cut short, damaged")
+    fails(lambda: events.read(path, "test", NMNIST), path, "is damaged: ", "checksums")
     encrypted = bytearray(whole)
     encrypted[6] |= 1
     encrypted[whole.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(encrypted)
-    fails(lambda: events.read(path, "test", NMNIST), path, "cut short, damaged")
+    fails(lambda: events.read(path, "test", NMNIST), path, "is damaged: ", "checksums")
     fails(lambda: events.read(tmp_path / "none", "test", NMNIST), tmp_path / "none", "No such file")

@@ -1,6 +1,7 @@
 """snnbook reproduce and snnbook table: plans, reuse, going on after a kill, jobs. Real rows on sixty drawn images."""
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from snnbook import estimates, experiments, records, reproduce, results, training
+from snnbook import checkpoints, estimates, experiments, folders, records, reproduce, results, training
 from snnbook.__main__ import BAD, INTERRUPTED, main
 from snnbook.errors import UserError
 
@@ -111,6 +112,15 @@ def test_a_list_of_commands_that_each_do_one_run(call, tiny):
     assert again.splitlines() == out.splitlines()[:3]
 
 
+def test_commands_for_a_device_that_is_elsewhere_can_be_listed(call):
+    """On a cluster's first machine, which has no GPU."""
+    _, plain, _ = call("reproduce", "table5", "--list")
+    code, out, err = call("reproduce", "table5", "--list", "--device", "cuda:999")
+    assert (code, out, err) == (0, plain.replace("\n", " --device cuda:999\n"), "")
+    assert call("reproduce", "table5", "--device", "cuda:999")[0] == BAD
+    assert "unknown device" in call("reproduce", "table5", "--list", "--device", "gpu")[2]
+
+
 def test_a_stopped_run_goes_on_and_a_finished_one_is_kept(call, tiny):
     first, second = plan("table4", epochs=3)
     folder = Path("runs/reproduce") / first.name
@@ -163,24 +173,26 @@ def test_ctrl_c_says_how_to_go_on(call, tiny, monkeypatch):
 
     monkeypatch.setattr(training, "fit", stop)
     code, _, err = call("reproduce", "table4", "--epochs", "1", "--device", "cpu")
-    assert (code, err) == (INTERRUPTED, "snnbook: stopped; all finished epochs are kept. The same command goes on\n")
+    again = "snnbook reproduce table4 --epochs 1 --device cpu"
+    assert (code, err) == (INTERRUPTED, f"snnbook: stopped; what is done is kept. Go on with: {again}\n")
 
 
 def test_a_run_that_another_process_holds_is_left_to_it(call, tiny):
     run = plan("table4", epochs=1)[0]
     held = reproduce.Run(run.experiment, Path("runs/reproduce") / run.name, run.record)
-    with reproduce.claim(held) as mine:
-        assert mine
+    with reproduce.claim(held):
         _, out, _ = call("reproduce", "table4", "--epochs", "1", "--device", "cpu")
-    assert f"another process is at work on {run.name}" in out
+    assert re.search(rf"^process {os.getpid()} on .* is at work on {run.name}; left to it$", out, re.MULTILINE)
     assert [r.name for r in results.load("results")] == ["fashion_mnist_ttfs_T-e1-seed0"]
+    assert not list(held.folder.parent.glob(".*")), "no lock stays behind"
 
 
 def test_a_folder_without_settings_is_begun_again(tiny):
     run = plan("table4", epochs=1)[0]
     run.folder.mkdir(parents=True)
-    (run.folder / records.PROVENANCE).write_text("{}")
-    assert reproduce.do(run, Path("results"), "cpu", training.Progress(), [])
+    for name in folders.AT_BIRTH:
+        (run.folder / name).write_text("{")
+    reproduce.do(run, Path("results"), "cpu", training.Progress(), [])
     assert run.record.exists()
 
 
@@ -211,6 +223,30 @@ def test_a_killed_reproduce_goes_on_where_it_stopped(call):
     assert [s.from_epoch > 0 for s in found.record.provenance.sessions] == [False, True]
     assert found.session.command == " ".join(["snnbook", *words])
     assert found.record.provenance.sessions[1].threads == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGTERM")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_terminated_reproduce_saves_and_says_how_to_go_on(jobs, here):
+    """A scheduler's SIGTERM is no failure, and no process lives on; the run is saved where it was, within an epoch."""
+    words = [*("reproduce", "quick", "--epochs", "500", "--device", "cpu"), *["--jobs", "2"] * (jobs == 2)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "snnbook", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    folder = Path("runs/reproduce/quick-e500-seed0")
+    while not (folder / checkpoints.LAST).exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (
+        0,
+        f"snnbook: stopped; what is done is kept. Go on with: snnbook {' '.join(words)}\n",
+    )
+    last = checkpoints.read(folder / checkpoints.LAST)
+    assert last.epoch + last.step > 0
+    assert {path.name for path in folder.iterdir() if path.name.startswith(".")} == set(), "nobody holds it any more"
 
 
 def test_processes_side_by_side(tiny):

@@ -172,6 +172,10 @@ def test_a_broken_batch_changes_nothing_and_is_reported(optimiser, where, as_dev
     same(everything(one)[:-2], state)
     with pytest.raises(UserError, match="training broke down"):
         one.totals.read()
+    if where == "gradient":
+        one.net.layers[0].weight.grad.fill_(float("nan"))  # as it is where every batch is broken
+        with pytest.raises(UserError, match=r"from layer 1 of 3 \(2C5\) down"):
+            one.totals.read(net=one.net)
 
 
 def test_sound_batches_are_not_held_up():

@@ -4,6 +4,8 @@ import dataclasses
 import io
 import math
 import pickle
+import random
+import re
 import zipfile
 
 import pytest
@@ -14,7 +16,19 @@ from snnbook.errors import UserError
 from snnbook.step import TrainingStep, encode
 from snnbook.trainer import Trainer, batches, learning_rate
 
-from .small_runs import BATCH, TEST, TRAIN, StopAfter, same_run, small, state, write_cifar, write_data, write_nmnist
+from .small_runs import (
+    BATCH,
+    TEST,
+    TRAIN,
+    StopAfter,
+    same_run,
+    same_state,
+    small,
+    state,
+    write_cifar,
+    write_data,
+    write_nmnist,
+)
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("data")
@@ -414,6 +428,25 @@ def test_a_cut_checkpoint_is_refused(share, finished, tmp_path):
     assert "cut short, damaged" in refused(folder)
 
 
+def test_the_best_checkpoint_can_stand_in_for_a_damaged_last_one(finished, tmp_path):
+    """The line says how, and the run ends as it would have; where the best one is damaged too, nothing is promised."""
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(small(), tmp_path / "stopped", "cpu", StopAfter(1))
+    folder = copy(finished, tmp_path)
+    last, best = folder / "last.pt", folder / "best.pt"
+    best.write_bytes((tmp_path / "stopped" / "best.pt").read_bytes())
+    last.write_bytes(b"half")
+    with pytest.raises(UserError, match=rf"To go on after epoch 1: cp {best} {last}$"):
+        training.resume(folder, "cpu")
+    last.write_bytes(best.read_bytes())
+    training.resume(folder, "cpu")
+    same_run(finished, folder)
+    for path in (last, best):
+        path.write_bytes(b"half")
+    with pytest.raises(UserError, match=r"or use another one$"):
+        training.resume(folder, "cpu")
+
+
 def test_a_checkpoint_is_refused_wherever_it_is_cut(finished, tmp_path):
     path = tmp_path / "last.pt"
     whole = (finished / "last.pt").read_bytes()
@@ -421,6 +454,27 @@ def test_a_checkpoint_is_refused_wherever_it_is_cut(finished, tmp_path):
         path.write_bytes(whole[:length])
         with pytest.raises(UserError, match="cut short, damaged"):
             checkpoints.read(path)
+
+
+def test_a_flipped_bit_is_found_or_does_no_harm(finished, tmp_path):
+    """Anywhere in the file; and in the byte of every entry's header by which torch would take it for a folder."""
+    path, wanted, rng = tmp_path / "last.pt", state(finished), random.Random(0)
+    whole = (finished / "last.pt").read_bytes()
+    attributes = [match.start() + 38 for match in re.finditer(b"PK\x01\x02", whole)]
+    assert len(attributes) > 20
+    places = [(8 * place + 4) for place in attributes] + [rng.randrange(8 * len(whole)) for _ in range(200)]
+    refused = 0
+    for place in places:
+        flipped = bytearray(whole)
+        flipped[place // 8] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        try:
+            found = checkpoints.read(path)
+        except UserError:
+            refused += 1
+        else:
+            same_state(wanted, found)
+    assert refused > 100
 
 
 def test_a_flipped_bit_is_found_in_weights(finished, tmp_path):
@@ -613,21 +667,23 @@ def test_nmnist_is_learnt(tmp_path, monkeypatch):
 
 
 def test_gamma_at_zero_stops_with_advice(tmp_path):
-    with pytest.raises(UserError, match="learning rate"):
+    with pytest.raises(UserError, match=r"gamma of layer 1 of 3 \(2C5\) fell to -.*; try a lower learning rate"):
         training.fit(small(learning_rate=1e3), tmp_path / "run", "cpu")
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_broken_gradients_stop_with_advice(value, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("value", "place", "layer"), [("nan", 2, r"layer 3 of 3 \(10\)"), ("inf", 0, r"layer 1 of 3 \(2C5\)")]
+)
+def test_broken_gradients_stop_with_advice(value, place, layer, tmp_path, monkeypatch):
     """A gradient that is not finite ends the epoch, and no checkpoint holds what came of it."""
     compute = TrainingStep.compute
 
     def poisoned(self, images, labels):
-        self.net.layers[-1].weight.register_hook(lambda grad: grad * value)
+        self.net.spiking[place].weight.register_hook(lambda grad: grad * float(value))
         compute(self, images, labels)
 
     monkeypatch.setattr(TrainingStep, "compute", poisoned)
-    with pytest.raises(UserError, match=r"broke down: gradient norm is (nan|inf); try a lower learning rate"):
+    with pytest.raises(UserError, match=rf"broke down: gradient norm is (nan|inf), from {layer} down; try a lower"):
         training.fit(small(batch_size=TRAIN), tmp_path / "run", "cpu")
     assert state(tmp_path / "run").epoch == 0
 
@@ -635,7 +691,7 @@ def test_broken_gradients_stop_with_advice(value, tmp_path, monkeypatch):
 def test_broken_thresholds_are_named_by_layer():
     net = small().build_network()
     net.spiking[1].threshold[3] = -0.5
-    with pytest.raises(UserError, match=r"layer 2 of 3 has a threshold of -0\.5"):
+    with pytest.raises(UserError, match=r"layer 2 of 3 \(8\) has a threshold of -0\.5"):
         measure.thresholds(net)
 
 

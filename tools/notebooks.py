@@ -1,12 +1,16 @@
-"""Keep the book's notebooks small and comparable: `notebooks.py refresh` runs them, `notebooks.py check` judges them.
+"""Keep the book's notebooks small and comparable: `refresh` runs them, `check` judges them, `address` lets them travel.
 
 A committed notebook holds printed text and text descriptions of what its cells show, nothing else: no images, no
 HTML, no widget state; its cells are counted 1, 2, 3. So a changed number is a changed line, and `pytest --nbval`
 compares it.
+
+Where _config.yml names the repository's address, each notebook has one cell more, which the pages do not show: it
+fetches the package where that is missing, as on Colab. `address` puts it in, brings it up to date or takes it out.
 """
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -16,6 +20,22 @@ BOOK = Path(__file__).resolve().parents[1] / "book"
 TIMEOUT = 300  # seconds a cell, as in _config.yml
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 BAKE = "SNNBOOK_BAKE"
+ADDRESS, BRANCH = re.compile(r"https://[\w.-]+(/[\w.-]+){2}"), re.compile(r"\w[\w./-]*")
+CONFIG = BOOK.parent / "_config.yml"
+FETCH = "fetch-package"  # the cell's id
+FETCH_CELL = """\
+# Where the package is missing, as on Colab: fetch it.
+import importlib.util, sys
+from pathlib import Path
+
+if importlib.util.find_spec("snnbook") is None:
+    home = Path("..").resolve()  # a copy of the project, or else one made here
+    if not (home / "snnbook" / "ops").is_dir():
+        home = Path("{name}").resolve()
+        if not home.is_dir():
+            !git clone --quiet --depth 1 --branch {branch} {url} "{{home}}"
+    %pip install --quiet --editable "{{home}}[live]"
+    sys.path.insert(0, str(home))"""
 
 
 class NotebookFault(Exception):
@@ -86,10 +106,58 @@ def execute(path: Path) -> nbformat.NotebookNode:
     return client.execute()
 
 
+def fetch_source(config: Path | None = None) -> str | None:
+    """The cell that fetches the package, for the address in _config.yml; None where none is set.
+
+    Raises:
+        NotebookFault: if the address is not https, or holds what a shell would read as more than an address
+    """
+    import yaml
+
+    repository = yaml.safe_load((config or CONFIG).read_text(encoding="utf-8")).get("repository") or {}
+    url = (repository.get("url") or "").strip().rstrip("/").removesuffix(".git")
+    if not url:
+        return None
+    branch = repository.get("branch") or "main"
+    if not ADDRESS.fullmatch(url) or not BRANCH.fullmatch(branch):
+        raise NotebookFault(
+            f"{CONFIG.name}: the repository's url and branch must look like https://github.com/NAME/PROJECT and main, "
+            f"not {url} and {branch}"
+        )
+    return FETCH_CELL.format(name=url.rsplit("/", 1)[1], url=url, branch=branch)
+
+
+def with_fetch(notebook: nbformat.NotebookNode, source: str | None) -> nbformat.NotebookNode:
+    """The notebook with that cell before its first code cell, or with none where `source` is None."""
+    notebook = nbformat.from_dict(notebook)
+    cells = [cell for cell in notebook.cells if cell.get("id") != FETCH]
+    if source is not None:
+        first = next((place for place, cell in enumerate(cells) if cell.cell_type == "code"), len(cells))
+        cell = nbformat.v4.new_code_cell(source, id=FETCH, metadata={"tags": ["remove-cell"]}, execution_count=1)
+        cells.insert(first, cell)
+    notebook.cells = cells
+    return notebook
+
+
 def refresh(path: Path) -> None:
     """Run a notebook and write it back, text outputs only."""
-    text = text_of(strip(execute(path)))
-    path.write_text(text, encoding="utf-8", newline="\n")
+    address(path)
+    write(path, text_of(strip(execute(path))))
+
+
+def address(path: Path) -> None:
+    """Give a notebook the cell that fetches the package, as _config.yml has it now; leave a notebook that has it."""
+    notebook, source = nbformat.read(path, as_version=4), fetch_source()
+    if [cell.source for cell in notebook.cells if cell.get("id") == FETCH] != ([] if source is None else [source]):
+        write(path, text_of(strip(with_fetch(notebook, source))))
+        print(f"{path.name}: the cell that fetches the package follows the address in _config.yml")
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a notebook whole."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8", newline="\n")
+    part.replace(path)
 
 
 def check(path: Path) -> None:
@@ -107,17 +175,22 @@ def check(path: Path) -> None:
             extra = set(output.get("data", {})) - {"text/plain"}
             if extra:
                 raise NotebookFault(f"cell {place} holds {', '.join(sorted(extra))}")
-    if text_of(strip(notebook)) != text:
-        raise NotebookFault("metadata or layout are not in the committed form")
+    if text_of(strip(with_fetch(notebook, fetch_source()))) != text:
+        raise NotebookFault("metadata, layout or the cell that fetches the package are not in the committed form")
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("action", choices=["refresh", "check"])
+    parser.add_argument("action", choices=["refresh", "check", "address"])
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: all of book/*.ipynb")
     given = parser.parse_args(arguments)
-    act = {"refresh": refresh, "check": check}[given.action]
+    act = {"refresh": refresh, "check": check, "address": address}[given.action]
     faults = 0
+    try:
+        fetch_source()
+    except NotebookFault as fault:
+        print(fault, file=sys.stderr)
+        return 1
     for path in given.notebooks or sorted(BOOK.glob("*.ipynb")):
         try:
             act(path)

@@ -4,9 +4,10 @@ from typing import Any
 
 import torch
 
-from snnbook import datasets, experiments
+from snnbook import datasets, experiments, measure
+from snnbook.networks import Network
 from snnbook.settings import Experiment
-from snnbook.step import clip_gradients
+from snnbook.step import TrainingStep
 
 TOLERANCE = 1e-4
 """Largest difference of a gradient, as a share of its largest entry: the order of float32 sums differs."""
@@ -25,7 +26,7 @@ def images_of(name: str, number: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class Step:
-    """A network in training on one batch.
+    """A network in training on one batch, by the trainer's own step: update and monitored sums are in it.
 
     Args:
         engine: see `snnbook.ops`
@@ -52,18 +53,18 @@ class Step:
             self.net.initialise(self.images, experiment.rate)
         else:
             self.net.load_state_dict(like.net.state_dict())
+        self.net.register_forward_hook(self._keep)
         self.loss = experiment.build_loss()
-        self.clip = experiment.gradient_clip
-        self.optimiser = torch.optim.AdamW(self.net.parameters(), experiment.learning_rate, fused=True)
+        self._step = TrainingStep(experiment, self.net, measure.Totals(torch.device("cpu")))
+
+    def _keep(self, _: Network, __: tuple, output: Any) -> None:
+        """Keep the output spikes of the last forward pass, without what it left for backward."""
+        self._spikes = (output if isinstance(output, torch.Tensor) else output[0]).detach()
 
     def train(self) -> torch.Tensor:
         """One step; returns the output spikes, (T, N, C)."""
-        self.optimiser.zero_grad()
-        spikes, _ = self.net(self.images, labels=self.labels)
-        self.loss(spikes, self.labels).backward()
-        clip_gradients(list(self.net.parameters()), self.clip)
-        self.optimiser.step()
-        return spikes.detach()
+        self._step(self.images, self.labels)
+        return self._spikes
 
     @torch.no_grad()
     def infer(self) -> torch.Tensor:
@@ -72,7 +73,7 @@ class Step:
 
     def rest(self) -> None:
         """Let go of all but parameters, optimiser and data."""
-        self.optimiser.zero_grad()
+        self._step.optimiser.zero_grad()
 
     @torch.no_grad()
     def rates(self) -> list[float]:

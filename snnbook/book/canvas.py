@@ -168,7 +168,17 @@ def bundle(text: str, page: Callable[[], str], live: Callable[[], Any], png: Cal
     if baking():
         found = {"text/html": page(), "text/plain": text}
         return found | ({"image/png": base64.b64encode(png()).decode()} if png else {})
-    return {**live()._repr_mimebundle_(), "text/plain": text}
+    return view_of(live(), text)
+
+
+def view_of(widget: Any, text: str) -> dict:
+    """A widget as Jupyter shows it, and the text that stays; in ipywidgets 7 too, which Colab has.
+
+    Args:
+        widget: of ipywidgets
+        text: the stable description that a stripped notebook keeps
+    """
+    return {"application/vnd.jupyter.widget-view+json": widget.get_view_spec(), "text/plain": text}
 
 
 class Picture:

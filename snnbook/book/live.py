@@ -7,7 +7,7 @@ cannot follow a loop, and the finished picture has its own place after it.
 import time
 from collections.abc import Callable
 
-from .canvas import FIGSIZE, Canvas, baking, image_tag, require_text
+from .canvas import FIGSIZE, Canvas, baking, image_tag, require_text, view_of
 
 SECONDS = 0.5
 """Least time between two drawings: drawing must not slow down what is watched."""
@@ -49,7 +49,7 @@ class Live:
         self._drawn = time.monotonic()
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        return {**self.view._repr_mimebundle_(), "text/plain": repr(self)}
+        return view_of(self.view, repr(self))
 
 
 def live(draw: Callable, *, alt: str, figsize=FIGSIZE, subplots: dict | None = None) -> Live:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import UserError, unknown
 from ..neuron import NeuronParameters
-from .saved import Saved
+from .saved import Saved, put_back, take_out
 
 ENGINES = ("reference", "cpu", "triton")
 
@@ -30,8 +30,10 @@ __all__ = [
     "event_currents",
     "forward",
     "forward_pooled",
+    "put_back",
     "standardise",
     "standardise_backward",
+    "take_out",
 ]
 
 

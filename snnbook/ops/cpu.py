@@ -21,12 +21,14 @@ from .saved import Saved
 EVENT_LIMIT = 1.5
 """Spikes per neuron and example up to which the event-driven backward is the faster one (benchmarks/crossover.py)."""
 
-INPUT_LIMIT = 0.35
-"""Inputs of a convolution that are not 0, as a share of what a map of its output's size would hold, up to which its
-currents are made spike by spike (same benchmark)."""
+INPUT_LIMIT = 0.5
+"""Share of inputs that are not 0 up to which currents are made spike by spike (same benchmark)."""
 
 BLOCK_BYTES = 48 * 1024
 """Weights that such a pass goes over again and again: they should stay near the first cache."""
+
+PART = (128, 64)
+"""Inputs and outputs of a fully connected map whose weights are worked on at a time: they fill the first cache."""
 
 NARROW = 8
 """Input channels below which a spike touches runs of memory too short to be worth it."""
@@ -34,11 +36,10 @@ NARROW = 8
 
 @dataclass(frozen=True, eq=False)
 class SavedPooled:
-    """What `forward_pooled` leaves: currents (S, R, L), spike bits (bytes, R, L), means (T, N rows, columns C)."""
+    """What `forward_pooled` leaves: currents (S, R, L), spike bits (bytes, R, L)."""
 
     current: Tensor
     bits: Tensor
-    pooled: Tensor
     neuron: NeuronParameters
     window: int
     current_shape: torch.Size
@@ -106,19 +107,21 @@ def forward_pooled(
     pooled = runs.new_empty((shape[0], shape[1] * math.prod(output[3:-1]), math.prod(output[3:][-1:]) * shape[2]))
     k, height = _constants(neuron, runs.dtype), math.prod(shape[3:-1])
     _call(cpu_kernels.forward_pooled, runs, theta, k, height, shape[2], window, bits, pooled)
-    return _like(pooled, output), SavedPooled(runs, bits, pooled, neuron, window, shape, output)
+    return _like(pooled, output), SavedPooled(runs, bits, neuron, window, shape, output)
 
 
 def backward_pooled(grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool) -> tuple[Tensor | None, Tensor]:
     """Arguments and results as in `snnbook.ops.backward_pooled`."""
     runs, shape = saved.current, saved.current_shape
+    if sum_weight and len(runs) > 1:  # currents that differ
+        return None, backward_pooled(grad_pooled, saved, False)[1].sum(0, keepdim=True)
     whole = all(side % saved.window == 0 for side in shape[3:])
     empty = runs.new_empty if whole and not sum_weight else runs.new_zeros
     weight = empty((1 if sum_weight else len(grad_pooled), *runs.shape[1:]))
     timing = empty((0 if sum_weight else len(grad_pooled), *runs.shape[1:]))
     k, height = _constants(saved.neuron, runs.dtype), math.prod(shape[3:-1])
     settings = (k, height, shape[2], saved.window, saved.bits, sum_weight)
-    _call(cpu_kernels.backward_pooled, runs, _runs(grad_pooled), saved.pooled, *settings, timing, weight)
+    _call(cpu_kernels.backward_pooled, runs, _runs(grad_pooled), *settings, timing, weight)
     if sum_weight:
         return None, _like(weight, torch.Size((1, *shape[1:])))
     return _like(timing, shape), _like(weight, shape)
@@ -126,14 +129,14 @@ def backward_pooled(grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool) -
 
 def event_currents(x: Tensor, weight: Tensor, padding: int) -> Tensor | None:
     """Arguments and results as in `snnbook.ops.event_currents`."""
-    if weight.dim() != 4 or weight.shape[1] < NARROW or not padding < weight.shape[2] == weight.shape[3]:
+    if weight.dim() == 2:
+        return _currents_of_connected(x.flatten(0, 1), weight, x.shape[:2])
+    if weight.shape[1] < NARROW or not padding < weight.shape[2] == weight.shape[3]:
         return None
     (outputs, inputs, side, _), maps = weight.shape, x.movedim(2, -1).flatten(0, 1).contiguous()
-    counts = np.empty(len(maps), np.int64)
-    _call(cpu_maps.count, maps.flatten(1), counts)
-    shape = [size + 2 * padding - side + 1 for size in x.shape[3:]]
-    if counts.sum() > INPUT_LIMIT * len(maps) * inputs * math.prod(shape):  # a small map leaves the edge's work unused
+    if _entries(maps.flatten(1), math.prod(maps.shape[1:])).sum() > INPUT_LIMIT * maps.numel():
         return None
+    shape = [size + 2 * padding - side + 1 for size in x.shape[3:]]
     row = inputs * side * outputs * weight.element_size()
     blocks = next(
         n for n in range(1, outputs + 1) if outputs % n == 0 and (row <= BLOCK_BYTES * n or outputs <= 16 * n)
@@ -142,6 +145,30 @@ def event_currents(x: Tensor, weight: Tensor, padding: int) -> Tensor | None:
     current = x.new_empty((len(maps), *shape, outputs))
     _call(cpu_maps.convolution, maps, turned, padding, current)
     return current.unflatten(0, x.shape[:2]).movedim(-1, 2)
+
+
+def _entries(rows: Tensor, span: int) -> np.ndarray:
+    """Entries of rows (B, L) that are not 0, by stretches of `span` columns and rows, (stretches, B)."""
+    counts = np.empty((math.ceil(rows.shape[1] / span), len(rows)), np.int64)
+    _call(cpu_maps.count, rows, span, counts)
+    return counts
+
+
+def _currents_of_connected(x: Tensor, weight: Tensor, batch: torch.Size) -> Tensor | None:
+    """Currents of a fully connected map, x (B, F_in)."""
+    if len(weight) < PART[1]:
+        return None
+    (span, width), x = PART, x.contiguous()
+    counts = _entries(x, span)
+    if counts.sum() > INPUT_LIMIT * x.numel():
+        return None
+    ends = counts.cumsum().reshape(counts.shape) + np.arange(len(counts))[:, None]  # each stretch has a place to spare
+    bounds = np.concatenate((ends[:, :1] - counts[:, :1], ends), 1)
+    offsets, factors = np.empty(bounds[-1, -1] + 1, np.int64), x.new_empty(bounds[-1, -1] + 1)
+    _call(cpu_maps.list_entries, x, span, width, bounds, offsets, factors)
+    current = x.new_zeros((len(x), len(weight)))
+    _call(cpu_maps.connected, weight.contiguous(), span, width, bounds, offsets, factors, current)
+    return current.unflatten(0, batch)
 
 
 def standardise(weight: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -189,7 +216,7 @@ def backward_events(
     inputs = x.shape[2]
     line = (x.shape[-1] + 2 * padding) * inputs if weight.dim() == 4 else 0
     settings = (k, height, line, inputs, shape[2], saved.window, saved.bits, first, place, channel, *impulses)
-    _call(cpu_events.impulses, saved.current, _runs(grad_pooled), saved.pooled, *settings)
+    _call(cpu_events.impulses, saved.current, _runs(grad_pooled), *settings)
 
     where = (place, channel) if weight.dim() == 4 else (channel,)
     to_input, to_weight = (bounds, *where, timing, k[2]), (bounds, *where, membrane, synaptic, k)
@@ -204,17 +231,17 @@ def _back_through_convolution(
     to_input: tuple, to_weight: tuple, x: Tensor, weight: Tensor, padding: int, need_input: bool
 ) -> tuple[Tensor | None, Tensor]:
     """x W^T G_t and grad_W of a convolution."""
-    maps, rows = x.movedim(2, -1).contiguous().flatten(-2), weight.movedim(1, -1).contiguous()
-    kernel, rows = rows.shape, rows.flatten(-2)
-    geometry = (weight.shape[1], padding, maps)
+    maps, rows = x.movedim(2, -1).contiguous().flatten(-2), weight.permute(2, 0, 3, 1).contiguous()
+    outputs, inputs, *side = weight.shape
+    geometry = (inputs, padding, maps)
     grad_x = None
     if need_input:
         grad_x = torch.empty_like(maps)
-        _call(cpu_events.convolution_input, *to_input, rows, *geometry, grad_x)
+        _call(cpu_events.convolution_input, *to_input, rows.flatten(-2), *geometry, grad_x)
         grad_x = _like(grad_x.flatten(1, 2), x.shape)
-    partial = rows.new_empty((min(torch.get_num_threads(), x.shape[1]), *rows.shape))
+    partial = rows.new_empty((min(torch.get_num_threads(), x.shape[1]), outputs, side[0], side[1] * inputs))
     _call(cpu_events.convolution_weight, *to_weight, *geometry, partial)
-    return grad_x, partial.sum(0).view(kernel).movedim(-1, 1)
+    return grad_x, partial.sum(0).view(outputs, *side, inputs).movedim(-1, 1)
 
 
 def _back_through_connected(

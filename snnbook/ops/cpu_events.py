@@ -15,8 +15,8 @@ map, y (W + 2 padding) C_in + x C_in (0 without a map).
 import numpy as np
 from numba import njit, prange
 
-from .cpu_kernels import _replay, _share, _unpack
-from .cpu_rows import add_rows
+from .cpu_kernels import _replay, _share, _unpack_window
+from .cpu_rows import add_rows, aligned, trailing_zeros
 
 _run_kernel = njit(error_model="numpy", cache=True, fastmath={"contract"})
 _driver = njit(error_model="numpy", cache=True, parallel=True, fastmath={"contract"})
@@ -40,33 +40,40 @@ def count(bits, height, counts):
 
 
 @_run_kernel
-def _impulses(e, fired, du, dg, k, first, start, inputs, channels, place, channel, timing, membrane, synaptic, x):
-    """Write the impulses D of the spikes in a row of a map, (T, L), from entry `first[t]` on for every step t.
+def _impulses(
+    e, fired, u, trace, k, first, start, places, channels, place, channel, timing, membrane, synaptic, a, b, g
+):
+    """Write the impulses D of the spikes in a row of a map from entry `first[t]` on for every step t.
 
-    The inputs of the row's places begin at `start`, `inputs` apart.
+    e, potential u and backward trace are (T, L); fired is (T, L) and then zeros up to a multiple of 8. The inputs of
+    the row's neurons begin at `start` + places (L,), their channels are `channels` (L,); a, b and g are scratch, (L,).
     """
     decay_m, decay_s, decay_g, gain, bound_weight, bound_timing = k[0], k[1], k[2], k[3], k[6], k[7]
-    zero, one = k.dtype.type(0), k.dtype.type(1)
-    a, b, g = x[0], x[1], x[2]
+    leaky, zero, one = k[4] > 0, k.dtype.type(0), k.dtype.type(1)
     a[:] = zero
     b[:] = zero
     g[:] = zero
-    columns = e.shape[1] // channels
     for t in range(len(e) - 1, -1, -1):
-        o, at = fired[t], first[t]
-        for column in range(columns):
-            for c in range(channels):
-                i = column * channels + c
-                if o[i] > 0:
-                    by_weight = min(one / du[t, i], bound_weight) if du[t, i] > zero else zero
-                    by_timing = min(one / dg[t, i], bound_timing) if dg[t, i] > zero else zero
-                    started, credited = e[t, i] * by_weight, e[t, i] * by_timing
-                    place[at], channel[at] = start + column * inputs, c
-                    timing[at] = credited - g[i]
-                    membrane[at], synaptic[at] = (a[i] - started) * gain, (b[i] - started) * gain
-                    a[i], b[i], g[i] = started, started, credited
-                    at += 1
-        for i in range(len(o)):
+        words, at = fired[t].view(np.uint64), np.uint64(first[t])  # unsigned: no index counts from the end
+        e_t, u_t, g_t, before, kept = e[t], u[t], trace[t], u[max(t - 1, 0)], fired[max(t - 1, 0)]
+        for w in range(len(words)):
+            word = words[w]
+            while word:  # eight neurons, a byte each
+                i = np.uint64(w * 8 + trailing_zeros(word) // 8)
+                word &= word - np.uint64(1)
+                dg = g_t[i]
+                du = u_t[i] - (before[i] if t > 0 and kept[i] == 0 else zero) if leaky else dg
+                by_weight, by_timing = one / du, one / dg
+                by_weight = by_weight if by_weight < bound_weight else bound_weight
+                by_timing = by_timing if by_timing < bound_timing else bound_timing
+                started = e_t[i] * (by_weight if du > zero else zero)
+                credited = e_t[i] * (by_timing if dg > zero else zero)
+                place[at], channel[at] = start + places[i], channels[i]
+                timing[at] = credited - g[i]
+                membrane[at], synaptic[at] = (a[i] - started) * gain, (b[i] - started) * gain
+                a[i], b[i], g[i] = started, started, credited
+                at += np.uint64(1)
+        for i in range(len(a)):
             a[i] *= decay_m
             b[i] *= decay_s
             g[i] *= decay_g
@@ -74,9 +81,8 @@ def _impulses(e, fired, du, dg, k, first, start, inputs, channels, place, channe
 
 @_driver
 def impulses(
-    current, grad, pooled, k, height, line, inputs, channels, window, bits, first,
-    place, channel, timing, membrane, synaptic,
-):  # fmt: skip
+    current, grad, k, height, line, inputs, channels, window, bits, first, place, channel, timing, membrane, synaptic
+):
     """The spikes of the map, in order: their place, their channel, and their D.
 
     `first` (N, T, H) numbers each row's first spike; the last five arrays have one entry a spike. A row of the input's
@@ -85,22 +91,25 @@ def impulses(
     steps, rows, _ = grad.shape
     length = current.shape[2]
     map_rows = height // window
+    offsets, ones = np.arange(window) * channels, np.ones(window, k.dtype)
+    places, numbers = np.empty(length, np.int32), np.empty(length, np.int32)
+    for i in range(length):
+        places[i], numbers[i] = i // channels * inputs, i % channels
     for row in prange(rows):
-        x = np.empty((4, length), k.dtype)
-        share = np.zeros((steps, length), k.dtype)
-        du, dg = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
-        fired = np.empty((steps, length), np.uint8)
+        x, counts = np.empty((3, length), k.dtype), np.empty(grad.shape[2], k.dtype)
+        share, sums = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
+        u, trace = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
+        fired = np.zeros((window, steps, (length + 7) // 8 * 8), np.uint8)
+        n, top = row // map_rows, row % map_rows * window
+        _unpack_window(bits, n * height + top, fired, sums)
         for t in range(steps):
-            _share(grad[t, row], pooled[t, row], window, channels, x[0], share[t])
+            _share(grad[t, row], sums[t], window, channels, offsets, ones, counts, share[t])
         for offset in range(window):
-            n, y = row // map_rows, row % map_rows * window + offset
-            r = n * height + y
-            for t in range(steps):
-                _unpack(bits[t // 8, r], t, fired[t])
-            _replay(current, r, fired, k, du, dg, x[0], x[1], x[2], x[3])
+            y, one = top + offset, fired[offset]
+            _replay(current, n * height + y, one, k, u, trace, x[0], x[1], x[2])
             _impulses(
-                share, fired, du, dg, k, first[n, :, y], y * line, inputs, channels,
-                place, channel, timing, membrane, synaptic, x,
+                share, one, u, trace, k, first[n, :, y], y * line, places, numbers,
+                place, channel, timing, membrane, synaptic, x[0], x[1], x[2],
             )  # fmt: skip
 
 
@@ -120,26 +129,27 @@ def convolution_input(bounds, place, channel, timing, decay, weight, inputs, pad
     `bounds` (N, T + 1) are the first spikes of every image and step, `inputs` the input's channels.
     """
     steps, images, rows, length = x.shape
-    _, side, span = weight.shape
+    side, channels, span = weight.shape
     line, weights = length + 2 * padding * inputs, weight.reshape(-1)
     for n in prange(images):
-        trace = np.zeros((rows, line), weight.dtype)
-        total = trace.reshape(-1)
+        total = aligned(rows * line, weight)
+        total[:] = 0
+        trace = total.reshape((rows, line))
         begin = bounds[n, 0]
         where, factors = place[begin : bounds[n, steps]], timing[begin : bounds[n, steps]]
         offsets = np.empty(len(where), np.int64)
         for j in range(len(where)):
-            offsets[j] = channel[begin + j] * (side * span)
+            offsets[j] = channel[begin + j] * span
         for t in range(steps - 1, -1, -1):
-            j, end = bounds[n, t] - begin, bounds[n, t + 1] - begin
-            while j < end:
-                first, at = j, where[j]
-                while j < end and where[j] == at:
-                    j += 1
-                y = at // line
-                for row in range(max(0, padding - y), min(side, padding + rows - y)):
-                    to = at + (row - padding) * line
-                    add_rows(total, to, weights, row * span, offsets, factors, first, j, span)
+            end = bounds[n, t + 1] - begin
+            for row in range(side):  # the weights of one row of the kernel stay near the first cache
+                j, up = bounds[n, t] - begin, (row - padding) * line
+                while j < end:
+                    first, at = j, where[j]
+                    while j < end and where[j] == at:
+                        j += 1
+                    if 0 <= at + up < rows * line:
+                        add_rows(total, at + up, weights, row * channels * span, offsets, factors, first, j, span)
             for y in range(rows):
                 for i in range(line):
                     trace[y, i] *= decay
@@ -201,7 +211,8 @@ def convolution_weight(bounds, place, channel, membrane, synaptic, k, inputs, pa
         total = partial[share].reshape(-1)
         total[:] = zero
         inside = slice(padding * inputs, padding * inputs + length)
-        slow, response = np.empty((rows + 2 * padding, line), k.dtype), np.empty((rows + 2 * padding, line), k.dtype)
+        slow, response = aligned((rows + 2 * padding) * line, x), aligned((rows + 2 * padding) * line, x)
+        slow_map, response_map = slow.reshape((-1, line)), response.reshape((-1, line))
         ends, later = np.empty(channels + 1, np.int64), np.empty(channels + 1, np.int64)
         offsets, later_offsets = np.empty(most, np.int64), np.empty(most, np.int64)
         factors, later_factors = np.empty(most, k.dtype), np.empty(most, k.dtype)
@@ -210,7 +221,7 @@ def convolution_weight(bounds, place, channel, membrane, synaptic, k, inputs, pa
             response[:] = zero
             for t in range(steps):
                 for y in range(rows):
-                    _filter(x[t, n, y], k[0], k[1], slow[y + padding, inside], response[y + padding, inside])
+                    _filter(x[t, n, y], k[0], k[1], slow_map[y + padding, inside], response_map[y + padding, inside])
                 now = slice(bounds[n, t], bounds[n, t + 1])
                 _by_channel(
                     channel[now], place[now], membrane[now], synaptic[now],
@@ -219,10 +230,10 @@ def convolution_weight(bounds, place, channel, membrane, synaptic, k, inputs, pa
                 for c in range(channels):
                     for row in range(side):
                         at, shift = (c * side + row) * span, row * line
-                        add_rows(total, at, response.reshape(-1), shift, offsets, factors, ends[c], ends[c + 1], span)
+                        add_rows(total, at, response, shift, offsets, factors, ends[c], ends[c + 1], span)
                         if later[c] < later[c + 1]:
                             add_rows(
-                                total, at, slow.reshape(-1), shift,
+                                total, at, slow, shift,
                                 later_offsets, later_factors, later[c], later[c + 1], span,
                             )  # fmt: skip
 
@@ -266,18 +277,21 @@ def connected_weight(bounds, channel, membrane, synaptic, k, x, grad_weight):
     for block in prange((features + columns - 1) // columns):
         start = block * columns
         size = min(columns, features - start)
-        slow, response = np.zeros((images * steps, columns), k.dtype), np.zeros((images * steps, columns), k.dtype)
+        slow, response = aligned(images * steps * columns, x), aligned(images * steps * columns, x)
+        slow[:] = zero
+        response[:] = zero
+        slow_rows, response_rows = slow.reshape((-1, columns)), response.reshape((-1, columns))
         for n in range(images):
             for t in range(steps):
                 r = n * steps + t
                 if t > 0:
-                    slow[r] = slow[r - 1]
-                    response[r] = response[r - 1]
-                _filter(x[t, n, start : start + size], k[0], k[1], slow[r], response[r])
+                    slow_rows[r] = slow_rows[r - 1]
+                    response_rows[r] = response_rows[r - 1]
+                _filter(x[t, n, start : start + size], k[0], k[1], slow_rows[r], response_rows[r])
         total = grad_weight.reshape(-1)
         for c in range(channels):
             at = c * features + start
             total[at : at + size] = zero
-            add_rows(total, at, response.reshape(-1), 0, offsets, factors, ends[c], ends[c + 1], size)
+            add_rows(total, at, response, 0, offsets, factors, ends[c], ends[c + 1], size)
             if later[c] < later[c + 1]:
-                add_rows(total, at, slow.reshape(-1), 0, later_offsets, later_factors, later[c], later[c + 1], size)
+                add_rows(total, at, slow, 0, later_offsets, later_factors, later[c], later[c + 1], size)

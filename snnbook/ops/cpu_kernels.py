@@ -14,6 +14,8 @@ repeats), R runs, and L = W C neurons a run, so that the inner loops are long an
 import numpy as np
 from numba import njit, prange
 
+from .cpu_rows import add_rows
+
 _run_kernel = njit(error_model="numpy", cache=True)
 _driver = njit(error_model="numpy", cache=True, parallel=True)
 
@@ -47,35 +49,42 @@ def _fire(current, r, theta, k, spikes, m, s):
 
 
 @_run_kernel
-def _replay(current, r, spikes, k, du, dg, m, s, g, u_prev):
-    """Slopes du and dg, (T, L), in run r from the spikes (T, L)."""
-    decay_m, decay_s, decay_g, gain, leaky, exact = k[0], k[1], k[2], k[3], k[4] > 0, k[5] > 0
+def _replay(current, r, spikes, k, u, g, m, s, trace):
+    """Potential u and backward trace g, (T, L), before any reset, in run r from the spikes (T, L)."""
+    decay_m, decay_s, decay_g, gain, leaky = k[0], k[1], k[2], k[3], k[4] > 0
     zero = k.dtype.type(0)
     repeats = len(current) == 1
     m[:] = zero
     s[:] = zero
-    g[:] = zero
-    u_prev[:] = zero
+    trace[:] = zero
     for t in range(len(spikes)):
-        c, o, du_t, dg_t = current[0 if repeats else t, r], spikes[t], du[t], dg[t]
+        c, o, u_t, g_t = current[0 if repeats else t, r], spikes[t], u[t], g[t]
+        if leaky:
+            for i in range(len(m)):
+                m_i = (m[i] + c[i]) * decay_m
+                s_i = (s[i] + c[i]) * decay_s
+                u_t[i] = (m_i - s_i) * gain
+                m[i] = m_i if o[i] == 0 else zero
+                s[i] = s_i if o[i] == 0 else zero
         for i in range(len(m)):
-            m_i = (m[i] + c[i]) * decay_m
-            s_i = (s[i] + c[i]) * decay_s
-            du_t[i] = (m_i - s_i) * gain  # u, until the next loop
-            m[i] = m_i if o[i] == 0 else zero
-            s[i] = s_i if o[i] == 0 else zero
-        for i in range(len(m)):
-            u_i = du_t[i]
-            du_t[i] = u_i - u_prev[i]
-            u_prev[i] = u_i if o[i] == 0 else zero
-        for i in range(len(m)):
-            g_i = (g[i] + c[i]) * decay_g
-            dg_t[i] = g_i
-            g[i] = g_i if o[i] == 0 else zero
+            g_i = (trace[i] + c[i]) * decay_g
+            g_t[i] = g_i
+            trace[i] = g_i if o[i] == 0 else zero
+
+
+@_run_kernel
+def _slopes(spikes, k, du, dg):
+    """Slopes du and dg in place of potential and backward trace, all (T, L)."""
+    leaky, exact, zero = k[4] > 0, k[5] > 0, k.dtype.type(0)
+    for t in range(len(spikes) - 1, -1, -1):
+        now, before, o = du[t], du[max(t - 1, 0)], spikes[max(t - 1, 0)]
         if not leaky:
-            du_t[:] = dg_t
+            now[:] = dg[t]
+        elif t > 0:
+            for i in range(len(now)):
+                now[i] -= before[i] if o[i] == 0 else zero
         if exact:
-            dg_t[:] = du_t
+            dg[t] = now
 
 
 @_run_kernel
@@ -137,49 +146,78 @@ def _carry_back(grad, spikes, du, dg, k, grad_timing, grad_weight, r, a, b, move
 
 
 @_run_kernel
-def _sum_back(e, fired, du, k, total, steady_m, steady_s):
-    """G_w summed over time, (L,): a spike adds its move times the neuron's response to a steady 1. Inputs (T, L)."""
-    decay_m, decay_s, gain, bound = k[0], k[1], k[3], k[6]
+def _sum_back(e, fired, c, k, total, m, s, before):
+    """G_w summed over time where the current c repeats, (L,): every spike adds its move times a response to a steady 1.
+
+    The potential is c times that response, so nothing is replayed. e and fired are (T, L); the last three, scratch
+    (L,), are the response's two traces, and the response before (the backward trace where the neuron does not leak).
+    """
+    decay_m, decay_s, decay_g, gain, leaky, bound = k[0], k[1], k[2], k[3], k[4] > 0, k[6]
     zero, one = k.dtype.type(0), k.dtype.type(1)
     total[:] = zero
-    steady_m[:] = zero
-    steady_s[:] = zero
+    m[:] = zero
+    s[:] = zero
+    before[:] = zero
     for t in range(len(e)):
-        e_t, o, du_t = e[t], fired[t], du[t]
+        e_t, o = e[t], fired[t]
         for i in range(len(total)):
-            m_i, s_i = (steady_m[i] + one) * decay_m, (steady_s[i] + one) * decay_s
-            inverse = one / du_t[i]
+            m_i, s_i = (m[i] + one) * decay_m, (s[i] + one) * decay_s
+            response = (m_i - s_i) * gain
+            now = response if leaky else (before[i] + one) * decay_g
+            slope = c[i] * (now - before[i] if leaky else now)
+            inverse = one / slope
             moved = inverse if inverse < bound else bound
-            moved = moved if du_t[i] > zero else zero
-            total[i] += e_t[i] * moved * ((s_i - m_i) * gain) if o[i] > 0 else zero
-            steady_m[i] = m_i if o[i] == 0 else zero
-            steady_s[i] = s_i if o[i] == 0 else zero
+            moved = moved if slope > zero else zero
+            total[i] -= e_t[i] * moved * response if o[i] > 0 else zero
+            m[i] = m_i if o[i] == 0 else zero
+            s[i] = s_i if o[i] == 0 else zero
+            before[i] = now if o[i] == 0 else zero
 
 
 @_run_kernel
-def _add(x, total):
-    """total += x, both of one length."""
-    for i in range(len(total)):
-        total[i] += x[i]
+def _pool(sums, window, channels, offsets, ones, counts):
+    """Spikes of every window, (columns C), from those added up over its rows, (L,).
+
+    offsets are 0, C, 2 C, ... and ones 1 for every column of a window: what `add_rows` takes.
+    """
+    counts[:] = 0
+    for at in range(0, len(counts), channels):
+        add_rows(counts, at, sums, at * window, offsets, ones, 0, window, channels)
 
 
 @_run_kernel
-def _share(e, mean, window, channels, each, wide):
-    """A window's gradient, shared among its spikes: e, mean and scratch (columns C), wide (L,). Eq. (eq-pool)."""
-    size, zero = e.dtype.type(window * window), e.dtype.type(0)
-    for i in range(len(e)):
-        each[i] = e[i] / (size * mean[i]) if mean[i] > zero else zero
-    for of in range(0, len(e), channels):
-        for start in range(of * window, (of + channels) * window, channels):
-            wide[start : start + channels] = each[of : of + channels]
+def _share(e, sums, window, channels, offsets, ones, counts, wide):
+    """A window's gradient, shared among its spikes: e, (columns C), -> wide, (L,). Eq. (eq-pool).
+
+    sums, offsets and ones are as in `_pool`; counts, (columns C), is scratch.
+    """
+    zero = e.dtype.type(0)
+    _pool(sums, window, channels, offsets, ones, counts)
+    for i in range(len(counts)):
+        counts[i] = e[i] / counts[i] if counts[i] > zero else zero
+    wide[:] = zero
+    for column in range(0, len(counts) * window, channels):
+        add_rows(wide, column, counts, column // channels // window * channels, offsets, ones, 0, 1, channels)
 
 
 @_run_kernel
 def _unpack(byte, t, fired):
-    """Above 0 where the bit of step t is set, both (L,)."""
+    """1 where the bit of step t is set, else 0, both (L,)."""
     flag = np.uint8(1 << (t % 8))
     for i in range(len(fired)):
-        fired[i] = byte[i] & flag
+        fired[i] = np.uint8(1) if byte[i] & flag else np.uint8(0)
+
+
+@_run_kernel
+def _unpack_window(bits, first, fired, sums):
+    """Spikes of the runs of a window from `first` on, (window, T, L or more), and their sums over the runs, (T, L)."""
+    sums[:] = 0
+    for offset in range(len(fired)):
+        for t in range(len(sums)):
+            byte, one, total = bits[t // 8, first + offset], fired[offset, t], sums[t]
+            _unpack(byte, t, one[: len(byte)])
+            for i in range(len(byte)):
+                total[i] += one[i]
 
 
 @_driver
@@ -190,7 +228,8 @@ def forward(current, theta, k, spikes, du, dg):
         x = np.empty((4, length), k.dtype)
         fired = np.empty((steps, length), np.uint8)
         _fire(current, r, theta, k, fired, x[0], x[1])
-        _replay(current, r, fired, k, du[:, r], dg[:, r], x[0], x[1], x[2], x[3])
+        _replay(current, r, fired, k, du[:, r], dg[:, r], x[0], x[1], x[2])
+        _slopes(fired, k, du[:, r], dg[:, r])
         for t in range(steps):
             spikes[t, r] = fired[t]
 
@@ -207,49 +246,53 @@ def backward(grad, spikes, du, dg, k, grad_timing, grad_weight):
 @_driver
 def forward_pooled(current, theta, k, height, channels, window, bits, pooled):
     """Spike bits of every run, (bytes, R, L), and their means over windows, (T, N rows, columns C)."""
-    steps, rows, length = pooled.shape
-    size = k.dtype.type(window * window)
+    steps, rows, _ = pooled.shape
+    length, size = len(theta), k.dtype.type(window * window)
     map_rows = height // window
+    offsets, ones = np.arange(window) * channels, np.ones(window, k.dtype)
     for row in prange(rows):
-        x = np.empty((2, len(theta)), k.dtype)
-        fired = np.empty((steps, len(theta)), np.uint8)
-        pooled[:, row] = 0
+        x, fired = np.empty((2, length), k.dtype), np.empty((steps, length), np.uint8)
+        sums = np.zeros((steps, length), k.dtype)
         for offset in range(window):
             r = row // map_rows * height + row % map_rows * window + offset
             _fire(current, r, theta, k, fired, x[0], x[1])
             for t in range(steps):
-                byte, mean, o = bits[t // 8, r], pooled[t, row], fired[t]
-                flag = np.uint8(1 << (t % 8))
-                for i in range(len(theta)):
-                    byte[i] |= flag if o[i] else np.uint8(0)
-                for to in range(0, length, channels):
-                    for start in range(to * window, (to + channels) * window, channels):
-                        _add(o[start : start + channels], mean[to : to + channels])
+                byte, one, total, flag = bits[t // 8, r], fired[t], sums[t], np.uint8(1 << (t % 8))
+                for i in range(length):
+                    byte[i] |= flag if one[i] else np.uint8(0)
+                for i in range(length):
+                    total[i] += one[i]
         for t in range(steps):
             mean = pooled[t, row]
-            for i in range(length):
+            _pool(sums[t], window, channels, offsets, ones, mean)
+            for i in range(len(mean)):
                 mean[i] /= size
 
 
 @_driver
-def backward_pooled(current, grad, pooled, k, height, channels, window, bits, sum_weight, grad_timing, grad_weight):
-    """Share each window's gradient among its spikes, replay their slopes, carry back. What fills no window stays 0."""
+def backward_pooled(current, grad, k, height, channels, window, bits, sum_weight, grad_timing, grad_weight):
+    """Share each window's gradient among its spikes, replay their slopes, carry back. What fills no window stays 0.
+
+    With `sum_weight`, which takes currents that repeat, G_w alone, summed over time.
+    """
     steps, rows, _ = grad.shape
     length = current.shape[2]
     map_rows = height // window
+    offsets, ones = np.arange(window) * channels, np.ones(window, k.dtype)
     for row in prange(rows):
-        x = np.empty((4, length), k.dtype)
-        share = np.zeros((steps, length), k.dtype)
+        x, counts = np.empty((4, length), k.dtype), np.empty(grad.shape[2], k.dtype)
+        share, sums = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
         du, dg = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
-        fired = np.empty((steps, length), np.uint8)
+        fired = np.empty((window, steps, length), np.uint8)
+        first = row // map_rows * height + row % map_rows * window
+        _unpack_window(bits, first, fired, sums)
         for t in range(steps):
-            _share(grad[t, row], pooled[t, row], window, channels, x[0], share[t])
+            _share(grad[t, row], sums[t], window, channels, offsets, ones, counts, share[t])
         for offset in range(window):
-            r = row // map_rows * height + row % map_rows * window + offset
-            for t in range(steps):
-                _unpack(bits[t // 8, r], t, fired[t])
-            _replay(current, r, fired, k, du, dg, x[0], x[1], x[2], x[3])
+            r, one = first + offset, fired[offset]
             if sum_weight:
-                _sum_back(share, fired, du, k, grad_weight[0, r], x[0], x[1])
+                _sum_back(share, one, current[0, r], k, grad_weight[0, r], x[0], x[1], x[2])
             else:
-                _carry_back(share, fired, du, dg, k, grad_timing, grad_weight, r, x[0], x[1], x[2], x[3])
+                _replay(current, r, one, k, du, dg, x[0], x[1], x[2])
+                _slopes(one, k, du, dg)
+                _carry_back(share, one, du, dg, k, grad_timing, grad_weight, r, x[0], x[1], x[2], x[3])

@@ -7,13 +7,13 @@ Their sums run in another order than torch's, so currents agree with the referen
 import numpy as np
 from numba import njit, prange
 
-from .cpu_rows import add_rows
+from .cpu_rows import add_rows, aligned, turn
 
 _run_kernel = njit(error_model="numpy", cache=True)
 _plain_driver = njit(error_model="numpy", cache=True, parallel=True)
 _driver = njit(error_model="numpy", cache=True, parallel=True, fastmath={"contract"})
 
-LANES = 16
+LANES = 64
 """Partial sums of a row. Their order is written down, not left to the compiler, so that results repeat to the bit."""
 
 
@@ -81,13 +81,15 @@ def standardise_backward(grad, weight, gamma, mean, std, grad_weight, grad_gamma
 
 
 @_driver
-def count(x, counts):
-    """Entries of every row of x (rows, L) that are not 0."""
-    for r in prange(len(x)):
-        total = 0
-        for i in range(x.shape[1]):
-            total += x[r, i] != 0
-        counts[r] = total
+def count(x, span, counts):
+    """Entries of x (rows, L) that are not 0, by stretches of `span` columns and rows: (stretches, rows)."""
+    for k in prange(len(counts)):
+        columns = slice(k * span, min((k + 1) * span, x.shape[1]))
+        for r in range(len(x)):
+            row, total = x[r, columns], 0
+            for i in range(len(row)):
+                total += row[i] != 0
+            counts[k, r] = total
 
 
 @_driver
@@ -96,17 +98,18 @@ def convolution(x, weight, padding, current):
 
     Args:
         weight: turned by 180 degrees, (blocks, K, C_in, K C_block): what an entry adds to a row of the output map, for
-            a block of output channels, is one run; those of a block and a row should lie in the first cache
+            a block of output channels, is one run
         padding: zeros on every side of x, at most K - 1
     """
     images, rows, columns, inputs = x.shape
     blocks, side, _, span = weight.shape
-    # An entry reaches side - 1 columns to either side; those beyond the map are summed up too, and cut off at the end.
-    height, outputs, cut = current.shape[1], span // side, side - 1 - padding
-    line, weights = (columns + side - 1) * outputs, weight.reshape(-1)
+    _, height, width, _ = current.shape
+    # An entry adds to `side` columns of the output map from `column - cut` on, but for those that lie beside it.
+    outputs, cut = span // side, side - 1 - padding
+    line, weights = width * outputs, weight.reshape(-1)
     for image in prange(images):
-        whole = np.zeros((blocks, height, line), x.dtype)
-        total = whole.reshape(-1)
+        total = aligned(blocks * height * line, x) if blocks > 1 else current[image].reshape(-1)
+        total[:] = 0
         offsets, factors = np.empty(columns * inputs + 1, np.int64), np.empty(columns * inputs + 1, x.dtype)
         ends = np.zeros(columns + 1, np.int64)
         for y in range(rows):
@@ -122,12 +125,53 @@ def convolution(x, weight, padding, current):
                     at = (block * height + to) * line
                     shift = (block * side + to + cut - y) * inputs * span
                     for column in range(columns):
-                        if ends[column] < ends[column + 1]:
-                            first, last = ends[column], ends[column + 1]
-                            add_rows(total, at + column * outputs, weights, shift, offsets, factors, first, last, span)
-        for y in range(height):
-            for column in range(current.shape[2]):
-                start = (column + cut) * outputs
-                for block in range(blocks):
-                    to = block * outputs
-                    current[image, y, column, to : to + outputs] = whole[block, y, start : start + outputs]
+                        first, last = ends[column], ends[column + 1]
+                        left, right = max(0, cut - column), min(side, width + cut - column)
+                        if first < last and left < right:
+                            add_rows(
+                                total, at + (column - cut + left) * outputs, weights, shift + left * outputs,
+                                offsets, factors, first, last, (right - left) * outputs,
+                            )  # fmt: skip
+        if blocks > 1:
+            parts = total.reshape((blocks, height, width, outputs))
+            for block in range(blocks):
+                current[image, :, :, block * outputs : (block + 1) * outputs] = parts[block]
+
+
+@_driver
+def list_entries(x, span, width, bounds, offsets, factors):
+    """Entries of x (rows, F) that are not 0, stretch by stretch of `span` columns, row by row.
+
+    Args:
+        width: what lies between one column and the next in `connected`'s part of the weights
+        bounds: where the entries of every stretch and row begin, and where a stretch ends, (stretches, rows + 1); one
+            place more is free
+        offsets, factors: of every entry: results
+    """
+    for k in prange(len(bounds)):
+        start = k * span
+        for r in range(len(x)):
+            row, at = x[r, start : start + span], bounds[k, r]
+            for i in range(len(row)):
+                offsets[at], factors[at] = i * width, row[i]
+                at += row[i] != 0
+
+
+@_driver
+def connected(weight, span, width, bounds, offsets, factors, current):
+    """Currents (B, F_out) of the entries that `list_entries` found, for weight (F_out, F_in).
+
+    A part of the weights, `width` outputs and `span` inputs, is transposed into the first cache and serves all rows.
+    """
+    outputs, inputs = weight.shape
+    weights, total = weight.reshape(-1), current.reshape(-1)
+    for block in prange((outputs + width - 1) // width):
+        part = aligned(span * width, weight)
+        first = block * width
+        size = min(width, outputs - first)
+        for k in range(len(bounds)):
+            start = k * span
+            turn(weights, first * inputs + start, inputs, size, min(span, inputs - start), part, width)
+            for r in range(len(current)):
+                at = r * outputs + first
+                add_rows(total, at, part, 0, offsets, factors, bounds[k, r], bounds[k, r + 1], size)

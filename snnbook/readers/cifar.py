@@ -14,14 +14,13 @@ import numpy as np
 
 from ..errors import UserError
 from ..sources import Source
+from .archives import AGAIN, check_start, unreadable
 
 LARGEST = 2**28
 """Bytes of a file in the archive above which it is not read; the largest published one has 153,700,000."""
 
 PIECE = 2**20
 """Bytes read at once."""
-
-AGAIN = "Delete it and get it again"
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,7 @@ def read(path: Path, split: str, source: Source) -> tuple[np.ndarray, np.ndarray
 def _members(path: Path, wanted: tuple[str, ...]) -> dict[str, bytes]:
     """The wanted files of the archive, in the order wanted. Links and special files count as missing."""
     found: dict[str, bytes] = {}
+    check_start(path, b"\x1f\x8b", ".tar.gz archive")
     try:
         with gzip.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as archive:
             for member in archive:
@@ -83,10 +83,14 @@ def _members(path: Path, wanted: tuple[str, ...]) -> dict[str, bytes]:
                     found[name] = archive.extractfile(member).read()
             while unpacked.read(PIECE):  # to the end, where gzip's checksum is
                 pass
-    except (EOFError, tarfile.TarError, gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{path} is cut short, damaged or not a .tar.gz archive. {AGAIN}") from error
+    except EOFError as error:
+        raise UserError(f"{path} is cut short: its gzip stream has no end. {AGAIN}") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(f"{path} is damaged: its gzip stream does not decode to its checksum. {AGAIN}") from error
+    except tarfile.TarError as error:
+        raise UserError(f"{path} is damaged, or holds no tar archive. {AGAIN}") from error
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}. Check it and its permissions") from error
+        raise unreadable(path, error) from error
     if missing := [name for name in wanted if name not in found]:
         raise UserError(
             f"{path} lacks {missing[0]}; it is another archive. The binary version must stand there (the Python one "

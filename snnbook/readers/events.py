@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..sources import Source
+from .archives import AGAIN, check_start, unreadable
 
 EVENT_BYTES = 5
 OVERFLOW_ROW, OVERFLOW_TIME = 240, 2**13
@@ -20,8 +21,6 @@ OVERFLOW_ROW, OVERFLOW_TIME = 240, 2**13
 
 LARGEST = 2**24
 """Bytes of one recording above which it is not read; the published ones have some 20,000."""
-
-AGAIN = "Delete it and get it again"
 
 
 class Recording(NamedTuple):
@@ -72,8 +71,9 @@ def read(path: Path, split: str, source: Source) -> tuple[np.ndarray, np.ndarray
         UserError: if the zip is cut short, damaged or another one, or a recording cannot be
     """
     pattern = re.compile(rf"(?:.*/)?{split.capitalize()}/([0-9])/([0-9]{{1,9}})\.bin")
+    check_start(path, b"PK", "zip archive")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _opened(path) as archive:
             matches = [(match, info) for info in archive.infolist() if (match := pattern.fullmatch(info.filename))]
             if not matches:
                 raise UserError(
@@ -83,12 +83,21 @@ def read(path: Path, split: str, source: Source) -> tuple[np.ndarray, np.ndarray
             matches.sort(key=lambda found: (int(found[0][2]), found[0][1]))
             cells = [_cells(archive, info, path, source) for _, info in matches]
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: packed in unknown ways
-        raise UserError(f"{path} is cut short, damaged or not a zip archive. {AGAIN}") from error
+        raise UserError(f"{path} is damaged: what it holds does not decode to its checksums. {AGAIN}") from error
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}. Check it and its permissions") from error
+        raise unreadable(path, error) from error
     starts = np.concatenate([[0], np.cumsum([len(each) for each in cells])])
     labels = np.array([int(match[1]) for match, _ in matches], np.uint8)
     return np.concatenate(cells), starts.astype(np.int64), labels
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise UserError(
+            f"{path} is cut short: a zip archive's list of files, at its end, is not there. {AGAIN}"
+        ) from error
 
 
 def _cells(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, source: Source) -> np.ndarray:

@@ -100,3 +100,98 @@ def nbval(path):
     command = [sys.executable, "-m", "pytest", "--nbval", path.name, "-q", "-p", "no:cacheprovider", "-rA"]
     said = subprocess.run(command, capture_output=True, text=True, cwd=path.parent).stdout
     return said.count("\nPASSED "), said.count("\nFAILED ")
+
+
+@pytest.fixture
+def addressed(notebooks, tmp_path, monkeypatch):
+    """Sets the repository's address and branch, as a publisher does in _config.yml."""
+
+    def set_address(url, branch="main"):
+        path = tmp_path / "_config.yml"
+        path.write_text(f"repository:\n  url: '{url}'\n  branch: '{branch}'\n")
+        monkeypatch.setattr(notebooks, "CONFIG", path)
+
+    return set_address
+
+
+def test_the_cell_that_fetches_the_package_follows_the_address(notebooks, addressed, tmp_path, capsys):
+    path = tmp_path / "page.ipynb"
+    clean = notebooks.text_of(notebooks.strip(notebook()))
+    path.write_text(clean)
+    for url in ("https://github.com/me/mine.git", "https://gitlab.com/us/ours/", "https://git.school.example/us/ours"):
+        addressed(url)
+        assert notebooks.main(["check", str(path)]) == 1
+        assert notebooks.main(["address", str(path)]) == notebooks.main(["check", str(path)]) == 0
+        cells = nbformat.read(path, 4).cells
+        assert [cell.cell_type for cell in cells[:3]] == ["markdown", "code", "code"]
+        assert cells[1].metadata.tags == ["remove-cell"]
+        assert url.rstrip("/").removesuffix(".git") + ' "{home}"' in cells[1].source
+        assert cells[2].execution_count == 2
+    capsys.readouterr()
+    addressed("")
+    assert notebooks.main(["address", str(path)]) == notebooks.main(["address", str(path)]) == 0
+    assert path.read_text() == clean
+    assert capsys.readouterr().out.count("page.ipynb: the cell") == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "branch"),
+    [
+        ("http://github.com/me/mine", "main"),
+        ("https://github.com/me/mine; rm x", "main"),
+        ("https://a.org/b/c", "-x y"),
+    ],
+)
+def test_an_address_that_no_cell_could_use(notebooks, addressed, tmp_path, capsys, url, branch):
+    path = tmp_path / "page.ipynb"
+    path.write_text("untouched")
+    addressed(url, branch)
+    assert notebooks.main(["address", str(path)]) == 1
+    assert path.read_text() == "untouched"
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "must look like https://github.com/NAME/PROJECT and main" in said
+
+
+class Shell:
+    """Stands for IPython in a cell's code: runs what goes to the system, keeps what would install."""
+
+    def __init__(self):
+        self.installed = []
+
+    def system(self, command):
+        subprocess.run(command.format(**self.scope), shell=True, check=True, cwd=self.folder)
+
+    def run_line_magic(self, name, line):
+        assert name == "pip"
+        self.installed.append(line.format(**self.scope))
+
+
+@pytest.mark.parametrize("where", ["alone", "in a copy of the project", "where the package is there"])
+def test_the_cell_fetches_the_package(notebooks, addressed, tmp_path, monkeypatch, where):
+    """Run with a repository on the disk in place of the address, so that no network is needed."""
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    project = tmp_path / "there" / "mine"
+    (project / "snnbook" / "ops").mkdir(parents=True)
+    (project / "snnbook" / "ops" / "__init__.py").touch()
+    for words in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "all"]):
+        settings = ["-c", "user.name=me", "-c", "user.email=me@example.org"]
+        subprocess.run(["git", *settings, *words], cwd=project, check=True)
+    addressed("https://example.org/me/mine")
+    source = notebooks.fetch_source().replace("https://example.org/me/mine", project.as_uri())
+
+    folder = project / "book" if "copy" in where else tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    if "is there" not in where:
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    shell = Shell()
+    shell.folder, shell.scope = folder, {"get_ipython": lambda: shell}
+    exec(TransformerManager().transform_cell(source), shell.scope)
+
+    home = {"alone": folder / "mine", "in a copy of the project": project}.get(where)
+    assert shell.installed == ([f'install --quiet --editable "{home}[live]"'] if home else [])
+    assert (folder / "mine" / "snnbook").is_dir() == (where == "alone")
+    assert (sys.path[0] == str(home)) == bool(home)

@@ -1,0 +1,63 @@
+"""Put the built book into one file to hand to a class: `python tools/zipped.py`, or `make zip`.
+
+Whoever unpacks it and opens index.html has the whole book, without a network and without Python.
+"""
+
+import argparse
+import os
+import sys
+import zipfile
+from pathlib import Path
+
+BUILD = Path(__file__).resolve().parents[1] / "book" / "_build"
+FOLDER = "spikes-that-learn-when-to-fire"  # what it unpacks to
+LEFT_OUT = {".buildinfo", ".doctrees", "objects.inv"}  # for further builds, and for other books
+DATE = (1980, 1, 1, 0, 0, 0)  # the same book, the same bytes
+
+
+def pack(html: Path, target: Path) -> int:
+    """Write the file, whole or not at all.
+
+    Args:
+        html: the built book
+        target: the zip file; one that was there before is replaced
+    Returns:
+        its size, bytes
+
+    Raises:
+        FileNotFoundError: if there is no built book
+    """
+    if not (html / "index.html").is_file():
+        raise FileNotFoundError(f"{html} holds no built book: run make book first")
+    part = target.with_name(target.name + ".part")
+    try:
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+            for path in sorted(html.rglob("*")):
+                name = path.relative_to(html)
+                if path.is_file() and not LEFT_OUT & set(name.parts):
+                    entry = zipfile.ZipInfo(f"{FOLDER}/{name.as_posix()}", DATE)
+                    entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+                    archive.writestr(entry, path.read_bytes())
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    return target.stat().st_size
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "target", nargs="?", type=Path, default=BUILD / "book.zip", help="default: book/_build/book.zip"
+    )
+    target = parser.parse_args(arguments).target
+    try:
+        size = pack(BUILD / "html", target)
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{os.path.relpath(target)}: {size / 1e6:.1f} MB. Unpack it and open {FOLDER}/index.html in a browser.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
