@@ -53,7 +53,7 @@ def chapter(request, chromium, server):
     """A chapter of which every cell has run."""
     name = request.param
     origin = server.split("/lab")[0]
-    seen = Visit(chromium, server.format(f"{name}.ipynb"), origin)
+    seen = Visit(chromium, server.format(name), origin)
     seen.name = name
     page = seen.page
     page.evaluate(WATCH)
