@@ -25,7 +25,7 @@ PATIENCE = 60  # s
 
 @contextmanager
 def jupyterlab(notebooks: list[Path], folder: Path) -> Iterator[str]:
-    """Start it over copies of notebooks, without their outputs: the address, up to a notebook's name."""
+    """Start it over copies of notebooks, without their outputs: the address, for a notebook's name."""
     for path in notebooks:
         copy_without_outputs(path, folder / path.name)
     for name, settings in SETTINGS.items():
@@ -45,7 +45,8 @@ def jupyterlab(notebooks: list[Path], folder: Path) -> Iterator[str]:
         try:
             address = f"http://127.0.0.1:{port}"
             wait_for(f"{address}/api?token={token}", process, folder / "log")
-            yield f"{address}/lab/tree/{{}}?token={token}"
+            # a workspace each: a second page would show the first one's notebook too
+            yield f"{address}/lab/workspaces/{{0}}/tree/{{0}}.ipynb?token={token}"
         finally:
             process.terminate()
             process.wait(PATIENCE)

@@ -8,6 +8,7 @@ import ast
 import builtins
 import contextlib
 import json
+import os
 import random
 import sys
 from symtable import SymbolTable, symtable
@@ -37,12 +38,12 @@ def run_cell(source: str, names: dict):
 
 
 def needed(sources: list[str]) -> list[str]:
-    """The cells with `explore(`, and those that bind a name which these need: chapters train and check much else."""
+    """The cells with `explore(`, and those that set or bind what these need: chapters train and check much else."""
     kept: list[str] = []
     wanted: set[str] = set()
     for source in reversed(sources):
         free, bound = names_of(source)
-        if "explore(" in source or bound & wanted:
+        if "explore(" in source or "torch.set_" in source or bound & wanted:
             kept.insert(0, source)
             wanted = (wanted - bound) | free
     return kept
@@ -87,13 +88,23 @@ def cut(figure) -> float:
 
 
 def main(count: str, *notebooks: str) -> None:
+    """Each notebook in a process of its own, as in the build: what one sets in torch must not reach another."""
     for notebook in notebooks:
-        chance = random.Random(notebook)
-        cells = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
-        with contextlib.redirect_stdout(sys.stderr):
-            shown = [item for item in shown_by(needed(cells)) if isinstance(item, Explore)]
-            drawn = [some_states(item, int(count), chance) for item in shown]
-        print(json.dumps([notebook.removesuffix(".ipynb"), drawn]), flush=True)
+        child = os.fork()
+        if child == 0:
+            draw(notebook, int(count))
+            os._exit(0)
+        if os.waitpid(child, 0)[1]:
+            sys.exit(f"{notebook} failed")
+
+
+def draw(notebook: str, count: int) -> None:
+    chance = random.Random(notebook)
+    cells = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+    with contextlib.redirect_stdout(sys.stderr):
+        shown = [item for item in shown_by(needed(cells)) if isinstance(item, Explore)]
+        drawn = [some_states(item, count, chance) for item in shown]
+    print(json.dumps([notebook.removesuffix(".ipynb"), drawn]), flush=True)
 
 
 if __name__ == "__main__":
