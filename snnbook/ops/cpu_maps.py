@@ -1,5 +1,5 @@
 """The CPU engine's passes around the neurons: weights standardised in place of torch's many sweeps over memory, and
-the currents of a convolution whose input holds few spikes, spike by spike.
+the currents of a layer whose input holds few spikes, spike by spike.
 
 Their sums run in another order than torch's, so currents agree with the reference's to float32's last digits.
 """
