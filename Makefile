@@ -8,6 +8,10 @@ WHEELS := wheels
 PIP = $(BIN)/python -m pip --quiet --disable-pip-version-check
 OFFLINE = $(if $(wildcard $(WHEELS)/*.whl),--no-index --find-links $(WHEELS))
 
+# A Python that is itself of a virtual environment does not pass its packages on: .venv is told where they are.
+WHERE_TORCH_IS = import pathlib, torch; print(pathlib.Path(torch.__file__).parents[1])
+PACKAGES = import sysconfig; print(sysconfig.get_path("purelib"))
+
 .PHONY: help setup book zip links wheels test lab bench notebooks mutations kills lint clean
 
 help:
@@ -27,7 +31,10 @@ setup: .venv/ready
 
 .venv/ready: requirements.txt pyproject.toml
 	@if [ ! -x $(BIN)/python ]; then \
-	    if $(PYTHON) -c 'import torch' 2>/dev/null; then $(PYTHON) -m venv --system-site-packages .venv; \
+	    if there=$$($(PYTHON) -c '$(WHERE_TORCH_IS)' 2>/dev/null); then \
+	        $(PYTHON) -m venv --system-site-packages .venv && \
+	        { $(BIN)/python -c 'import torch' 2>/dev/null || \
+	          echo "$$there" > "$$($(BIN)/python -c '$(PACKAGES)')/torch_that_was_there.pth"; }; \
 	    else $(PYTHON) -m venv .venv; fi; fi
 	@kept=; for package in torch triton; do \
 	    if $(BIN)/python -c "import $$package" 2>/dev/null; then kept="$$kept -e ^$$package=="; fi; done; \

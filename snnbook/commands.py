@@ -90,7 +90,7 @@ def reproduce(
     """
     import torch
 
-    from . import estimates, interrupts, terminal, training
+    from . import estimates, files, interrupts, terminal, training
     from . import reproduce as work
     from . import results as on_file
 
@@ -107,6 +107,8 @@ def reproduce(
             print("snnbook", shlex.join(work.command(run, target, options)))
         return
     where = training.choose_device(device)  # only now: commands may be listed where there is no such device
+    if missing:
+        files.make_folder(Path(runs))
     try:
         with interrupts.raised():
             if only is None:

@@ -11,18 +11,20 @@ class UserError(ValueError):
     """Something given from outside is wrong: a setting, a file, a shape. The command line prints it and exits 2."""
 
 
-def unknown(what: str, given: object, choices: Iterable[str]) -> UserError:
+def unknown(what: str, given: object, choices: Iterable[str], see: str | None = None) -> UserError:
     """The error for a name that is not one of `choices`, with the nearest right one.
 
     Args:
         what: what the name stands for, such as "loss"
         given: the name that was given
         choices: the names there are
+        see: where they are listed, if they are too many for a line
     """
     choices = list(choices)
     near = get_close_matches(str(given), choices, n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return UserError(f"unknown {what} {given!r}.{hint} Choose from: {', '.join(choices)}")
+    rest = f"Choose from: {', '.join(choices)}" if see is None else f"See: {see}"
+    return UserError(f"unknown {what} {given!r}.{hint} {rest}")
 
 
 def real(name: str, value: Any, least: float = -math.inf, above: float = -math.inf, below: float = math.inf) -> float:

@@ -147,5 +147,5 @@ def get(name: str, **overrides: Any) -> Experiment:
         UserError: for an unknown name or setting, or a wrong value
     """
     if not isinstance(name, str) or name not in _CATALOGUE:
-        raise unknown("experiment", name, _CATALOGUE)
+        raise unknown("experiment", name, _CATALOGUE, see="snnbook experiments")
     return Experiment(name=name, **_CATALOGUE[name]).override(**overrides)

@@ -24,12 +24,14 @@ class Mutation:
         file: under snnbook/
         old, new: text; `old` stands exactly once in the file
         check: a pytest node, or a notebook for nbval
+        shows: losses by name and equations by label that the notebook is seen to check; the break is in their code
     """
 
     file: str
     old: str
     new: str
     check: str
+    shows: tuple[str, ...] = ()
 
 
 MUTATIONS = [
@@ -44,6 +46,7 @@ MUTATIONS = [
         "missing / count, 0.0)",
         "missing, 0.0)",
         "book/04_counting_and_enhanced.ipynb",
+        ("enhanced_counting", "eq-enhanced-gradient", "eq-enhanced-total"),
     ),
     Mutation(
         "losses.py",
@@ -62,6 +65,7 @@ MUTATIONS = [
         "(label.to(spikes) - log_share.exp()) * first",
         "(log_share.exp() - label.to(spikes)) * first",
         "book/05_first_spikes_zero_sum.ipynb",
+        ("ttfs", "eq-ttfs-gradient"),
     ),
     Mutation(
         "losses.py",
@@ -74,6 +78,7 @@ MUTATIONS = [
         "return error.square().sum() / 2, -self._filter(error.flip(0)).flip(0)",
         "return error.square().sum() / 2, self._filter(error.flip(0)).flip(0)",
         "book/03_rate_losses_keep_time.ipynb",
+        ("kernel", "eq-approximation"),
     ),
     Mutation(
         "losses.py",
@@ -200,6 +205,7 @@ MUTATIONS = [
         "alone = spikes.sum(2) == 1",
         "alone = spikes.sum(2) >= 1",
         "book/10_deciding_early.ipynb",
+        ("eq-early-exit",),
     ),
     Mutation(
         "readout.py",
@@ -242,6 +248,36 @@ MUTATIONS = [
         "first = counts.cumsum(0) - counts",
         "first = counts.cumsum(0) - counts + 1",
         "tests/test_loader.py::test_frames_count_the_events_of_equal_slices",
+    ),
+    Mutation(
+        "checkpoints.py",
+        "return torch.load(sound,",
+        "return torch.load(io.BytesIO(content),",
+        "tests/test_training.py::test_a_flipped_bit_is_found_or_does_no_harm",
+    ),
+    Mutation(
+        "training.py",
+        "epoch(0), team.rank, None, team.size)",
+        "epoch(0), 0, None, 1)",
+        "tests/test_parallel.py::test_an_evaluation_is_shared_and_told_once",
+    ),
+    Mutation(
+        "interrupts.py",
+        "signal.signal(number, signal.SIG_IGN)",
+        "pass",
+        "tests/test_faults.py::test_a_second_sigterm_does_not_disturb_the_first",
+    ),
+    Mutation(
+        "interrupts.py",
+        'getattr(stop, "number", signal.SIGINT)',
+        "signal.SIGINT",
+        "tests/test_faults.py::test_a_signal_before_the_first_step",
+    ),
+    Mutation(
+        "measure.py",
+        "if any(not _finite(p.grad)",
+        "if all(not _finite(p.grad)",
+        "tests/test_training.py::test_broken_gradients_stop_with_advice",
     ),
     Mutation(
         "readers/cifar.py",
@@ -320,42 +356,49 @@ MUTATIONS = [
         "return (neuron.decay_m ** (k + 1) - neuron.decay_s ** (k + 1)) * neuron.gain",
         "return (neuron.decay_m**k - neuron.decay_s**k) * neuron.gain",
         "book/01_spikes_in_time.ipynb",
+        ("eq-response",),
     ),
     Mutation(
         "encoding.py",
         "intensity = 1 - images if bright_first else images",
         "intensity = images if bright_first else 1 - images",
         "book/01_spikes_in_time.ipynb",
+        ("eq-latency",),
     ),
     Mutation(
         "ops/reference.py",
         "grad_timing[t] = response - earlier.masked_fill(fired, 0)",
         "grad_timing[t] = response - earlier",
         "book/02_learning_by_moving_spikes.ipynb",
+        ("eq-grad-timing",),
     ),
     Mutation(
         "ops/reference.py",
         "share = torch.where(mean > 0, grad_pooled / (window**2 * mean), 0.0)",
         "share = grad_pooled / window**2",
         "book/02_learning_by_moving_spikes.ipynb",
+        ("eq-pool",),
     ),
     Mutation(
         "losses.py",
         "push = torch.full_like(spikes, -1 / math.sqrt(classes))",
         "push = torch.full_like(spikes, -1 / classes)",
         "book/06_six_losses_one_train.ipynb",
+        ("timing", "eq-timing"),
     ),
     Mutation(
         "losses.py",
         "samples = spikes.shape[0] * spikes.shape[1]",
         "samples = spikes.shape[1]",
         "book/06_six_losses_one_train.ipynb",
+        ("tet", "eq-tet"),
     ),
     Mutation(
         "losses.py",
         "train[1:] = 1",
         "train[:] = 1",
         "book/06_six_losses_one_train.ipynb",
+        ("eq-target-train",),
     ),
     Mutation(
         "book/fingerprints.py",
@@ -368,6 +411,7 @@ MUTATIONS = [
         "self.beta.div_(self.gamma)",
         "pass",
         "book/07_thresholds_that_learn.ipynb",
+        ("eq-fold",),
     ),
     Mutation(
         "networks.py",
@@ -434,6 +478,139 @@ MUTATIONS = [
         'if row["changed"] == axis:',
         'if row["changed"]:',
         "tests/book/test_scaling.py::test_each_line_holds_the_points_where_one_thing_was_changed",
+    ),
+    Mutation(
+        "losses.py",
+        '"""target - m."""\n        return missing',
+        '"""target - m."""\n        return 2 * missing',
+        "book/04_counting_and_enhanced.ipynb",
+        ("counting", "eq-counting-gradient", "eq-counting-total"),
+    ),
+    Mutation(
+        "losses.py",
+        "value = (count - target).square().sum() / (2 * steps)",
+        "value = (count - target).square().sum() / steps",
+        "book/03_rate_losses_keep_time.ipynb",
+        ("eq-counting",),
+    ),
+    Mutation(
+        "losses.py",
+        "/ LABEL_SCALE_UNIT).clamp(min=1.0)",
+        ").clamp(min=1.0)",
+        "book/04_counting_and_enhanced.ipynb",
+        ("eq-label-scaling",),
+    ),
+    Mutation(
+        "losses.py",
+        "filtered[t] = trace / self.tau_s",
+        "filtered[t] = trace",
+        "book/06_six_losses_one_train.ipynb",
+        ("eq-kernel-loss",),
+    ),
+    Mutation(
+        "losses.py",
+        "1 - (first * index).sum(0) / steps",
+        "1 - (first * (index + 1)).sum(0) / steps",
+        "book/05_first_spikes_zero_sum.ipynb",
+        ("eq-ttfs",),
+    ),
+    Mutation(
+        "encoding.py",
+        "return images.expand(steps, *images.shape)",
+        "return (images / steps).expand(steps, *images.shape)",
+        "book/01_spikes_in_time.ipynb",
+        ("eq-direct",),
+    ),
+    Mutation(
+        "ops/reference.py",
+        "for x in (m, s, g, u))",
+        "for x in (m, s, g, u_prev))",
+        "book/01_spikes_in_time.ipynb",
+        ("eq-neuron",),
+    ),
+    Mutation(
+        "ops/reference.py",
+        ").clamp(min=-bound)",
+        ")",
+        "book/02_learning_by_moving_spikes.ipynb",
+        ("eq-time-slope",),
+    ),
+    Mutation(
+        "ops/reference.py",
+        "grad_weight[t] = (weight_m - weight_s) * neuron.gain",
+        "grad_weight[t] = weight_m - weight_s",
+        "book/02_learning_by_moving_spikes.ipynb",
+        ("eq-grad-weight",),
+    ),
+    Mutation(
+        "neuron.py",
+        "return neuron.decay_g ** (k + 1)",
+        "return neuron.decay_g**k",
+        "book/02_learning_by_moving_spikes.ipynb",
+        ("eq-kappa",),
+    ),
+    Mutation(
+        "layers.py",
+        "scale * self.gamma, self.beta",
+        "scale * self.gamma, 0 * self.beta",
+        "book/07_thresholds_that_learn.ipynb",
+        ("eq-standardise",),
+    ),
+    Mutation(
+        "layers.py",
+        "_Mask.apply(spikes, factor, mask if",
+        "_Mask.apply(spikes, factor, factor if",
+        "book/disagreements.ipynb",
+        ("eq-dropout",),
+    ),
+    Mutation(
+        "networks.py",
+        "layer.threshold.div_(_search_factor(layer, x, rate))",
+        "layer.threshold.mul_(_search_factor(layer, x, rate))",
+        "book/07_thresholds_that_learn.ipynb",
+        ("eq-initialise",),
+    ),
+    Mutation(
+        "networks.py",
+        "step = torch.where(rising.any(0), last, 0)",
+        "step = torch.where(rising.any(0), 0, last)",
+        "book/07_thresholds_that_learn.ipynb",
+        ("eq-supervise",),
+    ),
+    Mutation(
+        "readout.py",
+        "1 + EARLY_BONUS - EARLY_BONUS * t / steps",
+        "1 + EARLY_BONUS * t / steps",
+        "book/10_deciding_early.ipynb",
+        ("eq-readout",),
+    ),
+    Mutation(
+        "readout.py",
+        "weight = 2.0**-t",
+        "weight = 2.0**t",
+        "book/10_deciding_early.ipynb",
+        ("eq-readout-first",),
+    ),
+    Mutation(
+        "protocol.py",
+        "t_quantile(ours.n - 1) *",
+        "0 * t_quantile(ours.n - 1) *",
+        "book/09_the_tables.ipynb",
+        ("eq-reach",),
+    ),
+    Mutation(
+        "protocol.py",
+        "for x in values) / (n - 1))",
+        "for x in values) / n)",
+        "book/09_the_tables.ipynb",
+        ("eq-spread",),
+    ),
+    Mutation(
+        "book/fingerprints.py",
+        "total / size if size else None",
+        "size / total if total else None",
+        "book/06_six_losses_one_train.ipynb",
+        ("eq-fingerprint",),
     ),
 ]
 

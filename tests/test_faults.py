@@ -133,6 +133,15 @@ def test_handlers_are_put_back_and_a_second_ctrl_c_breaks_off():
             signal.signal(number, handler)
 
 
+@pytest.fixture
+def in_front():
+    """Ctrl-C as a process in front hears it; one that a shell started in the background does not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("in_front")
 @pytest.mark.parametrize("number", interrupts.SIGNALS)
 def test_a_signal_before_the_first_step(number, finished, experiment, tmp_path, monkeypatch):
     """While first thresholds are searched: nothing needs to be finished, and the run goes on from its beginning."""
@@ -161,10 +170,13 @@ def test_a_second_sigterm_does_not_disturb_the_first():
             signal.raise_signal(signal.SIGTERM)
         finally:
             signal.raise_signal(signal.SIGTERM)
+            done.append("cleared up")
 
+    done = []
     with pytest.raises(interrupts.Stopped) as caught:
         stopped_twice()
     assert caught.value.asked
+    assert done
 
 
 def test_saves_within_epochs_change_nothing(finished, experiment, tmp_path, monkeypatch):

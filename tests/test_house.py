@@ -63,6 +63,8 @@ FLOORS = {
     "commands": 5.9,
     "__main__": 6,
 }
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DRAW = "import sys, picture; sys.stdout.buffer.write(picture.draw())"  # run in tools/
 LARGEST_FILE = 300  # lines
 OPTIONAL = (
     "numba",
@@ -160,7 +162,7 @@ def test_the_heart_needs_torch_and_numpy_alone():
 
 
 def readme_blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
 
 
 def test_the_readme_example_trains_a_network():
@@ -175,13 +177,35 @@ def test_the_readme_example_trains_a_network():
 
 def test_the_readme_names_commands_that_exist():
     commands = "\n".join(readme_blocks("bash"))
-    for target in re.findall(r"^make (\w+)", commands, flags=re.M):
+    for target in re.findall(r"(?:^|`)make (\w+)", commands + README, flags=re.M):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.M), target
     words = set(re.findall(r"^snnbook (\w+)", commands, flags=re.M))
     assert words
     for word in words:
         done = subprocess.run([sys.executable, "-m", "snnbook", word, "--help"], capture_output=True, text=True)
         assert done.returncode == 0, (word, done.stderr)
+
+
+def test_the_readme_s_picture_is_what_the_package_draws():
+    """The figure of the book's first page; its bytes are compared under the version that requirements.txt names."""
+    (alt, path) = re.search(r"!\[([^\]]{60,})\]\(([^)]+)\)", README).groups()
+    picture = ROOT / path
+    assert picture.stat().st_size < 100_000
+    assert "white" in picture.read_text() or "#ffffff" in picture.read_text()  # it must be readable on a dark page
+    assert alt.startswith("Six panels")
+    matplotlib = pytest.importorskip("matplotlib")
+    if f"matplotlib=={matplotlib.__version__}\n" not in (ROOT / "requirements.txt").read_text():
+        pytest.skip(f"the picture was drawn with another matplotlib than {matplotlib.__version__}")
+    drawn = subprocess.run([sys.executable, "-c", DRAW], capture_output=True, cwd=ROOT / "tools")
+    assert drawn.stdout == picture.read_bytes(), drawn.stderr
+
+
+def test_the_readme_s_badges_are_true():
+    project = (ROOT / "pyproject.toml").read_text()
+    badges = re.findall(r"`([^`]+)`", README.splitlines()[2])
+    least = re.search(r'requires-python = ">=([\d.]+)"', project)[1]
+    assert badges == [f"Python {least} or newer", "MIT licence"]
+    assert "MIT License" in (ROOT / "LICENSE").read_text()
 
 
 @pytest.mark.parametrize(

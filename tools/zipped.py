@@ -4,6 +4,7 @@ Whoever unpacks it and opens index.html has the whole book, without a network an
 """
 
 import argparse
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -54,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{target}: {size / 1e6:.1f} MB. Unpack it and open {FOLDER}/index.html in a browser.")
+    print(f"{os.path.relpath(target)}: {size / 1e6:.1f} MB. Unpack it and open {FOLDER}/index.html in a browser.")
     return 0
 
 

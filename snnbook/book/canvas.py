@@ -30,7 +30,9 @@ POINTS = 72
 PRINT_DPI = 200
 """Resolution of the extra PNG that a PDF of the book takes."""
 
-MARGINS = ("left", "right", "bottom", "top", "wspace", "hspace")
+MARGINS = {"left": max, "right": min, "bottom": max, "top": min, "wspace": max, "hspace": max}
+"""Matplotlib's names, and which of two values leaves more room."""
+
 NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 FIXED = re.compile(r'("data:[^"]*"|scale\([^)]*\))')
 LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
@@ -55,16 +57,16 @@ class Canvas:
         draw: draw(ax, **values); with `subplots`, ax is the array of axes that matplotlib's `Figure.subplots` returns
         figsize: width and height, inches
         subplots: arguments for `Figure.subplots`, such as {"ncols": 2}
-        layout_values: the values for which the margins are computed, once
+        layouts: the values for which the margins are computed, once: room for the labels of each
 
     Raises:
         UserError: if draw is not a function
     """
 
-    def __init__(self, draw: Callable, figsize=FIGSIZE, subplots: dict | None = None, layout_values=None):
+    def __init__(self, draw: Callable, figsize=FIGSIZE, subplots: dict | None = None, layouts=({},)):
         if not callable(draw):
             raise UserError(f"the first argument must be a function draw(ax, ...), not {draw!r}")
-        self.draw, self.subplots, self.layout_values = draw, subplots or {}, layout_values or {}
+        self.draw, self.subplots, self.layouts = draw, subplots or {}, layouts
         self.figure = Figure(figsize=figsize, dpi=POINTS)
         self.margins: dict[str, float] | None = None
 
@@ -93,13 +95,18 @@ class Canvas:
             mpl.rcdefaults()
             mpl.rcParams.update(RC)
             if self.margins is None:  # laid out once: axes must not jump between states
-                self._fill(self.layout_values)
-                self.figure.tight_layout()
-                self.margins = {name: getattr(self.figure.subplotpars, name) for name in MARGINS}
+                found = [self._fitting(layout) for layout in self.layouts]
+                self.margins = {name: widest(each[name] for each in found) for name, widest in MARGINS.items()}
             self._fill(values)
             file = io.BytesIO()
             write(file)
         return file.getvalue()
+
+    def _fitting(self, values: dict[str, Any]) -> dict[str, float]:
+        """Margins that hold the labels of one state."""
+        self._fill(values)
+        self.figure.tight_layout()
+        return {name: getattr(self.figure.subplotpars, name) for name in MARGINS}
 
     def _fill(self, values: dict[str, Any]) -> None:
         self.figure.clear()  # resets the margins

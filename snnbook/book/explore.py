@@ -144,7 +144,8 @@ class Explore:
         self.controls = [Control(name, choices, labels.get(name, name)) for name, choices in params.items()]
         self.start = {c.name: c.values[c.index(start[c.name]) if c.name in start else 0] for c in self.controls}
         self.alt = alt
-        self.canvas = Canvas(draw, figsize, subplots, self.start)
+        named = [{c.name: value} for c in self.controls if c.by_name for value in c.values]  # often scales of their own
+        self.canvas = Canvas(draw, figsize, subplots, [self.start, *(self.start | one for one in named)])
         self._check_signature()
         if not callable(alt):
             require_text(alt, "explore")

@@ -1,12 +1,19 @@
-"""What the book's tests share: modules that live outside the package, and a drawing function."""
+"""What the book's tests share: modules that live outside the package, a drawing function, pages in a browser."""
 
+import contextlib
 import importlib.util
+import json
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from . import browser
+
 ROOT = Path(__file__).parents[2]
+STATES_COMPARED = 3
 
 
 def load(path: Path):
@@ -45,3 +52,92 @@ def line():
         ax.set(xlim=(0, 10), ylim=(0, 1), xlabel="$m$", title=loss)
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def book():
+    """Where the built pages are."""
+    if not (browser.HTML / "index.html").exists():
+        browser.missing("the book is not built: run make book first")
+    return browser.HTML
+
+
+@pytest.fixture(scope="session")
+def chromium(request, book):
+    """One browser for all tests; while it works, Python draws in the background what it will be held against."""
+    if any("redrawn" in item.fixturenames for item in request.session.items):
+        request.getfixturevalue("redrawn")
+    with browser.launched() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def redrawn(request, book, tmp_path_factory):
+    """Of a page: for every figure with controls, some states as Python draws them now (redraw.py)."""
+    pages = [item.callspec.params["disk"] for item in request.session.items if "redrawn" in item.fixturenames]
+    command = [sys.executable, str(Path(__file__).with_name("redraw.py")), str(STATES_COMPARED)]
+    folder = tmp_path_factory.mktemp("redraw")
+    with (folder / "drawn").open("w") as drawn, (folder / "said").open("w") as said:  # a pipe would fill, and stop it
+        notebooks = [f"{page}.ipynb" for page in pages]
+        process = subprocess.Popen([*command, *notebooks], cwd=browser.BOOK, stdout=drawn, stderr=said)
+
+    def of(page):
+        while True:
+            ended = process.poll() is not None
+            lines = (folder / "drawn").read_text().split("\n")[:-1]  # the last is not finished
+            for name, states in map(json.loads, lines):
+                if name == page:
+                    return states
+            if ended:
+                pytest.fail(f"{page} cannot be drawn again:\n{(folder / 'said').read_text()[-2000:]}")
+            time.sleep(0.1)
+
+    yield of
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def visit(chromium):
+    """Open a page from the disk, for one test."""
+    with contextlib.ExitStack() as open_pages:
+
+        def open_page(name, **settings):
+            seen = browser.Visit(chromium, (browser.HTML / f"{name}.html").as_uri(), **settings)
+            open_pages.callback(seen.context.close)
+            return seen
+
+        yield open_page
+
+
+@pytest.fixture(scope="module")
+def disk(chromium, request):
+    """A page from the disk, open for all tests of one module."""
+    seen = browser.Visit(chromium, (browser.HTML / f"{request.param}.html").as_uri(), reduced_motion="reduce")
+    seen.name = request.param
+    yield seen
+    seen.context.close()
+
+
+@pytest.fixture(scope="session")
+def origin(book):
+    """Address of a server of the built book."""
+    with browser.serving(book) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def served(chromium, origin, request):
+    """A page over HTTP, open for all tests of one module."""
+    seen = browser.Visit(chromium, f"{origin}/{request.param}.html", origin, reduced_motion="reduce")
+    seen.name = request.param
+    yield seen
+    seen.context.close()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What the browser tests looked at, for maintainers."""
+    if browser.TALLY or browser.LIVE:
+        terminalreporter.section("pages in the browser")
+        for line in [*browser.table(), *browser.remarks()]:
+            terminalreporter.write_line(line)

@@ -6,9 +6,11 @@ import re
 import matplotlib as mpl
 import pytest
 
-from snnbook.book import figure
+from snnbook.book import explore, figure
 from snnbook.book.canvas import Canvas, shorten
 from snnbook.errors import UserError
+
+from .redraw import cut
 
 
 def test_a_state_is_the_same_bytes_whatever_came_before(line):
@@ -37,12 +39,26 @@ def test_margins_stay_when_labels_grow():
     def draw(ax, label):
         ax.set(ylabel=label)
 
-    canvas = Canvas(draw, layout_values={"label": "a"})
+    canvas = Canvas(draw, layouts=[{"label": "a"}])
     canvas.svg({"label": "a"})
     margins = canvas.margins
     canvas.svg({"label": "a\nb\nc\nd"})
     assert canvas.margins == margins
     assert canvas.figure.subplotpars.left == margins["left"]
+
+
+def test_no_edge_cuts_the_labels_of_a_named_choice():
+    def draw(ax, unit, m=0):
+        ax.plot([0, 1], [0, {"small": 1, "large": 10_000_000.5}[unit]])
+        ax.ticklabel_format(useOffset=False, style="plain")
+
+    one = Canvas(draw, layouts=[{"unit": "small"}])
+    one.svg({"unit": "large"})
+    assert cut(one.figure) > 10
+    shown = explore(draw, alt="{unit}", unit=["small", "large"], m=(0, 2))
+    for values in shown.states():
+        shown.canvas.svg(values)
+        assert cut(shown.canvas.figure) < 0.5
 
 
 def test_shorten_keeps_glyphs_and_images_and_drops_the_rest():
@@ -60,7 +76,7 @@ def test_a_fault_in_a_drawing_says_which_state(line):
         ax.plot([1], [1 / m])
 
     with pytest.raises(ZeroDivisionError) as fault:
-        Canvas(draw, layout_values={"m": 1}).svg({"m": 0})
+        Canvas(draw, layouts=[{"m": 1}]).svg({"m": 0})
     assert "while draw drew {'m': 0}" in fault.value.__notes__
 
 

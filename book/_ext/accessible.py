@@ -1,0 +1,35 @@
+"""Sphinx extension of the book: repairs of built pages for readers by ear, and for pages opened from the disk.
+
+Checked by axe-core in tests/book/test_access.py.
+
+- a signature's parameters, one a line, are no list of definitions without terms;
+- references in a list are items of that list;
+- the search shows no summaries from the disk, where a page may not read another page.
+"""
+
+import re
+
+from sphinx.application import Sphinx
+
+PARAMETERS = re.compile(r"<dl>\n((?:<dd>.*</dd>\n)+)</dl>")
+PARAMETER = re.compile(r"<dd>(.*)</dd>")
+NO_SUMMARIES = 'if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;'
+
+
+def setup(app: Sphinx) -> dict:
+    app.connect("html-page-context", repair_page)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def repair_page(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
+    """Mend one page's body; the search page gets its switch."""
+    if "body" in context:
+        context["body"] = repaired(context["body"])
+    if pagename == "search":
+        app.add_js_file(None, body=NO_SUMMARIES)
+
+
+def repaired(body: str) -> str:
+    """A body whose lists are lists."""
+    body = body.replace('role="doc-biblioentry"', 'role="listitem"')
+    return PARAMETERS.sub(lambda found: PARAMETER.sub(r'<span class="snn-parameter">\1</span>', found[1]), body)

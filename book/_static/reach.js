@@ -1,0 +1,10 @@
+// What scrolls sideways can be reached by keyboard: code, equations and tables, also once a solution has unfolded or
+// the window has become narrow. (The theme looks once, when the page loads.)
+addEventListener("load", async () => {
+  const watcher = new ResizeObserver(changes => changes.forEach(({target}) => {
+    const scrolls = target.scrollWidth > target.clientWidth && getComputedStyle(target).overflowX !== "visible";
+    if (scrolls) target.setAttribute("tabindex", 0); else target.removeAttribute("tabindex");
+  }));
+  await window.MathJax?.startup?.promise;
+  document.querySelectorAll("article :is(pre, mjx-container[display], .snn-table)").forEach(e => watcher.observe(e));
+});

@@ -1,0 +1,161 @@
+"""What the browser tests share: Chromium without a network, pages open in it, and a tally of what was looked at."""
+
+import functools
+import gzip
+import http.server
+import os
+import shutil
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+BOOK = Path(__file__).parents[2] / "book"
+HTML = BOOK / "_build" / "html"
+REQUIRED = os.environ.get("SNNBOOK_REQUIRE_BROWSER") == "1"
+LAUNCH = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+LOCAL = {"file", "data", "blob", "about"}
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+PATIENCE = 30_000  # ms
+MADE_BY_SPHINX = ("genindex", "search", "prf-prf", "py-modindex")
+"""Pages that Sphinx makes beside the book's own."""
+
+TALLY: dict[str, Counter] = defaultdict(Counter)
+"""What was looked at, by page: printed at the end of the run (conftest.py)."""
+
+LIVE: dict[str, tuple[int, float, float]] = {}
+"""By chapter in JupyterLab: keys pressed, and milliseconds from a key to its picture, median and longest."""
+
+FINDINGS: Counter = Counter()
+"""What axe found and lets pass, by rule and impact, in pages."""
+
+
+def missing(reason: str) -> None:
+    """Skip, or fail where a browser is required (continuous integration)."""
+    if REQUIRED:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@contextmanager
+def launched() -> Iterator:
+    """Debian's or the reader's own Chromium; none is downloaded."""
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None:
+        missing("there is no chromium on the path")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("playwright is not installed: pip install playwright")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=LAUNCH)
+        yield browser
+        browser.close()
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """The built book over HTTP, without a word on stderr."""
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """A folder on a loopback port: its address."""
+    handler = functools.partial(Handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+class Visit:
+    """One page, open, with what it asked for and complained about.
+
+    Args:
+        browser: Playwright's browser, or one of its contexts' owner
+        address: of the page
+        origin: the one server that may be asked beside the disk; every other request is aborted and recorded
+        settings: for the browser's context, such as java_script_enabled=False
+    """
+
+    def __init__(self, browser, address: str, origin: str | None = None, **settings):
+        self.origin = origin
+        self.context = browser.new_context(**({"viewport": WIDE} | settings))
+        self.asked, self.complaints, self.loaded = [], [], set()
+        self.context.route("**/*", self.filter)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("websocket", lambda socket: None if self.own(socket.url) else self.asked.append(socket.url))
+        self.page.goto(address)
+        self.page.wait_for_load_state("load")
+
+    def own(self, address: str) -> bool:
+        """Whether an address is on the disk, in the page, or on the one server."""
+        server = self.origin and address.replace("ws:", "http:", 1).startswith(self.origin + "/")
+        return address.split(":")[0] in LOCAL or bool(server)
+
+    def filter(self, route) -> None:
+        address = route.request.url
+        if self.own(address):
+            self.loaded.add(address)
+            return route.continue_()
+        self.asked.append(address)
+        return route.abort()
+
+    def count(self, selector: str) -> int:
+        return self.page.locator(selector).count()
+
+    def typeset(self) -> None:
+        """Wait until MathJax has done its work."""
+        self.page.wait_for_function("window.MathJax?.startup?.promise !== undefined")
+        self.page.evaluate("MathJax.startup.promise.then(() => true)")
+
+    def assert_quiet(self) -> None:
+        """Nothing was asked of another host, and the console is clean."""
+        assert self.asked == []
+        assert self.complaints == []
+
+    def weight(self) -> tuple[float, float]:
+        """Kilobytes, compressed, of the page and of the page with all files that it loaded from the disk."""
+        files = {Path(unquote(urlsplit(a).path)) for a in self.loaded if a.startswith("file:")}
+        own = Path(unquote(urlsplit(self.page.url).path))
+        return compressed(own) / 1000, sum(map(compressed, files | {own})) / 1000
+
+
+@functools.cache
+def compressed(path: Path) -> int:
+    """Bytes of a file as servers send it."""
+    return len(gzip.compress(path.read_bytes(), 6))
+
+
+def table() -> list[str]:
+    """The tally as lines, one page each, with a sum below."""
+    columns = ("widgets", "controls", "keys", "frames", "page kB", "all kB", "contrasts", "axe passes")
+    sums = Counter()
+    for counts in TALLY.values():
+        sums.update({name: counts[name] for name in columns if "kB" not in name})
+    rows = [("page", *columns)]
+    rows += [(page, *(f"{TALLY[page][name]:.0f}" for name in columns)) for page in TALLY]
+    rows.append((f"{len(TALLY)} pages", *("" if "kB" in name else f"{sums[name]}" for name in columns)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+
+
+def remarks() -> list[str]:
+    """Times in JupyterLab, and what axe finds that is not serious (what is fails a test)."""
+    live = [
+        f"live {name}: {keys} keys, key to picture {median:.0f} ms in the median, {longest:.0f} ms at most"
+        for name, (keys, median, longest) in LIVE.items()
+    ]
+    told = [f"{rule} ({impact}): {pages} pages" for (rule, impact), pages in sorted(FINDINGS.items())]
+    return live + ([f"axe lets pass: {'; '.join(told)}"] if told else [])
