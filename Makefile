@@ -8,6 +8,9 @@ WHEELS := wheels
 PIP = $(BIN)/python -m pip --quiet --disable-pip-version-check
 OFFLINE = $(if $(wildcard $(WHEELS)/*.whl),--no-index --find-links $(WHEELS))
 
+# Where the Python that was there has some of the packages already, pip would leave their commands out of .venv/bin.
+COMMANDS_TOO = $(if $(wildcard $(BIN)/ruff),,--ignore-installed)
+
 # A Python that is itself of a virtual environment does not pass its packages on: .venv is told where they are.
 WHERE_TORCH_IS = import pathlib, torch; print(pathlib.Path(torch.__file__).parents[1])
 PACKAGES = import sysconfig; print(sysconfig.get_path("purelib"))
@@ -39,7 +42,7 @@ setup: .venv/ready
 	@kept=; for package in torch triton; do \
 	    if $(BIN)/python -c "import $$package" 2>/dev/null; then kept="$$kept -e ^$$package=="; fi; done; \
 	    grep -v -e '^#' $$kept requirements.txt > .venv/requirements.txt
-	$(PIP) install $(OFFLINE) --requirement .venv/requirements.txt
+	$(PIP) install $(OFFLINE) $(COMMANDS_TOO) --requirement .venv/requirements.txt
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
