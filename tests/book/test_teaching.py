@@ -1,7 +1,6 @@
 """The pages for teachers: every exercise has its level, times follow the chapters, the sheet prints on one page."""
 
 import re
-import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -115,20 +114,12 @@ def test_the_built_page_has_the_measured_times():
 
 
 @pytest.mark.browser
-def test_the_summary_sheet_prints_on_one_page_of_a4():
-    if not (HTML / "sheet.html").exists():
-        pytest.skip("the book is not built: run make book first")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("there is no chromium on the path")
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_context(offline=True).new_page()
-        page.goto((HTML / "sheet.html").as_uri())
-        page.wait_for_function("document.querySelectorAll('#summary-sheet mjx-container').length > 20")
-        printed = page.pdf(format="A4", margin=dict.fromkeys(("top", "bottom", "left", "right"), "15mm"))
-        page.emulate_media(media="print")
-        assert page.locator("#summary-sheet h1").is_visible()
-        browser.close()
+def test_the_summary_sheet_prints_on_one_page_of_a4(chromium):
+    page = chromium.new_context(offline=True).new_page()
+    page.goto((HTML / "sheet.html").as_uri())
+    page.wait_for_function("document.querySelectorAll('#summary-sheet mjx-container').length > 20")
+    printed = page.pdf(format="A4", margin=dict.fromkeys(("top", "bottom", "left", "right"), "15mm"))
+    page.emulate_media(media="print")
+    assert page.locator("#summary-sheet h1").is_visible()
+    page.context.close()
     assert len(re.findall(rb"/Type\s*/Page\b", printed)) == 1
