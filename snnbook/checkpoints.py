@@ -100,6 +100,10 @@ def _load(path: Path, content: bytes) -> Any:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as found, zipfile.ZipFile(sound, "w") as archive:
             for entry in found.infolist():
+                if (
+                    entry.compress_type != zipfile.ZIP_STORED
+                ):  # torch packs nothing; what is packed may unpack to any size
+                    raise zipfile.BadZipFile(f"{entry.filename} is packed")
                 archive.writestr(entry.filename, found.read(entry))
         sound.seek(0)
         return torch.load(sound, map_location="cpu", weights_only=True)

@@ -612,6 +612,30 @@ MUTATIONS = [
         "book/06_six_losses_one_train.ipynb",
         ("eq-fingerprint",),
     ),
+    Mutation(
+        "records.py",
+        "best.test_accuracy_halves[1 - chosen]",
+        "best.test_accuracy_halves[chosen]",
+        "tests/test_results.py::test_a_row_by_hand",
+    ),
+    Mutation(
+        "measure.py",
+        "right[half::2].sum()",
+        "right[half:].sum()",
+        "tests/test_training.py::test_halves_are_the_even_and_the_odd_places",
+    ),
+    Mutation(
+        "estimates.py",
+        "statistics.median(",
+        "statistics.mean(",
+        "tests/test_reproduce.py::test_a_measurement_leaves_compilation_out",
+    ),
+    Mutation(
+        "checkpoints.py",
+        "entry.compress_type != zipfile.ZIP_STORED",
+        "False",
+        "tests/test_faults.py::test_a_checkpoint_that_would_unpack_to_more_than_its_file_is_not_unpacked",
+    ),
 ]
 
 

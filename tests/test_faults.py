@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import zipfile
 from itertools import count
 from pathlib import Path
 
@@ -367,6 +368,19 @@ def test_a_bomb_in_a_checkpoint_does_not_go_off(field, finished, tmp_path):
         checkpoints.read(tmp_path / "last.pt")
 
 
+def test_a_checkpoint_that_would_unpack_to_more_than_its_file_is_not_unpacked(finished, tmp_path):
+    path = tmp_path / "last.pt"
+    with (
+        zipfile.ZipFile(finished / checkpoints.LAST) as found,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in found.namelist():
+            packed.writestr(name, found.read(name))
+    assert torch.load(path, weights_only=True), "torch itself would unpack it"
+    with pytest.raises(UserError, match="not a checkpoint"):
+        checkpoints.read(path)
+
+
 @pytest.mark.parametrize("name", [records.SETTINGS, records.PROVENANCE, records.EPOCHS])
 def test_a_bomb_in_a_record_does_not_go_off(name, stopped, tmp_path):
     (stopped / name).write_bytes(pickle.dumps(Bomb()) + b"\n")
@@ -407,6 +421,7 @@ def test_two_processes_of_their_own_train_the_same(tmp_path):
     cases = [{}, {"engine": "auto"}, {"engine": "auto", "loss": "ttfs", "network": "8C5-P2-32"}]
     code = f"""
 import sys
+import zipfile
 from pathlib import Path
 from snnbook import training
 from tests.small_runs import small

@@ -13,38 +13,38 @@ _run_kernel = njit(error_model="numpy", cache=True)
 _plain_driver = njit(error_model="numpy", cache=True, parallel=True)
 _driver = njit(error_model="numpy", cache=True, parallel=True, fastmath={"contract"})
 
-LANES = 64
+PARTS = 64
 """Partial sums of a row. Their order is written down, not left to the compiler, so that results repeat to the bit."""
 
 
 @_run_kernel
 def _sum_of_products(a, b, middle, part):
-    """Sum of a (b - middle), all of one length; `part` is scratch, (LANES,)."""
+    """Sum of a (b - middle), all of one length; `part` is scratch, (PARTS,)."""
     part[:] = 0
-    whole = len(a) // LANES * LANES
-    for i in range(0, whole, LANES):
-        for lane in range(LANES):
+    whole = len(a) // PARTS * PARTS
+    for i in range(0, whole, PARTS):
+        for lane in range(PARTS):
             part[lane] += a[i + lane] * (b[i + lane] - middle)
     for i in range(whole, len(a)):
         part[i - whole] += a[i] * (b[i] - middle)
     total = part[0]
-    for lane in range(1, LANES):
+    for lane in range(1, PARTS):
         total += part[lane]
     return total
 
 
 @_run_kernel
 def _sum(a, part):
-    """Sum of a; `part` is scratch, (LANES,)."""
+    """Sum of a; `part` is scratch, (PARTS,)."""
     part[:] = 0
-    whole = len(a) // LANES * LANES
-    for i in range(0, whole, LANES):
-        for lane in range(LANES):
+    whole = len(a) // PARTS * PARTS
+    for i in range(0, whole, PARTS):
+        for lane in range(PARTS):
             part[lane] += a[i + lane]
     for i in range(whole, len(a)):
         part[i - whole] += a[i]
     total = part[0]
-    for lane in range(1, LANES):
+    for lane in range(1, PARTS):
         total += part[lane]
     return total
 
@@ -54,7 +54,7 @@ def standardise(weight, gamma, beta, floor, out, mean, std):
     """W_hat, the raw weights' means and their standard deviations. Eq. (eq-standardise). Weights are (C, fan-in)."""
     channels, size = weight.shape
     for c in prange(channels):
-        row, to, part = weight[c], out[c], np.empty(LANES, weight.dtype)
+        row, to, part = weight[c], out[c], np.empty(PARTS, weight.dtype)
         middle = _sum(row, part) / row.dtype.type(size)
         for i in range(size):
             to[i] = row[i] - middle
@@ -70,7 +70,7 @@ def standardise_backward(grad, weight, gamma, mean, std, grad_weight, grad_gamma
     """Gradients of raw weights, gamma and beta, as in `reference.standardise_backward`."""
     channels, size = weight.shape
     for c in prange(channels):
-        g, row, to, middle, part = grad[c], weight[c], grad_weight[c], mean[c], np.empty(LANES, weight.dtype)
+        g, row, to, middle, part = grad[c], weight[c], grad_weight[c], mean[c], np.empty(PARTS, weight.dtype)
         total, product = _sum(g, part), _sum_of_products(g, row, middle, part)
         grad_beta[c], grad_gamma[c] = total, product / std[c]
         scale = gamma[c] / std[c]
