@@ -67,8 +67,7 @@ lint: setup
 
 test: lint book
 	$(BIN)/python tools/notebooks.py check
-	$(BIN)/python -m pytest tests
-	$(BIN)/python -m pytest --nbval book/
+	@$(BIN)/python tools/checks.py
 
 lab: setup
 	$(BIN)/jupyter lab book/

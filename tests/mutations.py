@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+PAGES = ROOT / "book" / "_build" / "html"
 COPIED = ("snnbook", "tests", "book", "examples", "results", "pyproject.toml")
 
 
@@ -21,7 +22,7 @@ class Mutation:
     """One change to one place of the package, and the check that must fail for it.
 
     Args:
-        file: under snnbook/
+        file: under snnbook/; a script (.js) is broken in the built pages too
         old, new: text; `old` stands exactly once in the file
         check: a pytest node, or a notebook for nbval
         shows: losses by name and equations by label that the notebook is seen to check; the break is in their code
@@ -636,6 +637,78 @@ MUTATIONS = [
         "False",
         "tests/test_faults.py::test_a_checkpoint_that_would_unpack_to_more_than_its_file_is_not_unpacked",
     ),
+    Mutation(
+        "book/explore.js",
+        "k * count + choice",
+        "k + count * choice",
+        "tests/book/test_browser.py::test_frames_are_python_s_own_drawing[02_learning_by_moving_spikes]",
+    ),
+    Mutation(
+        "book/explore.js",
+        "ids[changes[i]] = changes[i + 1]",
+        "ids[changes[i]] = changes[i]",
+        "tests/book/test_browser.py::test_a_state_kept_as_a_difference_is_put_together[04_counting_and_enhanced]",
+    ),
+    Mutation(
+        "book/explore.js",
+        "first.nextElementSibling.textContent = name",
+        "first.nextElementSibling.title = name",
+        "tests/book/test_browser.py::test_every_control_moves_by_keyboard[05_first_spikes_zero_sum]",
+    ),
+    Mutation(
+        "book/explore.js",
+        "image.alt = table.alts[state]",
+        "image.alt = table.alts[0]",
+        "tests/book/test_browser.py::test_every_control_moves_by_keyboard[05_first_spikes_zero_sum]",
+    ),
+    Mutation(
+        "book/explore.js",
+        'root.querySelector(".snn-note").remove()',
+        'console.warn("a note"), root.querySelector(".snn-note").remove()',
+        "tests/book/test_browser.py::test_a_page_is_quiet_and_light[05_first_spikes_zero_sum]",
+    ),
+    Mutation(
+        "book/raster.js",
+        "digits.reduceRight(",
+        "digits.reduce(",
+        "tests/book/test_browser_raster.py::test_a_raster_shows_the_losses_own_numbers",
+    ),
+    Mutation(
+        "book/raster.js",
+        "way = e > 0 ? -1 : 1",
+        "way = e > 0 ? 1 : -1",
+        "tests/book/test_browser_raster.py::test_a_raster_shows_the_losses_own_numbers",
+    ),
+    Mutation(
+        "book/raster.js",
+        "ArrowUp: [-1, 0]",
+        "ArrowUp: [1, 0]",
+        "tests/book/test_browser_raster.py::test_a_raster_is_played_by_keyboard",
+    ),
+    Mutation(
+        "book/raster.js",
+        'make("svg:svg", {role: "img", ',
+        'make("svg:svg", {',
+        "tests/book/test_access.py::test_axe_finds_nothing_grave[06_six_losses_one_train]",
+    ),
+    Mutation(
+        "book/canvas.py",
+        '"left": max',
+        '"left": min',
+        "tests/book/test_canvas.py::test_no_edge_cuts_the_labels_of_a_named_choice",
+    ),
+    Mutation(
+        "book/canvas.py",
+        "FIXED.split(seen)",
+        "[seen]",
+        "tests/book/test_canvas.py::test_shorten_keeps_glyphs_and_images_and_drops_the_rest",
+    ),
+    Mutation(
+        "book/explore.py",
+        "if old != new for x in (i, new)",
+        "if old == new for x in (i, new)",
+        "tests/book/test_explore.py::test_the_packed_table_is_python_s_own_drawing_byte_for_byte",
+    ),
 ]
 
 
@@ -649,8 +722,14 @@ def turns_red(mutation: Mutation) -> bool:
             (shutil.copytree if source.is_dir() else shutil.copy)(
                 source, copy / name, **({"ignore": ignore, "symlinks": True} if source.is_dir() else {})
             )
-        path = copy / "snnbook" / mutation.file
-        path.write_text(path.read_text().replace(mutation.old, mutation.new))
+        broken = [copy / "snnbook" / mutation.file]
+        if mutation.file.endswith(".js"):  # built pages hold the script: it is broken there
+            pages = shutil.copytree(PAGES, copy / PAGES.relative_to(ROOT), symlinks=True)
+            broken += [page for page in pages.glob("*.html") if mutation.old in page.read_text()]
+            if len(broken) == 1:
+                raise RuntimeError(f"no built page holds {mutation.file} as it is: run make book first")
+        for path in broken:
+            path.write_text(path.read_text().replace(mutation.old, mutation.new))
         options = ["--nbval"] if mutation.check.endswith(".ipynb") else []
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *options, mutation.check]
         environment = os.environ | {"PYTHONPATH": folder}

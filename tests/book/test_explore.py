@@ -1,9 +1,7 @@
 """Slider figures: what is packed into the page is what Python draws; what cannot work is refused in one line."""
 
 import base64
-import gzip
 import json
-import re
 import sys
 from html.parser import HTMLParser
 
@@ -14,27 +12,14 @@ from snnbook.book import explore
 from snnbook.book.explore import Control, Explore
 from snnbook.errors import UserError
 
+from .frames import frame, unpack
+
 ALT = "m = {m}, {loss}"
 
 
 @pytest.fixture
 def shown(line):
     return explore(line, alt=ALT, labels={"m": "spikes m"}, start={"m": 2}, m=(0, 3), loss=["counting", "tet"])
-
-
-def unpack(page):
-    data = re.search(r'class="snn-frames">([^<]*)<', page)[1]
-    return json.loads(gzip.decompress(base64.b64decode(data)))
-
-
-def frame(table, state):
-    """What explore.js does."""
-    whole, changes = table["frames"][state]
-    ids = changes if whole else list(table["base"])
-    if not whole:
-        for place, line in zip(changes[::2], changes[1::2], strict=True):
-            ids[place] = line
-    return "".join(table["lines"][i] for i in ids).encode()
 
 
 class Elements(HTMLParser):
@@ -55,7 +40,7 @@ def test_the_packed_table_is_python_s_own_drawing_byte_for_byte(shown):
     states = list(shown.states())
     assert len(states) == len(table["frames"]) == len(table["alts"]) == 8
     for k, values in enumerate(states):
-        assert frame(table, k) == shown.canvas.svg(values)
+        assert frame(table, k).encode() == shown.canvas.svg(values)
         assert table["alts"][k] == f"m = {values['m']}, {values['loss']}"
 
 
@@ -67,7 +52,7 @@ def test_states_of_unlike_length_are_packed_whole():
     figure = Explore(draw, alt="{n} lines", n=(1, 3))
     table = unpack(figure.html())
     assert [whole for whole, _ in table["frames"]] == [0, 1, 1]
-    assert [frame(table, k) for k in range(3)] == [figure.canvas.svg(v) for v in figure.states()]
+    assert [frame(table, k).encode() for k in range(3)] == [figure.canvas.svg(v) for v in figure.states()]
 
 
 def test_the_page_repeats(shown, line):

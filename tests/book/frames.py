@@ -1,0 +1,27 @@
+"""The states of a slider figure, as a page packs them: read in Python, to hold the page's script against."""
+
+import base64
+import gzip
+import json
+import re
+
+
+def unpack(page: str) -> dict:
+    """The table of the first slider figure in HTML: lines, base, frames and alts (explore.py)."""
+    data = re.search(r'class="snn-frames">([^<]*)<', page)[1]
+    return json.loads(gzip.decompress(base64.b64decode(data)))
+
+
+def frame(table: dict, state: int) -> str:
+    """One state's SVG text: what explore.js puts together."""
+    whole, changes = table["frames"][state]
+    ids = changes if whole else list(table["base"])
+    if not whole:
+        for place, line in zip(changes[::2], changes[1::2], strict=True):
+            ids[place] = line
+    return "".join(table["lines"][i] for i in ids)
+
+
+def kept_as_difference(table: dict) -> list[int]:
+    """The states that a page keeps as changes of the first, and that do differ from it."""
+    return [state for state, (whole, changes) in enumerate(table["frames"]) if not whole and changes]
