@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 
 PAGES_WITH_CONTROLS = [name for name, page in PAGES.items() if page.explores]
 MAX_KB, MAX_ALL_KB = 400, 1500
-"""Largest page, and largest page with all that the first visit of the book loads (MathJax 680, theme 350), kB compressed."""
+"""Largest page, and largest with all that the book's first visit loads (MathJax 680, theme 350), kB compressed."""
 
 EDGE = 0.5
 """Points by which a label's box may stand over the picture's edge."""
