@@ -12,6 +12,7 @@ from pathlib import Path
 BUILD = Path(__file__).resolve().parents[1] / "book" / "_build"
 FOLDER = "spikes-that-learn-when-to-fire"  # what it unpacks to
 LEFT_OUT = {".buildinfo", ".doctrees", "objects.inv"}  # for further builds, and for other books
+SOURCE_MAPS = ".map"  # for those who look for faults in the theme
 DATE = (1980, 1, 1, 0, 0, 0)  # the same book, the same bytes
 
 
@@ -34,7 +35,7 @@ def pack(html: Path, target: Path) -> int:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
             for path in sorted(html.rglob("*")):
                 name = path.relative_to(html)
-                if path.is_file() and not LEFT_OUT & set(name.parts):
+                if path.is_file() and not LEFT_OUT & set(name.parts) and path.suffix != SOURCE_MAPS:
                     entry = zipfile.ZipInfo(f"{FOLDER}/{name.as_posix()}", DATE)
                     entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
                     archive.writestr(entry, path.read_bytes())

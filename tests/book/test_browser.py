@@ -182,6 +182,29 @@ def test_a_narrow_page_neither_overflows_nor_cuts(disk):
         disk.page.set_viewport_size(WIDE)
 
 
+WIDE_EQUATIONS = """() => { // also those that are folded away: unfolded for the look
+    const folded = [...document.querySelectorAll("article .toggle-hidden")];
+    folded.forEach(e => e.classList.remove("toggle-hidden"));
+    const wide = [...document.querySelectorAll("article mjx-container")].filter(math => {
+        const room = math.hasAttribute("display") ? math : math.parentElement.closest("p, li, td, dd, div, figcaption");
+        const drawn = math.querySelector("svg").getBoundingClientRect();
+        return !math.closest("td, .snn-table") && drawn.right > room.getBoundingClientRect().right + 1;
+    }).map(math => math.textContent.slice(0, 60));
+    folded.forEach(e => e.classList.add("toggle-hidden"));
+    return wide;
+}"""
+
+
+@pytest.mark.parametrize("disk", [name for name, page in PAGES.items() if page.math], indirect=True)
+def test_every_equation_fits_a_narrow_page(disk):
+    disk.typeset()
+    disk.page.set_viewport_size(NARROW)
+    try:
+        assert disk.page.evaluate(WIDE_EQUATIONS) == []
+    finally:
+        disk.page.set_viewport_size(WIDE)
+
+
 @every_page_with_controls
 def test_frames_are_python_s_own_drawing(disk, redrawn):
     drawn, shown = redrawn(disk.name), disk.page.locator("figure.snn-explore").all()

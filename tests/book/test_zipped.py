@@ -25,6 +25,7 @@ def html(tmp_path):
     (folder / "index.html").write_text("<h1>Start</h1>")
     (folder / "_static" / "a.css").write_text("p {}")
     (folder / ".buildinfo").write_text("not for readers")
+    (folder / "_static" / "a.css.map").write_text("not for readers either")
     return folder
 
 
