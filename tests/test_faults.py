@@ -421,7 +421,6 @@ def test_two_processes_of_their_own_train_the_same(tmp_path):
     cases = [{}, {"engine": "auto"}, {"engine": "auto", "loss": "ttfs", "network": "8C5-P2-32"}]
     code = f"""
 import sys
-import zipfile
 from pathlib import Path
 from snnbook import training
 from tests.small_runs import small

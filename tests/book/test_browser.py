@@ -62,6 +62,18 @@ def assert_complete(seen, name):
     TALLY[name]["widgets"] = found["explores"] + found["rasters"]
 
 
+ICONS = """() => [...document.querySelectorAll("[class*='fa-']:not(svg *)")].map(icon => [
+    icon.dataset.icon ?? icon.className, icon.querySelector("path") !== null && !icon.querySelector(".missing")])"""
+
+
+@every_page
+def test_every_icon_is_drawn(disk):
+    """The script has the icons that are shown, and no others (icons.py); for one that it lacks it draws another."""
+    drawn = disk.page.evaluate(ICONS)
+    assert len(drawn) > 3
+    assert [icon for icon, own in drawn if not own] == []
+
+
 @every_page_of_ours
 def test_a_page_is_complete(disk):
     assert_complete(disk, disk.name)
