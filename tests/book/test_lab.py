@@ -72,6 +72,7 @@ def chapter(request, chromium, server):
 
 
 chapters = pytest.mark.parametrize("chapter", CHAPTERS, indirect=True)
+moving = pytest.mark.parametrize("chapter", [name for name in CHAPTERS if PAGES[name].explores], indirect=True)
 
 
 @chapters
@@ -85,7 +86,7 @@ def test_every_cell_runs(chapter):
     assert chapter.asked == []
 
 
-@chapters
+@moving
 def test_a_key_moves_the_picture_at_once(chapter):
     page, times = chapter.page, []
     for box in chapter.page.locator(".snn-live").all():
