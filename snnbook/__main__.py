@@ -51,6 +51,8 @@ class Changes:
     "spikes wanted of the other neurons (counting losses)"
     t_unfired: Real | None = None
     "time that a silent neuron counts with, in units of T (ttfs)"
+    sharpness: Real | None = None
+    "factor on the spikes before the softmax (tet)"
     kernel_tau_s: Real | None = None
     "time constant of the loss's filter, steps (kernel)"
     label_scaling: bool | None = None

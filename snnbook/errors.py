@@ -17,13 +17,13 @@ def unknown(what: str, given: object, choices: Iterable[str], see: str | None = 
     Args:
         what: what the name stands for, such as "loss"
         given: the name that was given
-        choices: the names there are
+        choices: the names there are, if any
         see: where they are listed, if they are too many for a line
     """
     choices = list(choices)
     near = get_close_matches(str(given), choices, n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    rest = f"Choose from: {', '.join(choices)}" if see is None else f"See: {see}"
+    rest = f"Choose from: {', '.join(choices) or 'none'}" if see is None else f"See: {see}"
     return UserError(f"unknown {what} {given!r}.{hint} {rest}")
 
 

@@ -23,7 +23,7 @@ LARGEST_SIZE = 2**15
 
 LARGEST_PADDING = 2**10
 
-ADDED = {"supervision": True, "readout": "count", "precision": "float32"}
+ADDED = {"supervision": True, "readout": "count", "precision": "float32", "sharpness": 1.0}
 """Settings that came after the first records, with the values that runs had before."""
 
 
@@ -47,6 +47,7 @@ class Experiment:
         target_label, target_others: spikes wanted of the label neuron and of the others (counting losses), >= 0
         clip, label_scaling: switches of the counting losses
         t_unfired: time that a silent neuron counts with (ttfs), units of T, > 0
+        sharpness: factor on the spikes before the softmax (tet), > 0
         kernel_tau_s: time constant of the kernel loss's filter, steps, > 1; None takes the neuron's tau_s
         supervision: whether the label's neuron is made to fire in training
         readout: how output spikes become a class, "count" or "first"
@@ -83,6 +84,7 @@ class Experiment:
     clip: bool = True
     label_scaling: bool = True
     t_unfired: float = 4.0
+    sharpness: float = 1.0
     kernel_tau_s: float | None = None
     supervision: bool = True
     readout: str = "count"
@@ -170,6 +172,7 @@ class Experiment:
             "clip": self.clip,
             "label_scaling": self.label_scaling,
             "t_unfired": self.t_unfired,
+            "sharpness": self.sharpness,
             "tau_s": self.neuron.tau_s if self.kernel_tau_s is None else self.kernel_tau_s,
         }
         taken = inspect.signature(losses.LOSSES[self.loss]).parameters
@@ -248,6 +251,7 @@ _REAL: dict[str, dict[str, float]] = {
     "target_label": {"least": 0},
     "target_others": {"least": 0},
     "t_unfired": {"above": 0},
+    "sharpness": {"above": 0},
     "kernel_tau_s": {"above": 1},
     "rate": {"above": 0},
     "learning_rate": {"above": 0},

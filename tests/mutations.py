@@ -396,6 +396,13 @@ MUTATIONS = [
     ),
     Mutation(
         "losses.py",
+        "(self.sharpness * spikes).log_softmax(2)",
+        "spikes.log_softmax(2)",
+        "book/09_the_tables.ipynb",
+        ("eq-balanced-tet",),
+    ),
+    Mutation(
+        "losses.py",
         "train[1:] = 1",
         "train[:] = 1",
         "book/06_six_losses_one_train.ipynb",

@@ -1,5 +1,7 @@
 """The six losses against the golden numbers, and the identities that the book is about, in float64."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -133,12 +135,22 @@ def test_kernel_and_tet_are_minus_the_gradient_of_their_value(batch):
     """Where the printed value is smooth in s, autograd of the value itself must give -e at the spikes."""
     spikes, labels = batch
     label = torch.nn.functional.one_hot(labels, spikes.shape[2]).bool()
-    for loss in (losses.get("kernel", tau_s=2.5), losses.get("tet")):
+    for loss in (losses.get("kernel", tau_s=2.5), losses.get("tet"), losses.get("tet", sharpness=2.5)):
         free = spikes.clone().requires_grad_()
         value, _ = loss.value_and_times(free, label)
         (rate_gradient,) = torch.autograd.grad(value, free)
         _, e = times(loss, spikes, labels)
         torch.testing.assert_close(e, -rate_gradient * spikes)
+
+
+@pytest.mark.parametrize("classes", [3, 10, 100])
+def test_a_balanced_tet_pulls_as_hard_as_it_pushes(classes):
+    """One neuron fires alone: the label or another. Eq. (eq-balanced-tet)."""
+    spikes = torch.eye(classes, dtype=torch.float64)[None, :2]
+    for sharpness, ratio in ((math.log(classes - 1), -1), (1, (1 - classes) / math.e)):
+        _, e = times(losses.get("tet", sharpness=sharpness), spikes, torch.tensor([0, 0]))
+        assert e[0, 0, 0] / e[0, 1, 1] == pytest.approx(ratio)
+    assert e[0, 0, 0] > 0
 
 
 def test_timing_by_hand():
@@ -194,7 +206,9 @@ def test_gradcheck_fails_by_design(name):
         ("kernel", {"tau_s": 1}, "above 1"),
         ("ttfs", {"t_unfired": 0}, "above 0"),
         ("ttfs", {"t_unfired": "4T"}, "finite number"),
-        ("tet", {"tau_s": 3}, "takes no settings"),
+        ("tet", {"sharpness": 0}, "above 0"),
+        ("tet", {"tau_s": 3}, "Choose from: sharpness"),
+        ("timing", {"tau_s": 3}, "Choose from: none"),
     ],
 )
 def test_bad_settings_get_one_line(name, settings, words):
