@@ -1,6 +1,7 @@
 """The command line: `snnbook`, or `python -m snnbook`. Thin: what it does is done elsewhere."""
 
 import dataclasses
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,9 @@ from .errors import UserError
 
 BAD, INTERRUPTED = 2, 130
 """Exit codes: something given was wrong; stopped by Ctrl-C (128 + the signal's number, as shells have it)."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""A full disk, a full share of it."""
 
 LONGEST = 2000
 """Characters of an error line that are shown."""
@@ -249,9 +253,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BAD
     except OSError as error:
-        if error.filename is None:
+        if error.filename is not None:
+            return _complain(f"{error.filename}: {error.strerror}")
+        if error.errno not in NO_ROOM:
             raise
-        return _complain(f"{error.filename}: {error.strerror}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries once more when it ends
+        return _complain(f"cannot write the output: {error.strerror}. What was saved is kept")
     except (MemoryError, RuntimeError) as error:  # torch raises both, and marks neither but by its words
         if not isinstance(error, MemoryError) and not any(words in str(error) for words in OUT_OF_MEMORY):
             raise

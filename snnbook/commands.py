@@ -90,11 +90,12 @@ def reproduce(
     """
     import torch
 
-    from . import estimates, files, interrupts, terminal, training
+    from . import estimates, files, interrupts, parallel, terminal, training
     from . import reproduce as work
     from . import results as on_file
 
     whole("jobs", jobs, 1, 1000)
+    parallel.refuse_several("snnbook reproduce", "leave torchrun out, and take --jobs for several runs at a time")
     training.device_number(device)
     root = Path(results)
     planned = work.plan(target, seeds, epochs, root, Path(runs), released, only)
@@ -106,6 +107,7 @@ def reproduce(
         for run in missing:
             print("snnbook", shlex.join(work.command(run, target, options)))
         return
+    threads = work.threads_each(jobs)
     where = training.choose_device(device)  # only now: commands may be listed where there is no such device
     if missing:
         files.make_folder(Path(runs))
@@ -115,13 +117,14 @@ def reproduce(
                 for run in planned:
                     print(f"{run.name:<45} {run.state}")
                 if missing:
-                    torch.set_num_threads(work.threads_each(jobs) if jobs > 1 else torch.get_num_threads())
+                    torch.set_num_threads(threads)
                     left = [(run.experiment, run.experiment.epochs - run.epochs_done) for run in missing]
                     took = estimates.estimate(left, where, on_file.load(root))
                     about = terminal.duration(took.seconds / jobs)
                     print(f"{len(missing)} of {len(planned)} runs to do: about {about}", end=" ")
                     print(f"on this machine, {jobs} at a time, by {took.source}", flush=True)
-            failed = _run(missing, jobs, root, device, lambda run: work.command(run, target, options))
+            failed = _run(missing, jobs, threads, root, device, lambda run: work.command(run, target, options))
+            on_file.refresh_index(root)  # a process that was stopped between its record and the index leaves it behind
     except KeyboardInterrupt as stop:
         again = f"snnbook {shlex.join(sys.argv[1:])}"
         raise interrupts.Stopped.by(stop, f"stopped; what is done is kept. Go on with: {again}") from stop
@@ -131,13 +134,13 @@ def reproduce(
         raise UserError(f"{len(failed)} of {len(planned)} runs failed, see above: {', '.join(failed)}")
 
 
-def _run(missing: Sequence[Any], jobs: int, root: Path, device: str, start: Any) -> list[str]:
+def _run(missing: Sequence[Any], jobs: int, threads: int, root: Path, device: str, start: Any) -> list[str]:
     """Do the runs, here one after the other or in processes; names of those that failed."""
     from . import folders, terminal
     from . import reproduce as work
 
     if jobs > 1:
-        return work.do_all(missing, jobs, start, lambda line: print(line, flush=True))
+        return work.do_all(missing, jobs, threads, start, lambda line: print(line, flush=True))
     failed = []
     for run in missing:
         try:

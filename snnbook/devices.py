@@ -1,7 +1,7 @@
 """What depends on where tensors lie: looking at values, sending them over, how exactly products are computed."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -21,6 +21,11 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and on_host(tensor):
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
+
+
+def current(device: torch.device) -> AbstractContextManager[None]:
+    """Within, the device is the current one, which recording, streams and messages take; nothing changes for a CPU."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 @contextmanager

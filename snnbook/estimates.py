@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from . import datasets, ops, provenance
+from . import datasets, devices, ops, provenance
 from .provenance import Session
 from .results import Result
 from .settings import Experiment
@@ -108,7 +108,7 @@ def measure(experiment: Experiment, device: torch.device, seconds: float = WATCH
             raise _Enough
         since = now
 
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), devices.current(device):
         trainer = Trainer(experiment, device)
         trainer.initialise()
         since = time.monotonic()

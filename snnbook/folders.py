@@ -79,21 +79,23 @@ def make(out: str | Path | None, experiment: Experiment) -> Path:
         folder = Path(out) if out is not None else RUNS / (name if number == 1 else f"{name}-{number}")
         try:
             folder.mkdir(parents=True, exist_ok=out is not None)
-        except FileExistsError:
-            number += 1
         except OSError as error:
+            if isinstance(error, FileExistsError) and out is None and folder.exists():
+                number += 1
+                continue
             raise UserError(f"cannot make the folder {folder}: {error.strerror}; name another one by --out") from error
         else:
             return folder
 
 
 @contextlib.contextmanager
-def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
+def locked(folder: Path, name: str = LOCK, patience: float = PATIENCE) -> Iterator[None]:
     """Within, no other process gets into the folder by this door.
 
     Args:
         folder: that is there
         name: of the file that is the door
+        patience: seconds that another one is waited for
     Raises:
         InUse: if another one is in it
         UserError: if the folder cannot be written to
@@ -105,7 +107,7 @@ def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
                 file = held.enter_context(path.open("a+b", buffering=0))
             except OSError as error:
                 raise UserError(f"cannot write into {folder}: {error.strerror}. Nothing is lost") from error
-            _lock(file, folder)
+            _lock(file, folder, patience)
             if os.fstat(file.fileno()).st_nlink:
                 break  # else its last owner has just taken it away
         with contextlib.suppress(OSError):  # on a full disk the other's complaint lacks the name, and that is all
@@ -118,10 +120,10 @@ def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
                 path.unlink()
 
 
-def _lock(file: BinaryIO, folder: Path) -> None:
+def _lock(file: BinaryIO, folder: Path, patience: float) -> None:
     if fcntl is None:
         return
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     try:
         while not _free(file):
             if time.monotonic() > end:

@@ -23,16 +23,20 @@ memory, whatever that holds by then."""
 
 
 def record_cuda(body: Body) -> Body:
-    """Record on the current GPU. The warm-up runs on a stream of its own, as torch asks for."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
+    """Record on the current GPU. The warm-up runs on a stream of its own, as torch asks for, and so does the recording:
+    the stream that torch would take for it is of whichever GPU was current when it first recorded anything."""
+    stream, before = torch.cuda.Stream(), torch.cuda.current_stream()
+    stream.wait_stream(before)
     with torch.cuda.stream(stream):
         for _ in range(WARM_UPS):
             body()
-    torch.cuda.current_stream().wait_stream(stream)
+    before.wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        body()
+    try:
+        with torch.cuda.graph(graph, stream=stream):
+            body()
+    finally:
+        torch.cuda.set_stream(before)  # torch leaves its own current where the end of a recording fails
     return graph.replay
 
 

@@ -233,6 +233,11 @@ def build(
     names = [token[0] for token in tokens if not token["pool"]] + [str(classes)]
     for number, (layer, name) in enumerate(zip(net.spiking, names, strict=True), start=1):
         layer.title = f"layer {number} of {len(names)} ({name})"
+        if layer.weight[0].numel() == 1:
+            raise UserError(
+                f"{layer.title} of network {notation!r} has one input per neuron; weights are standardised over a "
+                "neuron's inputs, so there must be two or more"
+            )
     if bf16_backward:
         for layer in net.spiking:
             layer.affine = replace(layer.affine, backward_dtype=torch.bfloat16)

@@ -155,9 +155,25 @@ def team() -> Team:
     found = _as_launched()
     if found.size > 1 and not distributed.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        with _exchange():
-            distributed.init_process_group(backend)
+        try:
+            with _exchange():
+                distributed.init_process_group(backend)
+        except ValueError as error:  # MASTER_ADDR or MASTER_PORT is missing, or is none
+            raise UserError(f"the processes of this job cannot find each other ({error}); start by torchrun") from error
     return found
+
+
+def refuse_several(what: str, instead: str) -> None:
+    """For what is the work of one process.
+
+    Args:
+        what: the command
+        instead: what to do instead
+    Raises:
+        UserError: if a launcher started several processes
+    """
+    if _as_launched().size > 1:
+        raise UserError(f"{what} is for one process, and torchrun started several; {instead}")
 
 
 def leave() -> None:

@@ -153,20 +153,20 @@ def threads_each(jobs: int) -> int:
 
 
 def do_all(
-    missing: Sequence[Run], jobs: int, start: Callable[[Run], list[str]], say: Callable[[str], None]
+    missing: Sequence[Run], jobs: int, threads: int, start: Callable[[Run], list[str]], say: Callable[[str], None]
 ) -> list[str]:
-    """Do runs in processes of their own, the processor's threads divided among them.
+    """Do runs in processes of their own.
 
     Args:
         missing: runs to do
         jobs: how many at a time
+        threads: of each
         start: the command for a run, after the program
         say: is told what happens
     Returns:
         names of the runs that failed
     """
-    threads = str(threads_each(jobs))
-    environment = os.environ | {"OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "NUMBA_NUM_THREADS": str(threads)}
     waiting, working, failed = list(missing), {}, []
     try:
         while waiting or working:

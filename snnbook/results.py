@@ -11,13 +11,17 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import experiments, files, records
+from . import experiments, files, folders, records
 from .errors import UserError
 from .provenance import Session
 from .records import RunRecord
 from .settings import Experiment
 
 INDEX = "index.jsonl"
+WRITING = f".{INDEX}{folders.LOCK}"
+"""The file that a process holds locked while it puts a record and the index into the folder."""
+PATIENCE = 60.0
+"""Seconds that others are waited for there: each takes as long as it takes to read all records."""
 
 PAPER, QUICK = "paper", "quick"
 """Folders of records."""
@@ -115,8 +119,9 @@ def save(record: RunRecord, root: str | Path) -> Path:
     if path.exists():
         raise UserError(f"{path} is there already; move it away first")
     files.make_folder(path.parent)
-    records.write(record, path)
-    write_index(root)
+    with folders.locked(root, WRITING, PATIENCE):
+        records.write(record, path)
+        write_index(root)
     return path
 
 
@@ -153,3 +158,11 @@ def index_text(root: str | Path) -> bytes:
 def write_index(root: str | Path) -> None:
     """Make the index anew from the records."""
     files.write_atomic(Path(root) / INDEX, index_text(root))
+
+
+def refresh_index(root: str | Path) -> None:
+    """Make the index anew where it is not what the records make; else leave the folder alone."""
+    root = Path(root)
+    if root.is_dir() and (not (root / INDEX).exists() or files.read(root / INDEX) != index_text(root)):
+        with folders.locked(root, WRITING, PATIENCE):
+            write_index(root)

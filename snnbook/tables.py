@@ -281,13 +281,13 @@ def runs_table(results: list[Result]) -> Table:
     rows = []
     for result in results:
         record, session = result.record, result.session
-        minutes = result.seconds / 60
+        version, minutes = session.versions.get("torch"), result.seconds / 60
         rows.append(
             (
                 Cell(result.name, result.name, (result.name,)),
                 *(Cell(f"{100 * e.test_accuracy:.2f}", 100 * e.test_accuracy) for e in (record.best, record.last)),
                 Cell(f"{minutes:.1f}", minutes),
-                *(Cell(word or NONE, word) for word in (result.hardware, session.engine, session.versions["torch"])),
+                *(Cell(word or NONE, word) for word in (result.hardware, session.engine, version)),
                 Cell(_short(session.commit), session.commit),
                 Cell(session.command or NONE, session.command),
             )

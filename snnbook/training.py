@@ -93,6 +93,8 @@ def fit(
     if out is not None:
         folders.refuse_full(Path(out))
     with _working(device) as (team, where, held):
+        if team.told(experiment.to_dict) != experiment.to_dict():
+            raise UserError("the processes of this job were given different settings; start them all alike")
         session = _session(experiment, where, team, 0, command)
         trainer = team.in_turns(lambda: Trainer(experiment, where, team))
 
@@ -197,8 +199,7 @@ def _working(device: str, trains: bool = True) -> Iterator[tuple[Team, torch.dev
     team = parallel.team()
     where = choose_device(device, team)
     with torch.random.fork_rng([where] if where.type == "cuda" else []), contextlib.ExitStack() as held:
-        if where.type == "cuda":
-            held.enter_context(torch.cuda.device(where))  # recording and messages take the current one
+        held.enter_context(devices.current(where))
         if trains and team.size == 1:  # a process that waits for others is better ended at once
             held.enter_context(interrupts.raised())
         yield team, where, held

@@ -274,6 +274,25 @@ def test_file_systems_without_locks_get_a_warning(stopped, monkeypatch):
 # ---- disks ----
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_link_to_a_disk_that_is_not_there(named, experiment, tmp_path, monkeypatch):
+    """A folder of runs on a disk that is not mounted: one line, not a search for a free name without end."""
+    monkeypatch.chdir(tmp_path)
+    Path("runs").symlink_to(tmp_path / "gone")
+    with pytest.raises(UserError, match="cannot make the folder runs"):
+        folders.make("runs" if named else None, experiment)
+
+
+def test_output_that_finds_no_room(tmp_path):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs a device that is always full")
+    command, environment = [sys.executable, "-m", "snnbook", "experiments"], os.environ | {"PYTHONPATH": str(ROOT)}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, cwd=tmp_path, env=environment, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == BAD
+    assert done.stderr == "snnbook: cannot write the output: No space left on device. What was saved is kept\n"
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
 @pytest.mark.parametrize("name", [checkpoints.LAST, checkpoints.BEST])
 def test_a_full_disk_at_a_checkpoint(name, finished, stopped):

@@ -317,6 +317,8 @@ def test_pooling_and_dropout_stand_where_the_notation_says():
         ("", {}, "cannot read ''"),
         ("0C3", {}, "cannot read '0C3'"),
         ("8C5-P2-8C5-P2-8C5", {}, "nothing is left"),
+        ("4C1-10", {}, r"layer 1 of 3 \(4C1\) of network '4C1-10' has one input per neuron"),
+        ("4C5-1", {}, r"layer 3 of 3 \(4\) of network '4C5-1' has one input per neuron"),
         ("10-8C3", {}, "after a fully connected layer"),
         ("8C3-8C3", {"padding": [1]}, "padding lists 1 numbers for 2"),
         ("8C3", {"pooling": "mean"}, "unknown pooling"),

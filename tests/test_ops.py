@@ -231,6 +231,27 @@ def test_auto_falls_back_where_the_fast_engine_cannot_run(monkeypatch):
         ops.engine_name("cpu", device)
 
 
+def test_auto_falls_back_where_triton_cannot_build_its_launcher(monkeypatch):
+    """A GPU, but no C compiler: said once, before anything is started."""
+    pytest.importorskip("triton")
+    from triton.runtime import driver
+
+    class Active:
+        @property
+        def utils(self):
+            raise RuntimeError("Failed to find C compiler. Please specify via CC environment variable.")
+
+    monkeypatch.setattr(driver, "_active", Active())
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    ops._launcher_obstacle.cache_clear()
+    try:
+        assert ops.engine_name("auto", torch.device("cuda")) == "reference"
+        with pytest.raises(UserError, match=r"C compiler and Python's headers \(Failed to find"):
+            ops.engine_name("triton", torch.device("cuda"))
+    finally:
+        ops._launcher_obstacle.cache_clear()
+
+
 def test_the_cpu_engine_leaves_torchs_threads_alone():
     """Numba sets torch's number too when its threads first start; a process of its own sees that start."""
     pytest.importorskip("numba")

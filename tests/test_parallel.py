@@ -235,6 +235,42 @@ def test_wrong_variables_of_a_launcher(variables, monkeypatch):
         parallel.team()
 
 
+@pytest.mark.parametrize("place", [{}, {"MASTER_ADDR": "localhost"}, {"MASTER_ADDR": "localhost", "MASTER_PORT": "x"}])
+def test_processes_that_do_not_know_where_to_meet(place, monkeypatch):
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ({"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"} | place).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=r"cannot find each other .*; start by torchrun"):
+        parallel.team()
+
+
+def test_reproduce_is_not_for_several_processes(environment, tmp_path):
+    """Each would take another row, and the rows' gradients would be added up."""
+    command = [*TORCHRUN, "snnbook", "reproduce", "quick", "--seeds", "2", "--epochs", "1"]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    (line,) = said(done.stderr)
+    assert "snnbook reproduce is for one process" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_processes_with_different_settings_train_nothing(environment, tmp_path):
+    """As where two nodes were started by hand with different words."""
+    code = """if True:
+    import os, sys
+    from snnbook.__main__ import main
+    sys.exit(main([*sys.argv[1:], "--seed", os.environ["RANK"]]))
+    """
+    (tmp_path / "start.py").write_text(code)
+    command = [*TORCHRUN[:-1], str(tmp_path / "start.py"), "train", *SMALL, "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert "given different settings" in done.stderr or "another process of this job has ended" in done.stderr
+    assert len(said(done.stderr)) == 1
+    assert not (tmp_path / "run" / "epochs.jsonl").exists()
+
+
 def test_one_gpu_is_not_for_two():
     with pytest.raises(UserError, match="one GPU for 2 processes"):
         training.choose_device("cuda:1", Team(0, 2))

@@ -1,5 +1,6 @@
 """snnbook reproduce and snnbook table: plans, reuse, going on after a kill, jobs. Real rows on sixty drawn images."""
 
+import contextlib
 import os
 import re
 import shlex
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from snnbook import checkpoints, estimates, experiments, folders, records, reproduce, results, training
+from snnbook import checkpoints, commands, estimates, experiments, folders, records, reproduce, results, training
 from snnbook.__main__ import BAD, INTERRUPTED, main
 from snnbook.errors import UserError
 
@@ -253,7 +254,7 @@ def test_processes_side_by_side(tiny):
     """Three runs, two at a time: the third begins when one of the first two is over."""
     runs = [run for seeds in (1, 2) for run in plan("table4", seeds=seeds, epochs=1)][:3]
     said = []
-    assert reproduce.do_all(runs, 2, lambda run: ["version"], said.append) == []
+    assert reproduce.do_all(runs, 2, 1, lambda run: ["version"], said.append) == []
     assert [line.split()[0] for line in said][:3] == ["started", "started", "left"]  # that command leaves no record
     assert sorted(line.split()[0] for line in said) == ["left"] * 3 + ["started"] * 3
     assert all("torch" in run.folder.with_suffix(".log").read_text() for run in runs)
@@ -262,7 +263,7 @@ def test_processes_side_by_side(tiny):
 def test_a_process_that_fails_is_told(here, monkeypatch):
     runs = plan("table4", epochs=1)[:1]
     said = []
-    failed = reproduce.do_all(runs, 2, lambda run: ["reproduce", "nonsense"], said.append)
+    failed = reproduce.do_all(runs, 2, 1, lambda run: ["reproduce", "nonsense"], said.append)
     assert failed == [runs[0].name]
     assert said[1] == f"failed {runs[0].name}: exit 2"
 
@@ -270,6 +271,17 @@ def test_a_process_that_fails_is_told(here, monkeypatch):
 def test_threads_are_divided(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     assert [reproduce.threads_each(jobs) for jobs in (1, 2, 3, 16)] == [8, 4, 2, 1]
+
+
+def test_threads_are_divided_once(tiny, monkeypatch):
+    """What is measured beforehand and what runs have the same number: all threads over the jobs."""
+    counts, started = [8], []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: counts[-1])
+    monkeypatch.setattr(torch, "set_num_threads", counts.append)
+    monkeypatch.setattr(reproduce, "do_all", lambda missing, jobs, threads, *_: started.append(threads) or [])
+    commands.reproduce("quick", seeds=2, epochs=1, jobs=4, device="cpu")
+    assert started == [2]
+    assert set(counts[1:]) <= {2}
 
 
 def test_a_measurement_is_near_the_truth():
@@ -294,6 +306,9 @@ def test_a_measurement_leaves_compilation_out(monkeypatch):
                 time.sleep(pause)
                 look(50, 0.0, 0.0)
 
+    taken = []
+    monkeypatch.setattr(estimates.devices, "current", lambda device: taken.append(device) or contextlib.nullcontext())
     monkeypatch.setattr(estimates, "Trainer", SlowAtFirst)
     experiment = experiments.get("quick")
     assert estimates.measure(experiment, CPU, seconds=5) == pytest.approx(10_000 * 0.01 / 50, rel=0.5)
+    assert taken == [CPU], "recordings go to the GPU that is current, so the measured one must be"

@@ -4,6 +4,8 @@ import csv
 import dataclasses
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,35 @@ def test_the_index_is_made_from_the_records(root):
     )
     assert (found["best_test_accuracy"], found["best_epoch"], found["last_test_accuracy"]) == (0.75, 2, 0.625)
     assert (found["seconds"], found["as_named"], found["sessions"]) == (9.0, True, 1)
+
+
+def test_an_index_that_was_left_behind_is_brought_up_to_date(root):
+    saved(root, record("quick", [0.5], epochs=1), record("quick", [0.5], seed=1, epochs=1))
+    index = root / results.INDEX
+    whole = index.read_bytes()
+    index.write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))
+    results.refresh_index(root)
+    assert index.read_bytes() == whole
+    before = index.stat().st_mtime_ns
+    results.refresh_index(root)
+    assert index.stat().st_mtime_ns == before, "nothing to do, nothing written"
+    results.refresh_index(root / "not there")
+
+
+def test_runs_that_end_together_are_all_in_the_index(root):
+    """Each reads all records and writes the index anew; without a lock the slower one writes an older state."""
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda seed: results.save(record("quick", [0.5], seed=seed, epochs=1), root), range(6)))
+    assert (root / results.INDEX).read_bytes() == results.index_text(root)
+    assert len(results.load(root)) == 6
+    assert not [path.name for path in root.iterdir() if path.name.startswith(".")]
+
+
+def test_a_record_without_torchs_version_is_still_listed(root):
+    (some,) = saved(root, record("quick", [0.5], epochs=1))
+    session = replace(some.session, versions={"python": "3"})
+    foreign = replace(some.record, provenance=replace(some.record.provenance, sessions=(session,)))
+    assert "quick-e1-seed0" in render.text(tables.build("runs", [replace(some, record=foreign)]))
 
 
 def test_a_record_under_another_name_is_refused(root):

@@ -1,13 +1,15 @@
 """The training step as a device runs it, on a CPU: nothing waits, nothing breaks silently, a record plays the same."""
 
 import warnings
+from contextlib import contextmanager
+from unittest.mock import Mock
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from snnbook import datasets, devices, layers, losses, measure, ops, step
+from snnbook import datasets, devices, graph, layers, losses, measure, ops, step
 from snnbook.errors import UserError
 from snnbook.graph import RecordedStep
 from snnbook.step import TrainingStep, clip_gradients, encode
@@ -254,6 +256,41 @@ def test_what_cannot_be_recorded_runs_as_it_is():
         "it runs without, more slowly"
     )
     same(*ends)
+
+
+def test_a_recording_takes_one_stream_of_the_current_gpu_and_leaves_it(monkeypatch):
+    """torch's own default stream is of whichever GPU recorded first, and a recording that fails leaves it current."""
+    now = ["before"]
+
+    class Stream:
+        wait_stream = Mock()
+
+    @contextmanager
+    def on(stream):
+        now.append(stream)
+        yield
+        now.pop()
+
+    @contextmanager
+    def recording(graph, stream):
+        now.append(stream)  # not taken back, as where the end of a recording fails
+        yield
+
+    cuda = {"Stream": Stream, "current_stream": lambda: Mock(), "stream": on, "CUDAGraph": Mock, "graph": recording}
+    for name, value in (cuda | {"set_stream": now.append}).items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    seen = []
+
+    def body():
+        seen.append(now[-1])
+        if len(seen) > graph.WARM_UPS:
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+    with pytest.raises(RuntimeError, match="capturing"):
+        graph.record_cuda(body)
+    assert len(seen) == graph.WARM_UPS + 1
+    assert len({id(stream) for stream in seen}) == 1
+    assert isinstance(now[-1], Mock), "the stream from before is current again"
 
 
 def test_full_memory_is_not_taken_for_a_step_that_cannot_be_recorded():

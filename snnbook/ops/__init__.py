@@ -4,7 +4,9 @@
 average pooling at the end, for layers: an engine may fuse what it likes in them, and a test holds both ways equal.
 """
 
+import functools
 import os
+import subprocess
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -80,6 +82,19 @@ def _triton_obstacle(device: torch.device, dtype: torch.dtype) -> str:
         return "the GPU is older than Triton supports (compute capability 8.0)"
     if dtype != torch.float32:
         return f"it computes in float32, not {dtype}"
+    return _launcher_obstacle() if device.type == "cuda" else ""
+
+
+@functools.cache
+def _launcher_obstacle() -> str:
+    """Triton builds what starts its kernels at the first use, with a C compiler that slim images lack."""
+    from triton.runtime import driver
+
+    try:
+        getattr(driver.active, "utils", None)
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        reason = str(error).strip().split("\n")[0]
+        return f"Triton cannot build its launcher, which takes a C compiler and Python's headers ({reason})"
     return ""
 
 
