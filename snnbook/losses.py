@@ -259,7 +259,7 @@ class TimeToFirstSpike(Loss):
     Eq. (eq-ttfs), (eq-ttfs-gradient); Table 2, "time to first spike (CE)", App. 5.2, Eq. 12-15, with beta = 1/T.
 
     Args:
-        t_unfired: the time that a silent neuron counts with, in units of T, > 0
+        t_unfired: time after the first step at which a silent neuron counts as firing, in units of T, > 0
     """
 
     name = "ttfs"
@@ -287,14 +287,14 @@ def get(name: str, **settings: Any) -> Loss:
 
     Args:
         name: "counting", "enhanced_counting", "kernel", "tet", "timing" or "ttfs"
-        settings: what the loss's class takes
+        settings: `target_label`, `target_others`, `clip`, `label_scaling` (the two counting losses); `tau_s` (kernel);
+            `sharpness` (tet); `t_unfired` in units of T (ttfs)
     Raises:
         UserError: for an unknown loss or setting, or a value out of range
     """
     if name not in LOSSES:
         raise unknown("loss", name, LOSSES)
     known = list(inspect.signature(LOSSES[name]).parameters)
-    for setting in settings:
-        if setting not in known:
-            raise unknown(f"setting of loss {name!r}", setting, known)
+    if strange := [setting for setting in settings if setting not in known]:
+        raise unknown(f"setting of loss {name!r}", strange[0], known)
     return LOSSES[name](**settings)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from snnbook import render, results, tables
+from snnbook import paper, render, results, tables
 from snnbook.book import explore, figure, growing, on_file, sheet
 from snnbook.book.filed import ROOT, to_record, to_run
 
@@ -62,6 +62,32 @@ def built(page):
 def test_the_book_shows_what_the_records_make(page, name):
     settings = {"link": to_record, "targets": True} if name == "runs" else {}
     assert sheet(tables.build(name, results.load(ROOT)), **settings).html() in built(page)
+
+
+def test_where_the_runs_ended():
+    """A table that chapter 9 makes itself: figures of the records' last lines; what has no run is missing."""
+    page = built("09_the_tables")
+    shown = re.search(r"The last epoch of each row.*?</table>", page, re.S)[0]
+    cells = [re.sub("<[^>]+>", "", cell) for cell in re.findall(r"<td.*?</td>", shown, re.S)]
+    by_title = {cells[i]: cells[i + 1 : i + 7] for i in range(0, len(cells), 7)}
+    assert list(by_title) == [row.title for row in paper.TABLES["3"]]
+    for row in paper.TABLES["3"]:
+        ran = [r for r in results.load(ROOT) if r.as_named and r.experiment.name == row.experiment]
+        epochs = max((r.experiment.epochs for r in ran), default=None)
+        ends = [r.record.last for r in ran if r.experiment.epochs == epochs]
+        wanted = ["missing"] * 6
+        if ends:
+            ratio = sum(e.positive_ratio for e in ends) / len(ends)
+            accuracies = [100 * sum(getattr(e, f"{s}_accuracy") for e in ends) / len(ends) for s in ("train", "test")]
+            threshold = sum(sum(e.output_thresholds) / 10 for e in ends) / len(ends)
+            wanted = [
+                str(epochs),
+                str(len(ends)),
+                *(f"{a:.1f}" for a in accuracies),
+                f"{ratio:+.2f}",
+                f"{threshold:.2f}",
+            ]
+        assert by_title[row.title] == wanted
 
 
 def test_every_link_from_a_table_leads_somewhere():
