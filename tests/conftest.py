@@ -16,7 +16,7 @@ from snnbook.sources import SOURCES
 
 from .small_runs import write_data
 
-os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported: kernels run on a processor
+os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton is imported: kernels run on a processor
 
 GOLDEN = Path(__file__).parent / "golden"
 ENGINES = ("reference", "cpu", "triton")
@@ -66,7 +66,8 @@ class Golden:
 def relative(ours: torch.Tensor, theirs: torch.Tensor) -> float:
     """Largest difference as a share of the largest entry; shapes must be equal, NaN never agrees."""
     assert ours.shape == theirs.shape
-    difference = (ours.double() - theirs.double()).abs().max().item() / max(theirs.abs().max().item(), 1e-30)
+    ours, theirs = ours.double().cpu(), theirs.double().cpu()
+    difference = (ours - theirs).abs().max().item() / max(theirs.abs().max().item(), 1e-30)
     return difference if difference == difference else float("inf")
 
 

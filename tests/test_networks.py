@@ -43,30 +43,35 @@ class Step:
 
     golden = staticmethod(lambda key: torch.from_numpy(golden_file("steps.npz")[key].copy()))
 
-    def __init__(self, engine):
-        g = self.golden
+    def __init__(self, engine, device="cpu"):
+        self.device, g = device, self.golden
         self.net = networks.build(
             "6C5-P2-8C5-P2-32", (1, 28, 28), 10, NeuronParameters(*g("tau").tolist()), 5, 2, engine=engine
-        )
+        ).to(device)
         for i, layer in enumerate(self.net.spiking):
             layer.weight.data.copy_(g(f"layer{i}/weight_raw"))
-        self.net.initialise(g("images")[:8], rate=g("avg_spike_init").item())
+        self.net.initialise(g("images")[:8].to(device), rate=g("avg_spike_init").item())
         self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=5e-4, weight_decay=0.005)
         self.loss = losses.get("enhanced_counting", target_label=5, target_others=1)
 
 
 def test_golden_training_steps(engine):
-    run = Step(engine)
+    follow_golden_steps(Step(engine))
+
+
+def follow_golden_steps(run):
+    """Three steps and a test, every number of them."""
     g, net = run.golden, run.net
+    images, labels = g("images").to(run.device), g("labels").to(run.device)
     for i, layer in enumerate(net.spiking):
         assert relative(layer.threshold, g(f"layer{i}/threshold_init")) < 1e-6
     for k in range(3):
         batch = slice(8 * k, 8 * k + 8)
         run.optimiser.zero_grad()
-        spikes, raw = net(g("images")[batch], labels=g("labels")[batch])
-        assert torch.equal(spikes, g(f"step{k}/spikes"))
-        assert torch.equal(raw, g(f"step{k}/spikes_raw"))
-        value = run.loss(spikes, g("labels")[batch])
+        spikes, raw = net(images[batch], labels=labels[batch])
+        assert torch.equal(spikes.cpu(), g(f"step{k}/spikes"))
+        assert torch.equal(raw.cpu(), g(f"step{k}/spikes_raw"))
+        value = run.loss(spikes, labels[batch])
         assert value.item() == pytest.approx(g(f"step{k}/loss").item(), rel=1e-6)
         value.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1000)
@@ -79,7 +84,7 @@ def test_golden_training_steps(engine):
             for name in ("weight", "gamma", "beta"):
                 assert relative(getattr(layer, name).data, g(f"step{k}/layer{i}/{name}")) < 1e-4, (k, i, name)
     net.eval()
-    assert torch.equal(net(g("images")[:8]), g("eval/spikes"))
+    assert torch.equal(net(images[:8]).cpu(), g("eval/spikes"))
     for i, layer in enumerate(net.spiking):
         assert relative(layer.threshold, g(f"eval/layer{i}/threshold")) < 1e-6
         assert relative(layer.beta, g(f"eval/layer{i}/beta")) < 1e-4

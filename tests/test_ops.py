@@ -32,10 +32,15 @@ def random_layer(shape, dtype=torch.float32, seed=0, scale=1.5):
 
 @pytest.mark.parametrize(("file", "case"), LAYER_CASES)
 def test_golden_layer(file, case, engine):
-    golden = Golden(file, case)
-    spikes, saved = ops.forward(golden("current"), golden("threshold"), golden.neuron, engine=engine)
-    grad_timing, grad_weight = ops.backward(golden("grad_t"), saved)
-    assert torch.equal(spikes, golden("spikes"))
+    follow_golden_layer(Golden(file, case), engine)
+
+
+def follow_golden_layer(golden, engine, device="cpu"):
+    """A layer forward and backward, every number of it."""
+    current, threshold, grad = (golden(name).to(device) for name in ("current", "threshold", "grad_t"))
+    spikes, saved = ops.forward(current, threshold, golden.neuron, engine=engine)
+    grad_timing, grad_weight = ops.backward(grad, saved)
+    assert torch.equal(spikes.cpu(), golden("spikes"))
     for name, ours in {
         "du": saved.du,
         "du_grad": saved.dg,
