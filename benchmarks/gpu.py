@@ -1,12 +1,13 @@
 """How long does an epoch take on a GPU, by the Triton engine and by the readable reference?
 
 Random images in the shapes of Fashion-MNIST (batch 50, T = 5) and of CIFAR10 (VGG11, T = 12), resident on the GPU,
-augmented as the experiment says; the step played from a CUDA graph, as `snnbook train` does, and without it. Before a
-speed is told the engines must agree in every layer, given equal currents: outputs to the bit, gradients to 1e-4 of
-their largest entry. An epoch's time is a median over stretches of steps, times its number of steps. Run it as `python
-benchmarks/gpu.py`; without a GPU it says so and ends.
+augmented as the experiment says; the step played from a CUDA graph, as `snnbook train` does, and without it, in full
+precision and in the two that `--precision` offers. Before a speed is told the engines must agree in every layer, given
+equal currents: outputs to the bit, gradients to 1e-4 of their largest entry. An epoch's time is a median over stretches
+of steps, times its number of steps. Run it as `python benchmarks/gpu.py`; without a GPU it says so and ends.
 """
 
+import statistics
 import sys
 from pathlib import Path
 
@@ -28,10 +29,22 @@ from snnbook.trainer import batches
 IMAGES = {"fashion_mnist": 60_000, "cifar10": 50_000}
 """Experiments, and training images of their data sets."""
 
-STRETCH = {"fashion_mnist": 100, "cifar10": 10}
+STRETCH = {"fashion_mnist": 100, "cifar10": 5}
 """Steps that are timed together."""
 
+ROUNDS = 5
+"""Stretches of each way."""
+
 ENGINES = ("reference", "triton")
+
+WAYS = (
+    ("reference", "float32", False),
+    ("triton", "float32", False),
+    ("triton", "float32", True),
+    ("triton", "tf32", True),
+    ("triton", "bf16_backward", True),
+)
+"""Engine, precision, and whether steps are played from a record."""
 
 
 def drawn(experiment: Experiment, count: int, seed: int = 0) -> Dataset:
@@ -65,12 +78,13 @@ class Trained:
 
     def stretch(self, steps: int) -> None:
         """So many steps, the next batches made on the way; waits for the device once, at the end."""
-        for _ in range(steps):
-            pair = next(self._pairs, None)
-            if pair is None:
-                self._pairs, self._epoch = iter(self._data.epoch(self._epoch)), self._epoch + 1
-                pair = next(self._pairs)
-            self._run(*pair)
+        with products(self.experiment.precision, self.device):
+            for _ in range(steps):
+                pair = next(self._pairs, None)
+                if pair is None:
+                    self._pairs, self._epoch = iter(self._data.epoch(self._epoch)), self._epoch + 1
+                    pair = next(self._pairs)
+                self._run(*pair)
         self.step.totals.read()
 
 
@@ -102,19 +116,22 @@ def rows_of(name: str, device: torch.device, count: int, stretch: int) -> list[R
     experiment = experiments.get(name)
     data = batches(experiment, drawn(experiment, count), device)
 
-    if difference := disagreement(experiment, data, device):
-        return difference
-    ways = {
-        (engine, graph): Trained(experiment.override(engine=engine), data, device, graph)
-        for engine in ENGINES
-        for graph in (False, True)
-    }
+    with products("float32", device):
+        if difference := disagreement(experiment, data, device):
+            return difference
+        ways = {
+            (engine, precision, graph): Trained(
+                experiment.override(engine=engine, precision=precision), data, device, graph
+            )
+            for engine, precision, graph in WAYS
+        }
     tasks = {way: (lambda one=one: one.stretch(stretch)) for way, one in ways.items()}
     rows = []
-    for (engine, graph), seconds in take_turns(tasks).items():
+    for (engine, precision, graph), seconds in take_turns(tasks, ROUNDS, warm_ups=1).items():
         row = timing([each / stretch for each in seconds], experiment.batch_size)
-        epoch = round(row["ms"] * len(data) / 1000, 2)
-        rows.append({"experiment": name, "engine": engine, "graph": graph, **row, "seconds_an_epoch": epoch})
+        epoch = round(statistics.median(seconds) / stretch * len(data), 2)
+        how = {"experiment": name, "engine": engine, "precision": precision, "graph": graph}
+        rows.append({**how, **row, "seconds_an_epoch": epoch})
     return rows
 
 
@@ -124,15 +141,14 @@ def main() -> int:
         print("no GPU here: benchmarks/gpu.py has nothing to measure")
         return 0
     device = torch.device("cuda", torch.cuda.current_device())
-    settings = {"batch": 50, "data": "random", "precision": "float32", "supervision": True}
+    settings = {"batch": 50, "data": "random", "supervision": True}
     benchmark = Benchmark(__file__, "How long does an epoch take on a GPU?", settings, device="cuda")
     rows: list[Row] = []
-    with products("float32", device):
-        for name, count in IMAGES.items():
-            found = rows_of(name, device, count, STRETCH[name])
-            if isinstance(found, str):
-                return benchmark.refuse(f"{name}: {found}")
-            rows += found
+    for name, count in IMAGES.items():
+        found = rows_of(name, device, count, STRETCH[name])
+        if isinstance(found, str):
+            return benchmark.refuse(f"{name}: {found}")
+        rows += found
     return benchmark.answer(rows, ["ms: of a step, batches included; the engines agree"])
 
 

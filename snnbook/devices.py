@@ -32,7 +32,8 @@ def current(device: torch.device) -> AbstractContextManager[None]:
 def products(precision: str, device: torch.device) -> Iterator[None]:
     """Float32 products of a GPU, convolutions included, in full or in TF32; torch's settings are put back at the end.
 
-    torch's own default is in between: matrix products in full, convolutions in TF32.
+    torch's own default is in between: matrix products in full, convolutions in TF32. Convolutions add up in the same
+    order each time, so that a run that goes on ends as one that never stopped.
 
     Args:
         precision: one of PRECISIONS; only "tf32" allows TF32
@@ -41,11 +42,12 @@ def products(precision: str, device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    cudnn = torch.backends.cudnn
+    before = torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.deterministic
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    cudnn.allow_tf32, cudnn.deterministic = precision == "tf32", True
     try:
         yield
     finally:
         torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
+        cudnn.allow_tf32, cudnn.deterministic = before[1:]

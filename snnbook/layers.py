@@ -37,12 +37,6 @@ class _Standardise(torch.autograd.Function):
         return by_weight.view_as(weight), by_gamma, by_beta, None
 
 
-def _within(x: Tensor, bound: float) -> bool:
-    """Whether every entry lies in [-bound, bound]: a look costs less than writing them all again."""
-    least, largest = x.aminmax()
-    return bool(least >= -bound) and bool(largest <= bound)
-
-
 class SpikingLayer(nn.Module):
     """An affine map with standardised weights, neurons with thresholds of their own, and pooling if asked for.
 
@@ -84,11 +78,7 @@ class SpikingLayer(nn.Module):
                 f"training broke down: gamma of {self.title} fell to {worst:.3g}, and thresholds are divided by it; "
                 "try a lower learning rate"
             )
-        self.threshold.div_(self.gamma)
-        self.beta.div_(self.gamma)
-        self.gamma.fill_(1)
-        if not on_host(self.weight) or not _within(self.weight, WEIGHT_BOUND):
-            self.weight.clamp_(-WEIGHT_BOUND, WEIGHT_BOUND)
+        ops.fold(self.weight.flatten(1), self.threshold, self.gamma, self.beta, WEIGHT_BOUND, self.engine)
 
     def standardised(self, scale: float = 1.0) -> Tensor:
         """W_hat = gamma (W - mean) / sqrt(var + 1e-5) + beta per output channel. Eq. (eq-standardise).
@@ -98,7 +88,8 @@ class SpikingLayer(nn.Module):
         Returns:
             the shape of the raw weight
         """
-        return _Standardise.apply(self.weight, scale * self.gamma, self.beta, self.engine)
+        gamma = self.gamma if scale == 1 else scale * self.gamma
+        return _Standardise.apply(self.weight, gamma, self.beta, self.engine)
 
     def current(self, x: Tensor, scale: float = 1.0) -> Tensor:
         """Input currents, (T, N, C, ...), for x (T, N, ...) and gamma multiplied by `scale`."""

@@ -61,11 +61,11 @@ class Totals:
         if share is not None and not share.counts:
             return
         e = spikes.grad
-        correct = (readout.predict(raw, self._readout) == labels).sum()
-        values = (loss, correct, e.sum(), e.abs().sum(), (e > 0).sum(), spikes.sum(), gradient_norm)
-        loss, correct, *rest = (value.double() for value in values)
-        samples = torch.full_like(loss, len(labels))
-        self.sums += torch.stack([loss, correct, samples, *rest])
+        right = readout.predict(raw, self._readout) == labels
+        # few, wide operations: on a GPU each costs the time of its start
+        samples = torch.stack([right, torch.ones_like(right)]).sum(1)
+        entries = torch.stack([e, e.abs(), e > 0, spikes]).flatten(1).sum(1, dtype=torch.float64)
+        self.sums += torch.cat([loss.view(1), samples, entries, gradient_norm.view(1)])
 
     def broken(self) -> Tensor:
         """1.0 from the first batch on whose loss or gradient was not finite, else 0.0; a float32 scalar, not looked at.

@@ -143,7 +143,7 @@ def clip_gradients(parameters: Sequence[nn.Parameter], bound: float) -> Tensor:
         the norm before, a scalar
     """
     grads = [p.grad for p in parameters if p.grad is not None]
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(grad) for grad in grads]))
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
     if not on_host(norm) or not norm <= bound:
         torch._foreach_mul_(grads, (bound / (norm + 1e-6)).clamp(max=1.0))
     return norm

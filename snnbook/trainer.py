@@ -27,6 +27,10 @@ from .step import TrainingStep, encode
 TEST_BATCH = 100
 """Images a batch in tests."""
 
+TEST_VALUES = 2**19
+"""Pixel values a batch in tests on a GPU, if that is more: a batch costs it the time of its start. In hundreds of
+images, at most five."""
+
 Look = Callable[[int, float, float], None]
 """Called with the number of images done since the last look, and the epoch's loss and training accuracy so far."""
 
@@ -219,7 +223,7 @@ def batches(experiment: Experiment, data: datasets.Dataset, device: torch.device
     training = data.split == "train"
     return loader.Batches(
         data,
-        experiment.batch_size if training else TEST_BATCH,
+        experiment.batch_size if training else _test_batch(data, device),
         device=device,
         mean=experiment.mean,
         std=experiment.std,
@@ -228,6 +232,12 @@ def batches(experiment: Experiment, data: datasets.Dataset, device: torch.device
         seed=experiment.seed,
         shuffle=training,
     )
+
+
+def _test_batch(data: datasets.Dataset, device: torch.device) -> int:
+    """Images a batch in tests: an even number, so that every device makes the same two halves of them."""
+    hundreds = TEST_VALUES // math.prod(data.images.shape[-3:]) // 100 if device.type == "cuda" else 1
+    return TEST_BATCH * min(max(hundreds, 1), 5)
 
 
 def learning_rate(experiment: Experiment, epoch: int) -> float:

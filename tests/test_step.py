@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 from snnbook import datasets, devices, graph, layers, losses, measure, ops, step
 from snnbook.errors import UserError
 from snnbook.graph import RecordedStep
+from snnbook.ops import reference
 from snnbook.step import TrainingStep, clip_gradients, encode
 from snnbook.trainer import Trainer, batches
 
@@ -70,7 +71,7 @@ def record(body):
 @pytest.fixture
 def as_device(monkeypatch):
     """What is asked on a CPU alone is not asked."""
-    for module in (layers, losses, step, devices):
+    for module in (layers, losses, step, devices, reference):
         monkeypatch.setattr(module, "on_host", lambda tensor: False)
 
 
@@ -342,11 +343,14 @@ def test_bf16_backward_keeps_spikes_and_nearly_the_gradients(engine, monkeypatch
 
 
 def test_precision_of_a_gpu_is_put_back():
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    def now():
+        cudnn = torch.backends.cudnn
+        return torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.deterministic
+
+    before = now()
     for precision, matmul in (("tf32", "high"), ("float32", "highest"), ("bf16_backward", "highest")):
         with devices.products(precision, torch.device("cuda")):
-            assert torch.get_float32_matmul_precision() == matmul
-            assert torch.backends.cudnn.allow_tf32 == (precision == "tf32")
-        assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
+            assert now() == (matmul, precision == "tf32", True)
+        assert now() == before
     with devices.products("tf32", CPU):
-        assert torch.get_float32_matmul_precision() == before[0]
+        assert now() == before

@@ -25,13 +25,14 @@ import inspect, sys
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from snnbook.ops import triton_kernels, triton as host
+from snnbook.ops import triton as host
 
 POINTERS = {"current", "theta", "spikes", "du_out", "dg_out", "bits", "pooled", "grad", "du_in", "dg_in", "timing",
-            "weight"}
-WHOLE = {"size", "stride", "channels", "steps", "count", "height", "width"}
-for name in host.KERNELS:
-    kernel = getattr(triton_kernels, name)
+            "weight", "threshold", "gamma", "beta", "out", "mean_in", "mean_out", "std_in", "std_out", "by_weight",
+            "by_gamma", "by_beta"}
+WHOLE = {"size", "stride", "area", "channels", "steps", "count", "height", "width", "fan"}
+for name, module in host.KERNELS.items():
+    kernel = getattr(module, name)
     for leaky, exact, window in ((True, False, 1), (True, True, 2), (False, False, 3)):
         chosen = {"LEAKY": leaky, "EXACT": exact, "WINDOW": window, "WIDE": 128, "POSITIONS": host.positions(window)}
         signature, constants = {}, {}

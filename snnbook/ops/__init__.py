@@ -30,6 +30,7 @@ __all__ = [
     "backward_pooled",
     "engine_name",
     "event_currents",
+    "fold",
     "forward",
     "forward_pooled",
     "put_back",
@@ -264,7 +265,19 @@ def standardise_backward(
     return _own("standardise_backward", engine, weight)(grad, weight, gamma, mean, std)
 
 
-def _own(name: str, engine: str, weight: Tensor) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+@torch.no_grad()
+def fold(weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: float, engine: str = "auto") -> None:
+    """Move gamma into the threshold and clip the raw weights, all in place, as in `reference.fold`.
+
+    Args:
+        weight, threshold, gamma, beta: (C_out, fan-in), (C_out,), (C_out,), (C_out,), contiguous
+        bound: largest magnitude of a raw weight
+        engine: see `forward`
+    """
+    _own("fold", engine, weight)(weight, threshold, gamma, beta, bound)
+
+
+def _own(name: str, engine: str, weight: Tensor) -> Callable[..., Any]:
     """A function of the engine that runs here, or the reference's where the engine has none of its own."""
     module = _module(engine_name(engine, weight.device, weight.dtype))
     return getattr(module, name, None) or getattr(_module("reference"), name)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..devices import on_host
 from ..neuron import SLOPE_BOUND_TIMING, SLOPE_BOUND_WEIGHT, NeuronParameters
 from .saved import Saved
 
@@ -148,6 +149,27 @@ def backward_pooled(grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool) -
     grad_times = pool_backward(grad_pooled, spikes, saved.window) if saved.window > 1 else grad_pooled
     grad_timing, grad_weight = backward(grad_times, saved.neurons)
     return (None, grad_weight.sum(0, keepdim=True)) if sum_weight else (grad_timing, grad_weight)
+
+
+def fold(weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: float) -> None:
+    """theta <- theta/gamma, beta <- beta/gamma, gamma <- 1, and |W| <= bound. Eq. (eq-fold); App. 1.
+
+    Args:
+        weight: raw W, (C_out, fan-in)
+        threshold, gamma, beta: (C_out,)
+        bound: largest magnitude of a raw weight
+    """
+    threshold.div_(gamma)
+    beta.div_(gamma)
+    gamma.fill_(1)
+    if not on_host(weight) or not _within(weight, bound):
+        weight.clamp_(-bound, bound)
+
+
+def _within(x: Tensor, bound: float) -> bool:
+    """Whether every entry lies in [-bound, bound]: a look costs less than writing them all again."""
+    least, largest = x.aminmax()
+    return bool(least >= -bound) and bool(largest <= bound)
 
 
 def standardise(weight: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:

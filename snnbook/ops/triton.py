@@ -1,7 +1,7 @@
-"""The GPU engine, fused: host side of triton_kernels.py.
+"""The GPU engine, fused: host side of triton_kernels.py and triton_weights.py.
 
-Spikes are equal to the reference's to the bit, gradients up to the order of sums. Without a GPU the kernels run in
-Triton's interpreter (TRITON_INTERPRET=1), which is for tests.
+From equal currents spikes are equal to the reference's to the bit; weights and gradients agree up to the order of
+sums. Without a GPU the kernels run in Triton's interpreter (TRITON_INTERPRET=1), which is for tests.
 """
 
 import math
@@ -14,13 +14,21 @@ from torch import Tensor
 
 from ..neuron import SLOPE_BOUND_TIMING, SLOPE_BOUND_WEIGHT, NeuronParameters
 from . import triton_kernels as kernels
+from . import triton_weights as weights
+from .reference import VARIANCE_FLOOR
 from .saved import Saved
 
 BLOCK = 512
 """Neurons a program works on."""
 
-KERNELS = ("forward", "backward", "forward_pooled", "backward_pooled", "backward_summed")
-"""Those that are launched."""
+ROW = 4096
+"""Weights of a row that a program works on at once."""
+
+KERNELS = {
+    **{name: kernels for name in ("forward", "backward", "forward_pooled", "backward_pooled", "backward_summed")},
+    **{name: weights for name in ("fold", "standardise", "standardise_backward")},
+}
+"""Those that are launched, and where each is."""
 
 OPTIONS = {"enable_fp_fusion": False}
 """Of the compiler: a fused multiply-add would move spikes away from the reference's."""
@@ -28,7 +36,7 @@ OPTIONS = {"enable_fp_fusion": False}
 
 @dataclass(frozen=True, eq=False)
 class SavedPooled:
-    """What `forward_pooled` leaves: currents (S, size), spike bits (bytes, size), means (T, count), channels last."""
+    """What `forward_pooled` leaves: currents (S, size), spike bits (bytes, size), means (T, count)."""
 
     current: Tensor
     bits: Tensor
@@ -41,8 +49,8 @@ class SavedPooled:
 
 
 def _flat(x: Tensor) -> Tensor:
-    """(T, N, C, ...) -> contiguous (T, size); no copy where memory has channels last already."""
-    return x.movedim(2, -1).contiguous().flatten(1)
+    """(T, N, C, ...) -> contiguous (T, size)."""
+    return x.contiguous().flatten(1)
 
 
 def _currents(current: Tensor) -> tuple[Tensor, int]:
@@ -52,19 +60,13 @@ def _currents(current: Tensor) -> tuple[Tensor, int]:
     return flat, 0 if repeats else flat.shape[1]
 
 
-def _like(flat: Tensor, shape: torch.Size) -> Tensor:
-    """(T, size) -> (T, N, C, ...) of the given shape, a view."""
-    return flat.view(len(flat), shape[1], *shape[3:], shape[2]).movedim(-1, 2)
-
-
 def _decays(neuron: NeuronParameters) -> tuple[float, ...]:
     return neuron.decay_m, neuron.decay_s, neuron.decay_g, neuron.gain
 
 
-def _geometry(shape: torch.Size) -> tuple[int, int, int, int]:
-    """Height, width, channels and steps of (T, N, C, ...)."""
-    height, width = shape[3:] if len(shape) == 5 else (1, math.prod(shape[3:]))
-    return height, width, shape[2], shape[0]
+def _sides(shape: torch.Size) -> tuple[int, int]:
+    """Height and width of (T, N, C, ...)."""
+    return tuple(shape[3:]) if len(shape) == 5 else (1, math.prod(shape[3:]))
 
 
 def _launch(kernel: Any, outputs: int, *arguments: Any, positions: int = 1, **constants: Any) -> None:
@@ -88,10 +90,10 @@ def forward(current: Tensor, threshold: Tensor, neuron: NeuronParameters) -> tup
     """Arguments and results as in `snnbook.ops.forward`."""
     (flat, stride), size = _currents(current), current[0].numel()
     spikes, du, dg = (flat.new_empty((len(current), size)) for _ in range(3))
-    settings = (size, stride, len(threshold), len(current), *_decays(neuron))
+    settings = (size, stride, math.prod(current.shape[3:]), len(threshold), len(current), *_decays(neuron))
     kind = {"LEAKY": neuron.leaky, "EXACT": neuron.kernel == "exact"}
     _launch(kernels.forward, size, flat, threshold.contiguous(), spikes, du, dg, *settings, **kind)
-    spikes, du, dg = (_like(x, current.shape) for x in (spikes, du, dg))
+    spikes, du, dg = (x.view(current.shape) for x in (spikes, du, dg))
     return spikes, Saved(spikes, du, dg, neuron, "triton")
 
 
@@ -103,7 +105,7 @@ def backward(grad_times: Tensor, saved: Saved) -> tuple[Tensor, Tensor]:
     bounds = (SLOPE_BOUND_WEIGHT, SLOPE_BOUND_TIMING)
     settings = (size, steps, *_decays(saved.neuron), *bounds)
     _launch(kernels.backward, size, *inputs, timing, weight, *settings, EXACT=saved.neuron.kernel == "exact")
-    return _like(timing, grad_times.shape), _like(weight, grad_times.shape)
+    return timing.view(grad_times.shape), weight.view(grad_times.shape)
 
 
 def forward_pooled(
@@ -114,11 +116,11 @@ def forward_pooled(
     output = shape if window == 1 else torch.Size((*shape[:3], shape[3] // window, shape[4] // window))
     bits = flat.new_zeros((math.ceil(len(current) / 8), size), dtype=torch.uint8)
     pooled = flat.new_empty((len(current), math.prod(output[1:])))
-    settings = (size, stride, pooled.shape[1], *_geometry(shape), *_decays(neuron))
+    settings = (size, stride, pooled.shape[1], *_sides(shape), shape[2], len(current), *_decays(neuron))
     kind = {"LEAKY": neuron.leaky, **_window(window)}
     arguments = (flat, threshold.contiguous(), bits, pooled, *settings)
     _launch(kernels.forward_pooled, pooled.shape[1], *arguments, positions=kind["POSITIONS"], **kind)
-    return _like(pooled, output), SavedPooled(flat, bits, pooled, neuron, window, shape, output)
+    return pooled.view(output), SavedPooled(flat, bits, pooled, neuron, window, shape, output)
 
 
 def backward_pooled(grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool) -> tuple[Tensor | None, Tensor]:
@@ -127,15 +129,47 @@ def backward_pooled(grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool) -
     size, stride = saved.bits.shape[1], 0 if len(saved.current) < steps else saved.bits.shape[1]
     whole = all(side % saved.window == 0 for side in shape[3:])
     empty = saved.current.new_empty if whole else saved.current.new_zeros  # what fills no window stays 0
-    settings = (size, stride, count, *_geometry(shape), *_decays(neuron), SLOPE_BOUND_WEIGHT)
+    settings = (size, stride, count, *_sides(shape), steps, *_decays(neuron), SLOPE_BOUND_WEIGHT)
     kind = {"LEAKY": neuron.leaky, **_window(saved.window)}
     inputs = (saved.current, _flat(grad_pooled), saved.pooled, saved.bits)
     if sum_weight:
         weight = empty((1, size))
         _launch(kernels.backward_summed, count, *inputs, weight, *settings, positions=kind["POSITIONS"], **kind)
-        return None, _like(weight, torch.Size((1, *shape[1:])))
+        return None, weight.view(1, *shape[1:])
     timing, weight = empty((steps, size)), empty((steps, size))
     kind["EXACT"] = neuron.kernel == "exact"
     arguments = (*inputs, timing, weight, *settings, SLOPE_BOUND_TIMING)
     _launch(kernels.backward_pooled, count, *arguments, positions=kind["POSITIONS"], **kind)
-    return _like(timing, shape), _like(weight, shape)
+    return timing.view(shape), weight.view(shape)
+
+
+def _launch_rows(kernel: Any, weight: Tensor, *arguments: Any) -> None:
+    """Start a program for every row of weights; `arguments` end before the row's length."""
+    fan = weight.shape[1]
+    wide = min(ROW, triton.next_power_of_2(fan))
+    with torch.cuda.device_of(weight):
+        kernel[(len(weight),)](*arguments, fan, WIDE=wide, num_warps=8 if wide == ROW else 4, **OPTIONS)
+
+
+def fold(weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: float) -> None:
+    """Arguments as in `snnbook.ops.fold`."""
+    _launch_rows(weights.fold, weight, weight, threshold, gamma, beta, bound)
+
+
+def standardise(weight: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Arguments and results as in `snnbook.ops.standardise`."""
+    weight = weight.contiguous()
+    out, mean, std = torch.empty_like(weight), torch.empty_like(gamma), torch.empty_like(gamma)
+    arguments = (weight, gamma.contiguous(), beta.contiguous(), out, mean, std, VARIANCE_FLOOR)
+    _launch_rows(weights.standardise, weight, *arguments)
+    return out, mean, std
+
+
+def standardise_backward(
+    grad: Tensor, weight: Tensor, gamma: Tensor, mean: Tensor, std: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Arguments and results as in `snnbook.ops.standardise_backward`."""
+    inputs = [each.contiguous() for each in (grad, weight, gamma, mean, std)]
+    results = [torch.empty_like(each) for each in (weight, gamma, gamma)]
+    _launch_rows(weights.standardise_backward, inputs[1], *inputs, *results)
+    return tuple(results)

@@ -1,8 +1,9 @@
 """The GPU engine's kernels: the reference's equations, the time loop inside, a neuron's state in registers.
 
 A program works on a block of outputs, and where the layer pools on the window of neurons behind each: its arrays have
-the shape (positions of a window, outputs of a block). Memory has channels last, so neighbours in a block are
-neighbours in memory. As on the CPU, a pass keeps its currents and one bit per neuron and step, and replays the slopes.
+the shape (positions of a window, outputs of a block). Memory is in the order of the shapes, (T, N, C, H, W), which
+the convolutions of a GPU like best in full precision; `area` is H times W. As on the CPU, a pass keeps its currents and
+one bit per neuron and step, and replays the slopes. Weights are standardised in triton_weights.py.
 
 Spikes are equal to the reference's to the bit: divisions are rounded as IEEE 754 says, and `triton._launch` forbids
 the contraction to fused multiply-adds.
@@ -43,17 +44,25 @@ def _moved(slope, bound):
 
 
 @triton.jit
-def _neurons(outputs, height, width, channels, WINDOW: tl.constexpr, POSITIONS: tl.constexpr):
+def _neurons(outputs, height, width, WINDOW: tl.constexpr, POSITIONS: tl.constexpr):
     """Which neurons stand behind a block of outputs, and which of them there are: (positions, outputs), twice."""
     position = tl.arange(0, POSITIONS)[:, None]
     if WINDOW == 1:
         return position + outputs[None, :], (position < 1) & (outputs >= 0)[None, :]
     rows, columns = height // WINDOW, width // WINDOW
-    channel, site = outputs % channels, outputs // channels
-    x, y, n = site % columns, site // columns % rows, site // columns // rows
-    y_of = (n * height + y * WINDOW)[None, :] + position // WINDOW
+    x, y, plane = outputs % columns, outputs // columns % rows, outputs // columns // rows
+    y_of = (plane * height + y * WINDOW)[None, :] + position // WINDOW
     x_of = (x * WINDOW)[None, :] + position % WINDOW
-    return (y_of * width + x_of) * channels + channel[None, :], (position < WINDOW * WINDOW) & (outputs >= 0)[None, :]
+    return y_of * width + x_of, (position < WINDOW * WINDOW) & (outputs >= 0)[None, :]
+
+
+@triton.jit
+def _mean(fired, WINDOW: tl.constexpr):
+    """Mean of the spikes in a window, rounded as a division is: by a power of two, a product is that too."""
+    total = tl.sum(fired.to(tl.float32), 0)
+    if WINDOW & (WINDOW - 1) == 0:
+        return total * (1.0 / (WINDOW * WINDOW))
+    return tl.div_rn(total, tl.full(total.shape, WINDOW * WINDOW, tl.float32))
 
 
 @triton.jit
@@ -75,13 +84,13 @@ def _share(grad, pooled, t, outputs, exist, count, WINDOW: tl.constexpr):
 
 @triton.jit
 def forward(
-    current, theta, spikes, du_out, dg_out, size, stride, channels, steps, decay_m, decay_s, decay_g, gain,
+    current, theta, spikes, du_out, dg_out, size, stride, area, channels, steps, decay_m, decay_s, decay_g, gain,
     LEAKY: tl.constexpr, EXACT: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """Spikes and slopes of every neuron, (T, size); `stride` is 0 where one step of currents repeats."""
     at = tl.program_id(0) * WIDE + tl.arange(0, WIDE)
     there = at < size
-    threshold = tl.load(theta + at % channels, there, 0.0)
+    threshold = tl.load(theta + at // area % channels, there, 0.0)
     m = tl.zeros((WIDE,), tl.float32)
     s, g, before = m, m, m
     for t in range(steps):
@@ -104,9 +113,10 @@ def forward_pooled(
     """Spike bits of every neuron, (bytes, size), and their means over windows, (T, count)."""
     outputs = tl.program_id(0) * WIDE + tl.arange(0, WIDE)
     exist = outputs < count
-    at, there = _neurons(outputs, height, width, channels, WINDOW, POSITIONS)
+    at, there = _neurons(outputs, height, width, WINDOW, POSITIONS)
     there = there & exist[None, :]
-    threshold = tl.load(theta + outputs % channels, exist, 0.0)[None, :]
+    plane = outputs // ((height // WINDOW) * (width // WINDOW))
+    threshold = tl.load(theta + plane % channels, exist, 0.0)[None, :]
     m = tl.zeros((POSITIONS, WIDE), tl.float32)
     s, g, before = m, m, m
     for start in range(0, steps, 8):
@@ -116,10 +126,7 @@ def forward_pooled(
             m, s, g, u, _du, _dg = _step(m, s, g, before, c, decay_m, decay_s, decay_g, gain, LEAKY, False)
             fired = (u >= threshold) & there
             packed = packed | (fired.to(tl.int32) << (t - start))
-            mean = tl.sum(fired.to(tl.float32), 0)
-            if WINDOW > 1:
-                mean = tl.div_rn(mean, tl.full(mean.shape, WINDOW * WINDOW, tl.float32))
-            tl.store(_row(pooled, t, count) + outputs, mean, exist)
+            tl.store(_row(pooled, t, count) + outputs, _mean(fired, WINDOW), exist)
             m, s = tl.where(fired, 0.0, m), tl.where(fired, 0.0, s)
             g, before = tl.where(fired, 0.0, g), tl.where(fired, 0.0, u)
         tl.store(_row(bits, start // 8, size) + at, packed.to(tl.uint8), there)
@@ -175,14 +182,14 @@ def backward(
 
 @triton.jit
 def backward_pooled(
-    current, grad, pooled, bits, timing, weight, size, stride, count, height, width, channels, steps,
+    current, grad, pooled, bits, timing, weight, size, stride, count, height, width, steps,
     decay_m, decay_s, decay_g, gain, bound_weight, bound_timing, LEAKY: tl.constexpr, EXACT: tl.constexpr,
     WINDOW: tl.constexpr, POSITIONS: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """G_t and G_w, (T, size). The slopes, replayed first, wait in these two arrays until they are overwritten."""
     outputs = tl.program_id(0) * WIDE + tl.arange(0, WIDE)
     exist = outputs < count
-    at, there = _neurons(outputs, height, width, channels, WINDOW, POSITIONS)
+    at, there = _neurons(outputs, height, width, WINDOW, POSITIONS)
     there = there & exist[None, :]
     m = tl.zeros((POSITIONS, WIDE), tl.float32)
     s, g, before = m, m, m
@@ -212,14 +219,14 @@ def backward_pooled(
 
 @triton.jit
 def backward_summed(
-    current, grad, pooled, bits, weight, size, stride, count, height, width, channels, steps,
+    current, grad, pooled, bits, weight, size, stride, count, height, width, steps,
     decay_m, decay_s, decay_g, gain, bound_weight, LEAKY: tl.constexpr, WINDOW: tl.constexpr,
     POSITIONS: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """G_w summed over time, (size,), in one pass forwards: a spike adds its move times the response to a steady 1."""
     outputs = tl.program_id(0) * WIDE + tl.arange(0, WIDE)
     exist = outputs < count
-    at, there = _neurons(outputs, height, width, channels, WINDOW, POSITIONS)
+    at, there = _neurons(outputs, height, width, WINDOW, POSITIONS)
     there = there & exist[None, :]
     m = tl.zeros((POSITIONS, WIDE), tl.float32)
     s, g, before, steady_m, steady_s, total = m, m, m, m, m, m
