@@ -29,7 +29,7 @@ from snnbook.trainer import batches
 IMAGES = {"fashion_mnist": 60_000, "cifar10": 50_000}
 """Experiments, and training images of their data sets."""
 
-STRETCH = {"fashion_mnist": 100, "cifar10": 5}
+STRETCH = {"fashion_mnist": 40, "cifar10": 3}
 """Steps that are timed together."""
 
 ROUNDS = 5

@@ -68,7 +68,7 @@ def test_auto_is_triton():
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_kernels_equal_the_reference(neuron, shape, window, repeats, channels_last):
     """Spikes to the bit, against the reference on a CPU; what is not at a spike is never read."""
-    current, threshold, _ = random_layer(shape, seed=2, scale=3)
+    current, threshold, _ = random_layer(shape, seed=2, scale=9)
     current = current[:1].expand(shape) if repeats else current
     on_gpu = current[:1].to(GPU) if repeats else current.to(GPU)
     if channels_last:
@@ -77,7 +77,7 @@ def test_kernels_equal_the_reference(neuron, shape, window, repeats, channels_la
     want, want_saved = ops.forward_pooled(current, threshold, neuron, window, "reference")
     got, got_saved = ops.forward_pooled(on_gpu, threshold.to(GPU), neuron, window, "triton")
     assert torch.equal(got.cpu(), want)
-    assert want.any() or want.numel() < 10
+    assert want.any()
     e = torch.where(want > 0, torch.randn(want.shape, generator=torch.Generator().manual_seed(3)), float("nan"))
     for summed in (False, True):
         wanted = ops.backward_pooled(e.nan_to_num(), want_saved, summed)
@@ -129,11 +129,12 @@ def test_a_recorded_step_is_the_step(settings, engine):
 
 
 @pytest.mark.parametrize("loss", ["enhanced_counting", "timing", "ttfs"])
-def test_two_steps_on_a_gpu_are_two_steps_on_a_cpu(loss):
-    """Two: by then a sum in another order has not yet moved a spike."""
-    one, other = (trained(device, 2, engine="auto", loss=loss) for device in (CPU, GPU))
+def test_a_step_on_a_gpu_is_a_step_on_a_cpu(loss):
+    """Gradients are held against each other as AdamW's first means, since its step makes much of the smallest."""
+    one, other = (trained(device, 1, engine="auto", loss=loss) for device in (CPU, GPU))
     assert relative(other.totals.sums, one.totals.sums) < 1e-5
-    for ours, theirs in zip(other.net.state_dict().values(), one.net.state_dict().values(), strict=True):
+    means = ([each["exp_avg"] for each in x.optimiser.state_dict()["state"].values()] for x in (other, one))
+    for ours, theirs in zip(*means, strict=True):
         assert relative(ours, theirs) < 1e-4
 
 
