@@ -15,11 +15,12 @@ COMMANDS_TOO = $(if $(wildcard $(BIN)/ruff),,--ignore-installed)
 WHERE_TORCH_IS = import pathlib, torch; print(pathlib.Path(torch.__file__).parents[1])
 PACKAGES = import sysconfig; print(sysconfig.get_path("purelib"))
 
-.PHONY: help setup book zip links wheels test lab bench notebooks mutations kills lint clean
+.PHONY: help setup book zip links wheels test test-gpu lab bench notebooks mutations kills lint clean
 
 help:
 	@echo "make book       set up .venv, run every chapter and build book/_build/html/index.html"
 	@echo "make test       set up .venv, build the book, then check code, notebooks and pages"
+	@echo "make test-gpu   on a machine with a GPU: kernels, recorded steps and runs there"
 	@echo "make zip        the built book as one file, book/_build/book.zip, to hand to a class"
 	@echo "make links      list the links out of the book; fail where one within it does not arrive"
 	@echo "make wheels     put all packages into wheels/, from which make setup installs without a network"
@@ -74,6 +75,9 @@ lab: setup
 
 notebooks: setup
 	$(BIN)/python tools/notebooks.py refresh
+
+test-gpu: setup
+	TRITON_INTERPRET=0 $(BIN)/python -m pytest tests/test_gpu.py
 
 kills: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.kills

@@ -237,6 +237,7 @@ METRICS: dict[str, tuple[str, Callable[[EpochFigures], float | None]]] = {
     "positive ratio": ("sum of e / sum of |e|", lambda e: e.positive_ratio),
     "share of e > 0": ("of output spikes", lambda e: e.positive_share),
     "output threshold": ("mean of the last layer", lambda e: math.fsum(e.output_thresholds) / len(e.output_thresholds)),
+    "output spikes": ("of a neuron, on test images", lambda e: math.fsum(e.firing_rates[-1])),
 }
 """What App. Fig. 1 and 2 plot (a: test accuracy, b: sum of |e|, c: sum of e, d: ratio), Fig. 3's mean, and more: unit,
 and the figure of one epoch. Sums are an epoch's own; the release adds them up from the start (disagreement 9)."""
@@ -264,7 +265,7 @@ def figures_table(results: list[Result]) -> Table:
                 cells = [Cell(NONE if v is None else f"{v:.4g}", v, group.names) for v in values]
                 rows.append((Cell(name, name), Cell(f"{epoch} of {group.epochs}", epoch), *cells))
             if not group.results:
-                rows.append((Cell(name, name), Cell(f"0 of {group.epochs}", 0), Cell("missing"), *[Cell(NONE)] * 6))
+                rows.append((Cell(name, name), Cell(f"0 of {group.epochs}", 0), Cell("missing"), *[Cell(NONE)] * (len(METRICS) - 1)))
     title = "Figures 1 to 3 in numbers: figures of single epochs, mean over seeds"
     columns = ("experiment", "epoch", *(f"{metric} ({unit})" for metric, (unit, _) in METRICS.items()))
     return Table(title, columns, tuple(rows), ("What is missing is run by: snnbook reproduce figures",), left=2)

@@ -69,23 +69,26 @@ def test_where_the_runs_ended():
     page = built("09_the_tables")
     shown = re.search(r"The last epoch of each row.*?</table>", page, re.S)[0]
     cells = [re.sub("<[^>]+>", "", cell) for cell in re.findall(r"<td.*?</td>", shown, re.S)]
-    by_title = {cells[i]: cells[i + 1 : i + 7] for i in range(0, len(cells), 7)}
-    assert list(by_title) == [row.title for row in paper.TABLES["3"]]
-    for row in paper.TABLES["3"]:
+    by_title = {cells[i]: cells[i + 1 : i + 8] for i in range(0, len(cells), 8)}
+    rows = {row.experiment: row for name in ("3", "4") for row in paper.TABLES[name]}.values()
+    assert list(by_title) == [row.title for row in rows]
+    for row in rows:
         ran = [r for r in results.load(ROOT) if r.as_named and r.experiment.name == row.experiment]
         epochs = max((r.experiment.epochs for r in ran), default=None)
         ends = [r.record.last for r in ran if r.experiment.epochs == epochs]
-        wanted = ["missing"] * 6
+        wanted = ["missing"] * 7
         if ends:
             ratio = sum(e.positive_ratio for e in ends) / len(ends)
             accuracies = [100 * sum(getattr(e, f"{s}_accuracy") for e in ends) / len(ends) for s in ("train", "test")]
             threshold = sum(sum(e.output_thresholds) / 10 for e in ends) / len(ends)
+            spikes = sum(sum(e.firing_rates[-1]) for e in ends) / len(ends)
             wanted = [
                 str(epochs),
                 str(len(ends)),
                 *(f"{a:.1f}" for a in accuracies),
                 f"{ratio:+.2f}",
                 f"{threshold:.2f}",
+                f"{spikes:.2f}",
             ]
         assert by_title[row.title] == wanted
 
