@@ -265,7 +265,8 @@ def figures_table(results: list[Result]) -> Table:
                 cells = [Cell(NONE if v is None else f"{v:.4g}", v, group.names) for v in values]
                 rows.append((Cell(name, name), Cell(f"{epoch} of {group.epochs}", epoch), *cells))
             if not group.results:
-                rows.append((Cell(name, name), Cell(f"0 of {group.epochs}", 0), Cell("missing"), *[Cell(NONE)] * (len(METRICS) - 1)))
+                empty = [Cell("missing"), *[Cell(NONE)] * (len(METRICS) - 1)]
+                rows.append((Cell(name, name), Cell(f"0 of {group.epochs}", 0), *empty))
     title = "Figures 1 to 3 in numbers: figures of single epochs, mean over seeds"
     columns = ("experiment", "epoch", *(f"{metric} ({unit})" for metric, (unit, _) in METRICS.items()))
     return Table(title, columns, tuple(rows), ("What is missing is run by: snnbook reproduce figures",), left=2)
