@@ -11,7 +11,19 @@ import zipfile
 import pytest
 import torch
 
-from snnbook import checkpoints, datasets, experiments, files, loader, measure, networks, readout, records, training
+from snnbook import (
+    checkpoints,
+    datasets,
+    experiments,
+    files,
+    loader,
+    measure,
+    networks,
+    readout,
+    records,
+    trainer,
+    training,
+)
 from snnbook.errors import UserError
 from snnbook.step import TrainingStep, encode
 from snnbook.trainer import Trainer, batches, learning_rate
@@ -200,6 +212,16 @@ def test_augmentation_is_for_training_alone():
     seen = [(found[split].augmentation, found[split].shuffle) for split in ("train", "test")]
     assert seen == [(("flip",), True), ((), False)]
     assert batches(small(augmentation=()), data["train"], CPU).augmentation == ()
+
+
+@pytest.mark.parametrize(
+    ("shape", "device", "images"),
+    [((1, 28, 28), "cpu", 100), ((1, 28, 28), "cuda", 500), ((2, 34, 34), "cuda", 200), ((3, 32, 32), "cuda", 100)],
+)
+def test_a_gpu_takes_more_test_images_at_once(shape, device, images):
+    """In hundreds: so the images at even places of a batch are the same everywhere."""
+    data = datasets.Dataset("x", "test", torch.empty(0, *shape, dtype=torch.uint8), torch.empty(0), 10, None, "")
+    assert trainer._test_batch(data, torch.device(device)) == images
 
 
 def test_dropout_is_for_training_alone(tmp_path):
