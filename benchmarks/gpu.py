@@ -1,10 +1,11 @@
 """How long does an epoch take on a GPU, by the Triton engine and by the readable reference?
 
 Random images in the shapes of Fashion-MNIST (batch 50, T = 5) and of CIFAR10 (VGG11, T = 12), resident on the GPU,
-augmented as the experiment says; the step played from a CUDA graph, as `snnbook train` does, and without it, in full
-precision and in the two that `--precision` offers. Before a speed is told the engines must agree in every layer, given
-equal currents: outputs to the bit, gradients to 1e-4 of their largest entry. An epoch's time is a median over stretches
-of steps, times its number of steps. Run it as `python benchmarks/gpu.py`; without a GPU it says so and ends.
+augmented as the experiment says: the reference, the Triton engine without and with the CUDA graph from which `snnbook
+train` plays its steps, and the two other precisions that `--precision` offers. Before a speed is told the engines must
+agree in full precision in every layer, given equal currents: outputs to the bit, gradients to 1e-4 of their largest
+entry. An epoch's time is a median over stretches of steps, times its number of steps. Run it as `python
+benchmarks/gpu.py`; without a GPU it says so and ends.
 """
 
 import statistics

@@ -50,13 +50,17 @@ class Pass:
 
 
 def layer(shape: tuple[int, ...], window: int, steps: int, device: str) -> tuple[Tensor, Tensor, int, Tensor]:
-    """Currents with channels last in memory as convolutions leave them, thresholds, window, output gradients."""
+    """Currents, thresholds, window, output gradients; in memory as the device's convolutions leave them: channels last
+    on a CPU, in the order of the shapes on a GPU."""
     generator = torch.Generator().manual_seed(0)
     channels, *map_ = shape
     current = torch.randn((steps, BATCH, *map_, channels), generator=generator).movedim(-1, 2)
     grad = torch.randn((steps, BATCH, *[side // window for side in map_], channels), generator=generator)
     threshold = torch.full((channels,), 1.0)
-    return current.to(device), threshold.to(device), window, grad.movedim(-1, 2).to(device)
+    current, grad = current.to(device), grad.movedim(-1, 2).to(device)
+    if device != "cpu":
+        current, grad = current.contiguous(), grad.contiguous()
+    return current, threshold.to(device), window, grad
 
 
 def disagreement(wanted: Pass, got: Pass) -> str:

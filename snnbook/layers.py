@@ -78,7 +78,7 @@ class SpikingLayer(nn.Module):
                 f"training broke down: gamma of {self.title} fell to {worst:.3g}, and thresholds are divided by it; "
                 "try a lower learning rate"
             )
-        ops.fold(self.weight.flatten(1), self.threshold, self.gamma, self.beta, WEIGHT_BOUND, self.engine)
+        ops.fold(self.weight, self.threshold, self.gamma, self.beta, WEIGHT_BOUND, self.engine)
 
     def standardised(self, scale: float = 1.0) -> Tensor:
         """W_hat = gamma (W - mean) / sqrt(var + 1e-5) + beta per output channel. Eq. (eq-standardise).

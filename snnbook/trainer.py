@@ -28,8 +28,8 @@ TEST_BATCH = 100
 """Images a batch in tests."""
 
 TEST_VALUES = 2**19
-"""Pixel values a batch in tests on a GPU, if that is more: a batch costs it the time of its start. In hundreds of
-images, at most five."""
+"""Pixel values that a batch in tests may hold on a GPU, where each batch costs the time of its start: 100 to 500
+images, in hundreds."""
 
 Look = Callable[[int, float, float], None]
 """Called with the number of images done since the last look, and the epoch's loss and training accuracy so far."""

@@ -163,7 +163,7 @@ MUTATIONS = [
         "ops/triton_weights.py",
         "tl.store(weight + at, clipped, there & (clipped != w))",
         "tl.store(weight + at, clipped, there & (clipped < w))",
-        "tests/test_networks.py::test_passes_over_weights_agree_between_engines",
+        "tests/test_networks.py::test_folding_agrees_between_engines",
     ),
     Mutation(
         "ops/triton_kernels.py",

@@ -115,7 +115,7 @@ def test_steps_repeat_to_the_bit(engine):
     same(*(everything(trained(GPU, 5, engine=engine, network="32C5-P2-64C5-P2-128", padding=2)) for _ in range(2)))
 
 
-@pytest.mark.parametrize("settings", KINDS, ids=str)
+@pytest.mark.parametrize("settings", [*KINDS, {"precision": "tf32"}], ids=str)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_recorded_step_is_the_step(settings, engine):
     """Five steps, with another learning rate in between and a smaller batch at the end; recording must not fail."""
@@ -138,7 +138,7 @@ def test_a_step_on_a_gpu_is_a_step_on_a_cpu(loss):
         assert relative(ours, theirs) < 1e-4
 
 
-@pytest.mark.parametrize("settings", KINDS, ids=str)
+@pytest.mark.parametrize("settings", [*KINDS, {"precision": "tf32"}], ids=str)
 def test_no_step_waits_for_the_gpu(settings):
     trainer = Trainer(small(engine="auto", **settings), GPU)
     trainer.initialise()
@@ -173,8 +173,7 @@ def test_a_broken_batch_changes_nothing_and_is_reported(wrap):
 
 def test_bf16_backward_keeps_spikes():
     full, half = (trained(GPU, 1, engine="auto", precision=name) for name in ("float32", "bf16_backward"))
-    spikes = slice(1, 3)  # correct, samples
-    assert torch.equal(full.totals.sums[spikes], half.totals.sums[spikes])
+    assert torch.equal(full.totals.sums[:-1], half.totals.sums[:-1])  # all but the gradient's norm
     assert 0 < relative(half.net.layers[0].weight, full.net.layers[0].weight) < 0.1
 
 
@@ -207,7 +206,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(mid_epoch, finished, tmp_path):
     same_run(finished, tmp_path / "run")
 
 
-def test_a_run_moves_between_gpu_and_cpu(finished, tmp_path, capsys):
+def test_a_run_begun_on_a_gpu_goes_on_on_a_cpu(finished, tmp_path, capsys):
     accuracies = {device: training.evaluate(finished, "last", device).accuracy for device in ("cuda", "cpu")}
     assert abs(accuracies["cuda"] - accuracies["cpu"]) <= 0.1  # 30 images
     with pytest.raises((KeyboardInterrupt, training.interrupts.Stopped)):
@@ -219,6 +218,10 @@ def test_a_run_moves_between_gpu_and_cpu(finished, tmp_path, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.skipif(
+    torch.cuda.is_available() and torch.cuda.get_device_properties(GPU).total_memory < 2**34,
+    reason="takes 14 GB of the GPU's memory",
+)
 def test_large_inputs_are_counted_in_64_bits():
     """T times the neurons of a step is beyond 32 bits, as VGG11's first layer is with a large batch."""
     steps, size = 24, 2**27

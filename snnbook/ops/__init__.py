@@ -270,7 +270,7 @@ def fold(weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: 
     """Move gamma into the threshold and clip the raw weights, all in place, as in `reference.fold`.
 
     Args:
-        weight, threshold, gamma, beta: (C_out, fan-in), (C_out,), (C_out,), (C_out,), contiguous
+        weight, threshold, gamma, beta: (C_out, ...), (C_out,), (C_out,), (C_out,)
         bound: largest magnitude of a raw weight
         engine: see `forward`
     """

@@ -155,7 +155,7 @@ def fold(weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: 
     """theta <- theta/gamma, beta <- beta/gamma, gamma <- 1, and |W| <= bound. Eq. (eq-fold); App. 1.
 
     Args:
-        weight: raw W, (C_out, fan-in)
+        weight: raw W, (C_out, ...)
         threshold, gamma, beta: (C_out,)
         bound: largest magnitude of a raw weight
     """

@@ -13,6 +13,7 @@ import triton
 from torch import Tensor
 
 from ..neuron import SLOPE_BOUND_TIMING, SLOPE_BOUND_WEIGHT, NeuronParameters
+from . import reference
 from . import triton_kernels as kernels
 from . import triton_weights as weights
 from .reference import VARIANCE_FLOOR
@@ -145,7 +146,7 @@ def backward_pooled(grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool) -
 
 def _launch_rows(kernel: Any, weight: Tensor, *arguments: Any) -> None:
     """Start a program for every row of weights; `arguments` end before the row's length."""
-    fan = weight.shape[1]
+    fan = weight[0].numel()
     wide = min(ROW, triton.next_power_of_2(fan))
     with torch.cuda.device_of(weight):
         kernel[(len(weight),)](*arguments, fan, WIDE=wide, num_warps=8 if wide == ROW else 4, **OPTIONS)
@@ -153,7 +154,11 @@ def _launch_rows(kernel: Any, weight: Tensor, *arguments: Any) -> None:
 
 def fold(weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: float) -> None:
     """Arguments as in `snnbook.ops.fold`."""
-    _launch_rows(weights.fold, weight, weight, threshold, gamma, beta, bound)
+    tensors = weight, threshold, gamma, beta
+    if all(each.is_contiguous() for each in tensors):
+        _launch_rows(weights.fold, weight, *tensors, bound)
+    else:  # the kernel would need a copy, and this works in place
+        reference.fold(*tensors, bound)
 
 
 def standardise(weight: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -170,6 +175,6 @@ def standardise_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Arguments and results as in `snnbook.ops.standardise_backward`."""
     inputs = [each.contiguous() for each in (grad, weight, gamma, mean, std)]
-    results = [torch.empty_like(each) for each in (weight, gamma, gamma)]
+    results = [torch.empty_like(each) for each in (inputs[1], inputs[2], inputs[2])]  # rows, as the kernel writes them
     _launch_rows(weights.standardise_backward, inputs[1], *inputs, *results)
     return tuple(results)

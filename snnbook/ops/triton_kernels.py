@@ -1,9 +1,9 @@
 """The GPU engine's kernels: the reference's equations, the time loop inside, a neuron's state in registers.
 
 A program works on a block of outputs, and where the layer pools on the window of neurons behind each: its arrays have
-the shape (positions of a window, outputs of a block). Memory is in the order of the shapes, (T, N, C, H, W), which
-the convolutions of a GPU like best in full precision; `area` is H times W. As on the CPU, a pass keeps its currents and
-one bit per neuron and step, and replays the slopes. Weights are standardised in triton_weights.py.
+the shape (positions of a window, outputs of a block). Memory is in the order of the shapes, (T, N, C, H, W), as
+convolutions leave it (results/LOG.md has what channels last cost); `area` is H times W. As on the CPU, a pass keeps its
+currents and one bit per neuron and step, and replays the slopes. Weights are standardised in triton_weights.py.
 
 Spikes are equal to the reference's to the bit: divisions are rounded as IEEE 754 says, and `triton._launch` forbids
 the contraction to fused multiply-adds.

@@ -21,10 +21,10 @@ def _part(pointer, start, fan, WIDE: tl.constexpr):
 def fold(weight, threshold, gamma, beta, bound, fan, WIDE: tl.constexpr):
     """theta and beta over gamma, gamma to 1, weights to within +- bound, all in place. Eq. (eq-fold)."""
     row = tl.program_id(0)
-    by = tl.load(gamma + row)
-    tl.store(threshold + row, tl.div_rn(tl.load(threshold + row), by))
-    tl.store(beta + row, tl.div_rn(tl.load(beta + row), by))
-    tl.debug_barrier()  # every thread has read gamma
+    by, theta, shift = tl.load(gamma + row), tl.load(threshold + row), tl.load(beta + row)
+    tl.debug_barrier()  # every thread has read them
+    tl.store(threshold + row, tl.div_rn(theta, by))
+    tl.store(beta + row, tl.div_rn(shift, by))
     tl.store(gamma + row, 1.0)
     for start in range(0, fan, WIDE):
         w, at, there = _part(weight, start, fan, WIDE)
