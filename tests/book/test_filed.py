@@ -70,7 +70,7 @@ def test_where_the_runs_ended():
     shown = re.search(r"The last epoch of each row.*?</table>", page, re.S)[0]
     cells = [re.sub("<[^>]+>", "", cell) for cell in re.findall(r"<td.*?</td>", shown, re.S)]
     by_title = {cells[i]: cells[i + 1 : i + 8] for i in range(0, len(cells), 8)}
-    rows = {row.experiment: row for name in ("3", "4") for row in paper.TABLES[name]}.values()
+    rows = [*paper.TABLES["3"], *(row for row in paper.TABLES["4"] if row.experiment != "fashion_mnist_ttfs")]
     assert list(by_title) == [row.title for row in rows]
     for row in rows:
         ran = [r for r in results.load(ROOT) if r.as_named and r.experiment.name == row.experiment]
