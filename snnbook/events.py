@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.nn.grad import conv2d_input, conv2d_weight
 
 from . import ops
+from .devices import on_host
 from .neuron import NeuronParameters
 
 
@@ -57,7 +58,7 @@ class Convolution:
 
     def current(self, x: Tensor, weight: Tensor) -> Tensor:
         """Input currents, (B, C_out, H', W')."""
-        return F.conv2d(x, weight, padding=self.padding)
+        return F.conv2d(_channels_last(x), weight, padding=self.padding)
 
     def grad_input(self, grad: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
         """(B, C_in, H, W)."""
@@ -65,7 +66,28 @@ class Convolution:
 
     def grad_weight(self, grad: Tensor, x: Tensor, shape: torch.Size) -> Tensor:
         """(C_out, C_in, K, K)."""
-        return _rounded(lambda g, x: conv2d_weight(x, shape, g, padding=self.padding), self.backward_dtype, grad, x)
+
+        def product(g: Tensor, x: Tensor) -> Tensor:
+            return conv2d_weight(_channels_last(x), shape, g, padding=self.padding)
+
+        return _rounded(product, self.backward_dtype, grad, x)
+
+
+FEW = 8
+"""Channels below which maps are those of a first layer. (Deeper ones come from the engine, in the order it likes.)"""
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """Maps (B, C_in, H, W) of few channels so that a CPU's convolution leaves channels last, as its engine wants them.
+
+    With one channel both orders are the same memory, and strides tell which is meant. A GPU's engine wants the other.
+    """
+    if x.shape[1] >= FEW or not on_host(x):
+        return x
+    if x.shape[1] == 1:
+        height, width = x.shape[2:]
+        return x.contiguous().as_strided(x.shape, (height * width, 1, width, 1))
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)
