@@ -13,8 +13,10 @@ from snnbook.ops import reference
 from .conftest import relative
 
 pytest.importorskip("numba")
+from numba import njit
+
 from snnbook.ops import cpu  # needs Numba
-from snnbook.ops.cpu_rows import LINE, add_rows, aligned, turn
+from snnbook.ops.cpu_rows import LINE, WORD, add_rows, aligned, raised, trailing_zeros, turn
 
 
 @given(st.integers(0, 300), st.integers(0, 9), st.integers(0, 40), st.integers(0, 7), st.sampled_from("fd"))
@@ -30,6 +32,22 @@ def test_rows_are_added_and_nothing_beside_them(length, number, at, shift, kind)
         want[at : at + length] += float(factor) * source[offset + shift : offset + shift + length]
     add_rows(total, at, source, shift, offsets, factors, 1, number + 1, length)
     np.testing.assert_allclose(total, want, rtol=0, atol=1e-5 if kind == "f" else 1e-13)
+
+
+@njit
+def positions(flags, at):
+    """Where flags are raised from `at` on, lowest first, as the event-driven backward walks over them."""
+    found, word = [], raised(flags, at)
+    while word:
+        found.append(trailing_zeros(word))
+        word &= word - np.uint64(1)
+    return found
+
+
+@given(st.lists(st.sampled_from([0, 1, 255]), min_size=WORD + 9, max_size=WORD + 9), st.integers(0, 9))
+def test_flags_are_read_as_the_bits_of_one_word(flags, at):
+    flags = np.array(flags, np.uint8)
+    assert list(positions(flags, at)) == np.flatnonzero(flags[at : at + WORD]).tolist()
 
 
 def sparse(shape, share, dtype=torch.float32):

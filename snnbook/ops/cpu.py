@@ -4,6 +4,7 @@ From equal currents spikes are equal to the reference's to the bit; currents, we
 order of sums.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,7 @@ class SavedPooled:
     engine: str = "cpu"
 
 
+@functools.cache
 def _constants(neuron: NeuronParameters, dtype: torch.dtype) -> np.ndarray:
     """The constants of the kernels, in the currents' own precision."""
     values = [neuron.decay_m, neuron.decay_s, neuron.decay_g, neuron.gain, neuron.leaky]
@@ -58,7 +60,7 @@ def _call(driver: Any, *arguments: Any) -> None:
     """Call a driver on as many threads as torch uses, tensors as arrays."""
     threads = torch.get_num_threads()
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    driver(*(x.detach().numpy() if isinstance(x, Tensor) else x for x in arguments))
+    driver(*(x.numpy(force=True) if isinstance(x, Tensor) else x for x in arguments))
     if torch.get_num_threads() != threads:  # Numba's first start of its threads sets torch's number too
         torch.set_num_threads(threads)
 
@@ -72,7 +74,7 @@ def _runs(x: Tensor) -> Tensor:
 def _currents(current: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
     """Currents (S, R, L), S = 1 where one step is expanded over time, and the thresholds of a run, (L,)."""
     runs = _runs(current[:1] if current.stride(0) == 0 else current)
-    return runs, threshold.repeat(runs.shape[2] // len(threshold))
+    return runs, threshold.expand(runs.shape[2] // len(threshold), -1).flatten()
 
 
 def _like(runs: Tensor, shape: torch.Size) -> Tensor:
@@ -116,7 +118,7 @@ def backward_pooled(grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool) -
     if sum_weight and len(runs) > 1:  # currents that differ
         return None, backward_pooled(grad_pooled, saved, False)[1].sum(0, keepdim=True)
     whole = all(side % saved.window == 0 for side in shape[3:])
-    empty = runs.new_empty if whole and not sum_weight else runs.new_zeros
+    empty = runs.new_empty if whole else runs.new_zeros
     weight = empty((1 if sum_weight else len(grad_pooled), *runs.shape[1:]))
     timing = empty((0 if sum_weight else len(grad_pooled), *runs.shape[1:]))
     k, height = _constants(saved.neuron, runs.dtype), math.prod(shape[3:-1])

@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit, prange
 
 from .cpu_kernels import _replay, _share, _unpack_window
-from .cpu_rows import add_rows, aligned, trailing_zeros
+from .cpu_rows import WORD, add_rows, aligned, raised, trailing_zeros
 
 _run_kernel = njit(error_model="numpy", cache=True, fastmath={"contract"})
 _driver = njit(error_model="numpy", cache=True, parallel=True, fastmath={"contract"})
@@ -45,7 +45,7 @@ def _impulses(
 ):
     """Write the impulses D of the spikes in a row of a map from entry `first[t]` on for every step t.
 
-    e, potential u and backward trace are (T, L); fired is (T, L) and then zeros up to a multiple of 8. The inputs of
+    e, potential u and backward trace are (T, L); fired is (T, L) and then zeros up to a multiple of WORD. The inputs of
     the row's neurons begin at `start` + places (L,), their channels are `channels` (L,); a, b and g are scratch, (L,).
     """
     decay_m, decay_s, decay_g, gain, bound_weight, bound_timing = k[0], k[1], k[2], k[3], k[6], k[7]
@@ -54,12 +54,12 @@ def _impulses(
     b[:] = zero
     g[:] = zero
     for t in range(len(e) - 1, -1, -1):
-        words, at = fired[t].view(np.uint64), np.uint64(first[t])  # unsigned: no index counts from the end
+        at = np.uint64(first[t])  # unsigned: no index counts from the end
         e_t, u_t, g_t, before, kept = e[t], u[t], trace[t], u[max(t - 1, 0)], fired[max(t - 1, 0)]
-        for w in range(len(words)):
-            word = words[w]
-            while word:  # eight neurons, a byte each
-                i = np.uint64(w * 8 + trailing_zeros(word) // 8)
+        for low in range(0, fired.shape[1], WORD):
+            word = raised(fired[t], low)
+            while word:  # a bit for every spike
+                i = np.uint64(low + trailing_zeros(word))
                 word &= word - np.uint64(1)
                 dg = g_t[i]
                 du = u_t[i] - (before[i] if t > 0 and kept[i] == 0 else zero) if leaky else dg
@@ -99,7 +99,7 @@ def impulses(
         x, counts = np.empty((3, length), k.dtype), np.empty(grad.shape[2], k.dtype)
         share, sums = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
         u, trace = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
-        fired = np.zeros((window, steps, (length + 7) // 8 * 8), np.uint8)
+        fired = np.zeros((window, steps, (length + WORD - 1) // WORD * WORD), np.uint8)
         n, top = row // map_rows, row % map_rows * window
         _unpack_window(bits, n * height + top, fired, sums)
         for t in range(steps):

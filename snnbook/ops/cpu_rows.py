@@ -18,6 +18,9 @@ from numba.extending import intrinsic
 LANES = 16
 """Entries of a vector; LLVM cuts it to what the processor has."""
 
+WORD = 64
+"""Flags that are looked at together, as the bits of one integer."""
+
 LINE = 64
 """Bytes of a cache line. A vector that lies across two of them costs twice as much to load."""
 
@@ -150,6 +153,19 @@ def trailing_zeros(typing: Any, word: Any) -> Any:
         return builder.cttz(values[0], ir.IntType(1)(1))
 
     return types.int64(types.uint64), emit
+
+
+@intrinsic
+def raised(typing: Any, flags: Any, at: Any) -> Any:
+    """The WORD bytes from flags[at] on as bits of a uint64: bit i is set where byte i is not 0."""
+
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, values[0]).data
+        bytes_ = ir.VectorType(ir.IntType(8), WORD)
+        loaded = builder.load(builder.bitcast(builder.gep(data, [values[1]]), bytes_.as_pointer()), align=1)
+        return builder.bitcast(builder.icmp_unsigned("!=", loaded, bytes_([0] * WORD)), ir.IntType(WORD))
+
+    return types.uint64(flags, types.intp), emit
 
 
 @intrinsic
