@@ -19,8 +19,8 @@ from . import cpu_events, cpu_kernels, cpu_maps
 from .reference import VARIANCE_FLOOR
 from .saved import Saved
 
-EVENT_LIMIT = 1.5
-"""Spikes per neuron and example up to which the event-driven backward is the faster one (benchmarks/crossover.py)."""
+EVENT_LIMIT = 0.3
+"""Spikes per neuron and step up to which the event-driven backward is the faster one (benchmarks/crossover.py)."""
 
 INPUT_LIMIT = 0.5
 """Share of inputs that are not 0 up to which currents are made spike by spike (same benchmark)."""
@@ -208,7 +208,7 @@ def backward_events(
     _call(cpu_events.count, saved.bits, height, counts)
     ends = counts.cumsum()
     spikes = int(ends[-1])
-    if spikes > EVENT_LIMIT * math.prod(shape[1:]):
+    if spikes > EVENT_LIMIT * math.prod(shape):
         return None
     first = (ends - counts.ravel()).reshape(counts.shape)
     bounds = np.append(first[:, :, 0], ends[shape[0] * height - 1 :: shape[0] * height, None], 1)
