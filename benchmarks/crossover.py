@@ -2,8 +2,9 @@
 
 Backward: both ways compute the gradients of one layer (T = 5 and 10, batch 50) on the fused CPU engine, in turn, at
 thresholds that set its firing rate; `snnbook.ops.cpu.EVENT_LIMIT` is what the layers choose by. Forward: the currents
-of a convolution, at inputs of several densities; there it is `INPUT_LIMIT`. Both ways must agree before a time is told.
-Run it as `python benchmarks/crossover.py` with nothing else going on; `--record` writes the answer for the book.
+of a convolution (T = 5), at inputs of several densities; there it is `INPUT_LIMIT`. Both ways must agree before a time
+is told. Run it as `python benchmarks/crossover.py` with nothing else going on; `--record` writes the answer for the
+book.
 """
 
 import sys
@@ -22,6 +23,7 @@ STEPS, BATCH, ROUNDS, WARM_UPS = (5, 10), 50, 5, 1
 CONVOLUTION = "convolution 32 x 14 x 14 -> 64, 5 x 5"
 LAYERS = {
     CONVOLUTION: ((32, 14, 14), (64, 32, 5, 5), events.Convolution(2), 2),
+    "convolution 256 x 8 x 8 -> 256, 3 x 3": ((256, 8, 8), (256, 256, 3, 3), events.Convolution(1), 1),
     "fully connected 3136 -> 1024": ((3136,), (1024, 3136), events.FullyConnected(), 1),
 }
 RATES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4)
@@ -29,6 +31,9 @@ RATES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4)
 
 DENSITIES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 """Shares of a convolution's inputs that are not 0."""
+
+LIMITS = ("EVENT_LIMIT", "FAR_SHARE", "NEAR_BYTES", "INPUT_LIMIT")
+"""What the engine chooses by."""
 
 ALWAYS, NEVER = float("inf"), -1.0
 """Limits under which every layer goes by events, or none."""
@@ -100,7 +105,7 @@ def compare(limit: str, task: Callable[[], list[Tensor]]) -> Row | str:
 
 def main() -> int:
     """Check, measure, print; 1 where the two ways disagree."""
-    limits = {"EVENT_LIMIT": cpu.EVENT_LIMIT, "INPUT_LIMIT": cpu.INPUT_LIMIT}
+    limits = {name: getattr(cpu, name) for name in LIMITS}
     settings = {"batch": BATCH, "steps": list(STEPS), "precision": "float32", "rounds": ROUNDS, **limits}
     benchmark = Benchmark(__file__, "Where does the dense way become faster than the event-driven one?", settings)
     rows: list[Row] = []
@@ -109,7 +114,7 @@ def main() -> int:
             layer = Layer(steps, *sizes, rate)
             if isinstance(row := compare("EVENT_LIMIT", layer.backward), str):
                 return benchmark.refuse(f"{name}, backward: {row}")
-            rates = {"steps": steps, "spikes_per_step": round(layer.rate, 3), "inputs_not_0": None}
+            rates = {"steps": steps, "spikes_per_neuron_and_step": round(layer.rate, 3), "inputs_not_0": None}
             rows.append({"way": "backward", "layer": name, **rates, **row})
     shape, size, affine, _ = LAYERS[CONVOLUTION]
     weight = weights(size)
@@ -118,10 +123,11 @@ def main() -> int:
         share = round((x != 0).float().mean().item(), 3)
         if isinstance(row := compare("INPUT_LIMIT", lambda x=x: [events.currents(x, weight, affine, "cpu")]), str):
             return benchmark.refuse(f"{CONVOLUTION}, forward: {row}")
-        rates = {"steps": STEPS[0], "spikes_per_step": None, "inputs_not_0": share}
+        rates = {"steps": STEPS[0], "spikes_per_neuron_and_step": None, "inputs_not_0": share}
         rows.append({"way": "forward", "layer": CONVOLUTION, **rates, **row})
     remarks = [
-        "backward: event-driven up to EVENT_LIMIT spikes per neuron and step",
+        "backward: event-driven up to EVENT_LIMIT spikes per neuron and step, and FAR_SHARE of that where a layer's "
+        "weights are more than NEAR_BYTES",
         "forward: event-driven up to INPUT_LIMIT of the inputs",
     ]
     return benchmark.answer(rows, remarks)

@@ -35,6 +35,16 @@ def closed_mirrors() -> None:
             SOURCES[name] = dataclasses.replace(source, mirrors=(CLOSED,))
 
 
+@pytest.fixture
+def poisoned_memory() -> Iterator[None]:
+    """torch fills new memory with NaN, so that an entry that nobody writes is seen."""
+    torch.use_deterministic_algorithms(True)
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    assert torch.empty(3).isnan().all()
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
 @lru_cache
 def golden_file(name: str) -> dict[str, np.ndarray]:
     """All arrays of one golden file."""

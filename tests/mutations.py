@@ -136,6 +136,24 @@ MUTATIONS = [
         "tests/test_event_driven.py::test_conserves_the_sum",
     ),
     Mutation(
+        "ops/cpu_events.py",
+        "for low in range(0, fired.shape[1], WORD):",
+        "for low in range(0, fired.shape[1] - 1, 2 * WORD):",
+        "tests/test_event_driven.py::test_equals_the_dense_reference",
+    ),
+    Mutation(
+        "ops/cpu.py",
+        "limit * math.prod(shape)",
+        "limit * math.prod(shape[1:])",
+        "tests/test_event_driven.py::test_chosen_where_spikes_are_few_and_the_kernel_allows",
+    ),
+    Mutation(
+        "ops/cpu.py",
+        "empty = runs.new_empty if whole else runs.new_zeros",
+        "empty = runs.new_empty",
+        "tests/test_ops.py::test_fused_pooling_equals_reference",
+    ),
+    Mutation(
         "ops/cpu_maps.py",
         "min(side, width + cut - column)",
         "min(side - 1, width + cut - column)",

@@ -11,6 +11,7 @@ import torch
 from snnbook import experiments, ops
 from snnbook.book.measured import Measured
 from snnbook.errors import UserError
+from snnbook.events import Convolution
 from snnbook.trainer import batches
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -152,6 +153,38 @@ def test_the_two_ways_of_a_layer_are_compared_before_they_are_timed():
     assert crossover.compare("EVENT_LIMIT", task).startswith("results differ by 5.0e-04")
     assert calls == [crossover.ALWAYS, crossover.NEVER]
     assert kept == crossover.cpu.EVENT_LIMIT
+
+
+def test_the_crossover_has_a_row_for_every_layer_length_and_rate(arguments, monkeypatch, tmp_path):
+    pytest.importorskip("numba")
+    import crossover
+
+    arguments("--record")
+    name = crossover.CONVOLUTION
+    monkeypatch.setattr(crossover, "LAYERS", {name: ((8, 6, 6), (16, 8, 3, 3), Convolution(1), 2)})
+    for setting, value in {"STEPS": (3, 4), "BATCH": 6, "RATES": (0.1, 0.3), "DENSITIES": (0.2,), "ROUNDS": 1}.items():
+        monkeypatch.setattr(crossover, setting, value)
+    assert crossover.main() == 0
+    record = json.loads((tmp_path / "results" / "benchmarks" / "crossover.json").read_text())
+    rows = [(row["way"], row["steps"], row["spikes_per_neuron_and_step"]) for row in record["rows"]]
+    assert [row[:2] for row in rows] == [
+        ("backward", 3),
+        ("backward", 3),
+        ("backward", 4),
+        ("backward", 4),
+        ("forward", 3),
+    ]
+    assert [rate for *_, rate in rows[:4]] == pytest.approx([0.1, 0.3, 0.1, 0.3], abs=0.02)
+
+
+def test_the_record_of_the_crossover_is_of_the_limits_in_use():
+    pytest.importorskip("numba")
+    import crossover
+
+    record = json.loads((BENCHMARKS.parent / "results" / "benchmarks" / "crossover.json").read_text())
+    assert {name: record["settings"][name] for name in crossover.LIMITS} == {
+        name: getattr(crossover.cpu, name) for name in crossover.LIMITS
+    }
 
 
 def test_the_neurons_of_both_engines_agree_and_a_difference_is_seen():

@@ -13,7 +13,7 @@ from snnbook.ops import reference
 from .conftest import relative
 
 pytest.importorskip("numba")
-from numba import njit
+from numba import errors, njit
 
 from snnbook.ops import cpu  # needs Numba
 from snnbook.ops.cpu_rows import LINE, WORD, add_rows, aligned, raised, trailing_zeros, turn
@@ -48,6 +48,12 @@ def positions(flags, at):
 def test_flags_are_read_as_the_bits_of_one_word(flags, at):
     flags = np.array(flags, np.uint8)
     assert list(positions(flags, at)) == np.flatnonzero(flags[at : at + WORD]).tolist()
+
+
+@pytest.mark.parametrize("flags", [np.ones(WORD, np.int64), np.ones(2 * WORD, np.uint8)[::2]], ids=["wide", "strided"])
+def test_flags_other_than_contiguous_bytes_are_refused(flags):
+    with pytest.raises(errors.TypingError):
+        positions(flags, 0)
 
 
 def sparse(shape, share, dtype=torch.float32):

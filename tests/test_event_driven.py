@@ -23,6 +23,9 @@ LAYERS = {
     "one channel": ((10, 3, 1, 12, 12), (5, 1, 5, 5), 0, 2),
     "two channels": ((6, 2, 2, 9, 8), (4, 2, 3, 3), 1, 1),
     "connected": ((6, 4, 300), (20, 300), 0, 1),
+    "one word of neurons": ((5, 2, 30), (64, 30), 0, 1),
+    "a neuron more": ((5, 2, 30), (65, 30), 0, 1),
+    "two words": ((5, 2, 30), (128, 30), 0, 1),
     "one image, one neuron": ((17, 1, 8), (1, 8), 0, 1),
 }
 """Shapes of input and weight, padding, pooling window."""
@@ -48,7 +51,7 @@ def always(monkeypatch):
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("neuron", NEURONS.values(), ids=NEURONS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_equals_the_dense_reference(name, neuron, dtype, always):
+def test_equals_the_dense_reference(name, neuron, dtype, always, poisoned_memory):
     x, weight, threshold, affine, window = layer(name, dtype)
     current = currents(x, weight, affine)
     want, dense = ops.forward_pooled(current, threshold, neuron, window, "reference")
@@ -105,6 +108,11 @@ def test_chosen_where_spikes_are_few_and_the_kernel_allows(monkeypatch):
     assert way()[1] is not None
     assert way(engine="reference")[1] is None
     assert way(NeuronParameters(kernel="exact"))[1] is None
+    monkeypatch.setattr(cpu, "NEAR_BYTES", 0)  # where weights are far away the limit is lower
+    assert way()[1] is None
+    monkeypatch.setattr(cpu, "EVENT_LIMIT", (float(way()[0]) + 1e-4) / cpu.FAR_SHARE)
+    assert way()[1] is not None
+    monkeypatch.undo()
     monkeypatch.setattr(cpu, "EVENT_LIMIT", float(way()[0]) - 1e-4)
     assert way()[1] is None
 

@@ -102,7 +102,7 @@ def test_cpu_engine_equals_reference(neuron, shape, dtype):
     ("shape", "window"), [((5, 2, 3, 6, 6), 2), ((9, 1, 2, 7, 5), 2), ((1, 2, 1, 6, 9), 3), ((17, 2, 4), 1)]
 )
 @pytest.mark.parametrize("repeats", [False, True])
-def test_fused_pooling_equals_reference(neuron, shape, window, repeats):
+def test_fused_pooling_equals_reference(neuron, shape, window, repeats, poisoned_memory):
     pytest.importorskip("numba")
     current, threshold, _ = random_layer(shape, seed=3)
     current = current[:1].expand(shape) if repeats else current
@@ -149,6 +149,23 @@ def test_any_strides(neuron, engine):
         assert torch.equal(got, want)
         for ours, theirs in zip(ops.backward(strided_e, got_saved), wanted, strict=True):
             assert relative(ours, theirs) < 1e-6
+    wide = torch.stack((threshold, threshold), 1)[:, 0]
+    assert torch.equal(ops.forward(current, wide, neuron, engine=engine)[0], want)
+    one = threshold[:1]
+    spikes, _ = ops.forward(current, one.expand(len(threshold)), neuron, engine=engine)
+    assert torch.equal(spikes, ops.forward(current, one.repeat(len(threshold)), neuron, engine=engine)[0])
+
+
+def test_strides_compile_no_kernel_anew():
+    pytest.importorskip("numba")
+    from snnbook.ops import cpu_kernels
+
+    current, threshold, _ = random_layer((3, 2, 4))
+    ops.forward(current, threshold, NeuronParameters(), engine="cpu")
+    known = len(cpu_kernels.forward.signatures)
+    for other in (threshold[:1].expand(4), torch.stack((threshold, threshold), 1)[:, 0]):
+        ops.forward(current, other, NeuronParameters(), engine="cpu")
+    assert len(cpu_kernels.forward.signatures) == known
 
 
 def test_silent_and_saturated_neurons(engine):

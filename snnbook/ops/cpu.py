@@ -22,6 +22,12 @@ from .saved import Saved
 EVENT_LIMIT = 0.3
 """Spikes per neuron and step up to which the event-driven backward is the faster one (benchmarks/crossover.py)."""
 
+NEAR_BYTES = 2**20
+"""Weights up to which that limit holds: they stay in the second cache."""
+
+FAR_SHARE = 2 / 3
+"""Of the limit, where there are more weights than that: every spike then fetches its own from further away."""
+
 INPUT_LIMIT = 0.5
 """Share of inputs that are not 0 up to which currents are made spike by spike (same benchmark)."""
 
@@ -50,7 +56,7 @@ class SavedPooled:
 
 @functools.cache
 def _constants(neuron: NeuronParameters, dtype: torch.dtype) -> np.ndarray:
-    """The constants of the kernels, in the currents' own precision."""
+    """The constants of the kernels, in the currents' own precision. They are shared: nobody may write to them."""
     values = [neuron.decay_m, neuron.decay_s, neuron.decay_g, neuron.gain, neuron.leaky]
     values += [neuron.kernel == "exact", SLOPE_BOUND_WEIGHT, SLOPE_BOUND_TIMING]
     return torch.tensor(values, dtype=dtype).numpy()
@@ -60,7 +66,7 @@ def _call(driver: Any, *arguments: Any) -> None:
     """Call a driver on as many threads as torch uses, tensors as arrays."""
     threads = torch.get_num_threads()
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    driver(*(x.numpy(force=True) if isinstance(x, Tensor) else x for x in arguments))
+    driver(*(x.detach().numpy() if isinstance(x, Tensor) else x for x in arguments))
     if torch.get_num_threads() != threads:  # Numba's first start of its threads sets torch's number too
         torch.set_num_threads(threads)
 
@@ -74,7 +80,7 @@ def _runs(x: Tensor) -> Tensor:
 def _currents(current: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
     """Currents (S, R, L), S = 1 where one step is expanded over time, and the thresholds of a run, (L,)."""
     runs = _runs(current[:1] if current.stride(0) == 0 else current)
-    return runs, threshold.expand(runs.shape[2] // len(threshold), -1).flatten()
+    return runs, threshold.expand(runs.shape[2] // len(threshold), -1).flatten().contiguous()
 
 
 def _like(runs: Tensor, shape: torch.Size) -> Tensor:
@@ -208,7 +214,8 @@ def backward_events(
     _call(cpu_events.count, saved.bits, height, counts)
     ends = counts.cumsum()
     spikes = int(ends[-1])
-    if spikes > EVENT_LIMIT * math.prod(shape):
+    limit = EVENT_LIMIT * (1 if weight.nbytes <= NEAR_BYTES else FAR_SHARE)
+    if spikes > limit * math.prod(shape):
         return None
     first = (ends - counts.ravel()).reshape(counts.shape)
     bounds = np.append(first[:, :, 0], ends[shape[0] * height - 1 :: shape[0] * height, None], 1)

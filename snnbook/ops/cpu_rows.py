@@ -157,7 +157,12 @@ def trailing_zeros(typing: Any, word: Any) -> Any:
 
 @intrinsic
 def raised(typing: Any, flags: Any, at: Any) -> Any:
-    """The WORD bytes from flags[at] on as bits of a uint64: bit i is set where byte i is not 0."""
+    """The WORD bytes from flags[at] on as bits of a uint64: bit i is set where byte i is not 0.
+
+    `flags` is flat, contiguous and of bytes; all WORD of them must lie in it: no bound is checked.
+    """
+    if (flags.dtype, flags.ndim, flags.layout) != (types.uint8, 1, "C"):
+        return None
 
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, values[0]).data
