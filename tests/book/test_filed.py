@@ -75,19 +75,20 @@ def test_where_the_runs_ended():
     for row in rows:
         ran = [r for r in results.load(ROOT) if r.as_named and r.experiment.name == row.experiment]
         epochs = max((r.experiment.epochs for r in ran), default=None)
-        ends = [r.record.last for r in ran if r.experiment.epochs == epochs]
+        records = [r.record for r in ran if r.experiment.epochs == epochs]
+        ends = [record.last for record in records]
         wanted = ["missing"] * 7
         if ends:
             ratio = sum(e.positive_ratio for e in ends) / len(ends)
             accuracies = [100 * sum(getattr(e, f"{s}_accuracy") for e in ends) / len(ends) for s in ("train", "test")]
-            threshold = sum(sum(e.output_thresholds) / 10 for e in ends) / len(ends)
+            begun, ended = (sum(sum(r.epochs[k].output_thresholds) for r in records) for k in (0, -1))
             spikes = sum(sum(e.firing_rates[-1]) for e in ends) / len(ends)
             wanted = [
                 str(epochs),
                 str(len(ends)),
                 *(f"{a:.1f}" for a in accuracies),
                 f"{ratio:+.2f}",
-                f"{threshold:.2f}",
+                f"{ended / begun:.2f}",
                 f"{spikes:.2f}",
             ]
         assert by_title[row.title] == wanted
