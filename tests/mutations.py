@@ -137,8 +137,8 @@ MUTATIONS = [
     ),
     Mutation(
         "ops/cpu_events.py",
-        "for low in range(0, fired.shape[1], WORD):",
-        "for low in range(0, fired.shape[1] - 1, 2 * WORD):",
+        "np.uint64(low + trailing_zeros(word))",
+        "np.uint64(trailing_zeros(word))",
         "tests/test_event_driven.py::test_equals_the_dense_reference",
     ),
     Mutation(
