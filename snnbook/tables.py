@@ -150,8 +150,8 @@ def losses_table(name: str, results: list[Result]) -> Table:
 def _notes(name: str) -> tuple[str, ...]:
     """What the columns mean, and how to add to them."""
     return (
-        "best: highest test accuracy of any epoch, as the paper presumably reports; crossed: epoch chosen on one half of the test "
-        "images, judged on the other, both ways; last: of the last epoch. Mean and deviation over n seeds; "
+        "best: highest test accuracy of any epoch, as the paper presumably reports; crossed: epoch chosen on one half "
+        "of the test images, judged on the other, both ways; last: of the last epoch. Mean and deviation over n seeds; "
         "difference: best minus paper. Verdicts as in results/PROTOCOL.md.",
         f"What is missing is run by: snnbook reproduce table{name} --seeds {protocol.SEEDS}",
     )
