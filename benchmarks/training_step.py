@@ -15,7 +15,7 @@ from kit.peers import LEARNING_RATE, available
 
 BATCH = 50
 ROUNDS = 31
-"""Enough for medians that a busy neighbour does not move."""
+"""Each trains the networks on: towards the end of so many, ours fires about as it does in real training."""
 
 NETWORKS = ("fashion_mnist", "mnist")
 

@@ -39,10 +39,11 @@ def closed_mirrors() -> None:
 def poisoned_memory() -> Iterator[None]:
     """torch fills new memory with NaN, so that an entry that nobody writes is seen."""
     torch.use_deterministic_algorithms(True)
-    assert torch.utils.deterministic.fill_uninitialized_memory
-    assert torch.empty(3).isnan().all()
-    yield
-    torch.use_deterministic_algorithms(False)
+    try:
+        assert torch.empty(3).isnan().all()
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 @lru_cache

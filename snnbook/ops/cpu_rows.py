@@ -5,7 +5,8 @@
     total[at + i] += sum over j of factors[j] source[offsets[j] + shift + i]        for i < length
 
 Compiled from plain loops, a row's sum would travel to the cache and back for every j. Here it stays in vector
-registers while j runs. Sums are fused multiply-adds. `turn` transposes a matrix, LANES x LANES entries at a time.
+registers while j runs. Sums are fused multiply-adds. `turn` transposes a matrix, LANES x LANES entries at a time;
+`raised` and `trailing_zeros` find the spikes among many neurons.
 """
 
 from typing import Any
