@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from cyclopts import App, CycloptsError, Parameter
@@ -47,6 +46,8 @@ class Changes:
     "of the weights (and of gamma and beta, where the experiment has no other for these)"
     norm_weight_decay: Real | None = None
     "of gamma and beta"
+    gradient_clip: Real | None = None
+    "largest norm of the whole gradient; a larger one is scaled down to it"
     optimiser: str | None = None
     "adamw or sgd"
     target_label: Real | None = None
@@ -137,7 +138,7 @@ def train(
         else:
             if name is None:
                 raise UserError("name an experiment, such as: snnbook train quick. See: snnbook experiments")
-            record = training.fit(experiments.get(name, **given), out, device, told, command, save_every)
+            record = training.fit(experiments.asked(name, **given), out, device, told, command, save_every)
     except KeyboardInterrupt as stop:
         if progress.folder is None or isinstance(stop, interrupts.Stopped):
             raise
@@ -169,17 +170,14 @@ def record(run: str, /, *, results: str = "results") -> None:
 
     Args:
         run: the run's folder
-        results: folder that the file goes to
+        results: folder of the records; a run with the settings of its experiment's name goes to where tables look
     """
-    from . import files, records
+    from . import results as on_file
 
-    path = Path(results) / f"{Path(run).resolve().name}.jsonl"
-    if path.exists():
-        raise UserError(f"{path} is there already; name another folder by --results, or move it away")
-    found = records.read(run)
-    files.make_folder(path.parent)
-    records.write(found, path)
+    path, listed = on_file.keep(run, results)
     print(path)
+    if not listed:
+        print("no table has it: its settings are not those that its experiment's name stands for", file=sys.stderr)
 
 
 @app.command

@@ -68,12 +68,13 @@ def write(checkpoint: Checkpoint, path: Path) -> None:
     files.write_atomic(path, buffer.getbuffer())
 
 
-def read(path: Path) -> Checkpoint:
+def read(path: str | Path) -> Checkpoint:
     """Read a checkpoint, onto the CPU. No code in the file is run.
 
     Raises:
         UserError: if the file is missing, cut, damaged or something else
     """
+    path = Path(path)
     values = _load(path, files.read(path))
     with files.place(path):
         if not isinstance(values, dict) or values.get("format") != FORMAT:

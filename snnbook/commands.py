@@ -4,6 +4,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -56,6 +57,8 @@ def table(
     if not Path(results).is_dir():
         raise UserError(f"there is no folder {results} here; name the one with the records by --results")
     found = on_file.load(results)
+    if not found:
+        print(f"no record lies in the folders of {results}: nothing but the paper's numbers", file=sys.stderr)
     files = {result.name: f"{results}/{result.file}" for result in found}
     print(render.render(tables.build(name, found), format, files.__getitem__))
 
@@ -80,8 +83,8 @@ def reproduce(
         target: table3, table4, table5, figures, variants or quick
         seeds: runs of each row, with seeds 0, 1, 2, ...; from three on there are verdicts
         epochs: another schedule than the paper's; such runs are kept apart
-        device: auto, cpu or cuda
-        jobs: runs at a time, each in a process of its own; the threads are divided among them
+        device: auto, cpu, cuda, or cuda:1 for the second GPU
+        jobs: runs at a time, each in a process of its own; threads are divided among them, GPUs dealt out in turn
         list_commands: print a command for each missing run, for any scheduler, and do nothing
         only: the name of one run, such as fashion_mnist_tet-e100-seed0
         released: take the settings of the authors' release
@@ -100,17 +103,27 @@ def reproduce(
     root = Path(results)
     planned = work.plan(target, seeds, epochs, root, Path(runs), released, only)
     missing = [run for run in planned if not run.record.exists()]
-    given = {"--device": (device, "auto"), "--results": (results, RESULTS), "--runs": (runs, RUNS)}
+    given = {"--results": (results, RESULTS), "--runs": (runs, RUNS)}
     options = [word for name, (value, default) in given.items() if value != default for word in (name, value)]
     options += ["--released"] * released
+    on_device = ["--device", device] * (device != "auto")
     if list_commands:
         for run in missing:
-            print("snnbook", shlex.join(work.command(run, target, options)))
+            print("snnbook", shlex.join(work.command(run, target, on_device + options)))
+    if not missing and (list_commands or only is not None):
+        again = "--results again --runs runs/again"
+        done = f"{planned[0].record} has it" if len(planned) == 1 else "all have their records"
+        print(f"{len(planned)} of {len(planned)} runs done: {done}. To run anew: {again}", file=sys.stderr)
+    if list_commands:
         return
     threads = work.threads_each(jobs)
     where = training.choose_device(device)  # only now: commands may be listed where there is no such device
     if missing:
         files.make_folder(Path(runs))
+        files.make_folder(root)  # one that cannot be had is better told before than after hours of training
+    gpus = torch.cuda.device_count() if where.type == "cuda" and training.device_number(device) is None else 0
+    on_device = [] if jobs > 1 and gpus > 1 else on_device
+    places = [f"cuda:{number}" for number in range(gpus)] if jobs > 1 and gpus > 1 else []
     try:
         with interrupts.raised():
             if only is None:
@@ -123,7 +136,10 @@ def reproduce(
                     about = terminal.duration(took.seconds / jobs)
                     print(f"{len(missing)} of {len(planned)} runs to do: about {about}", end=" ")
                     print(f"on this machine, {jobs} at a time, by {took.source}", flush=True)
-            failed = _run(missing, jobs, threads, root, device, lambda run: work.command(run, target, options))
+                for line in _other_images({run.experiment.dataset for run in missing}):
+                    print(line, flush=True)
+            start = partial(work.command, target=target, options=on_device + options)
+            failed = _run(missing, jobs, threads, root, device, start, places)
             on_file.refresh_index(root)  # a process that was stopped between its record and the index leaves it behind
     except KeyboardInterrupt as stop:
         again = f"snnbook {shlex.join(sys.argv[1:])}"
@@ -134,13 +150,15 @@ def reproduce(
         raise UserError(f"{len(failed)} of {len(planned)} runs failed, see above: {', '.join(failed)}")
 
 
-def _run(missing: Sequence[Any], jobs: int, threads: int, root: Path, device: str, start: Any) -> list[str]:
+def _run(
+    missing: Sequence[Any], jobs: int, threads: int, root: Path, device: str, start: Any, places: Sequence[str]
+) -> list[str]:
     """Do the runs, here one after the other or in processes; names of those that failed."""
     from . import folders, terminal
     from . import reproduce as work
 
     if jobs > 1:
-        return work.do_all(missing, jobs, threads, start, lambda line: print(line, flush=True))
+        return work.do_all(missing, jobs, threads, start, lambda line: print(line, flush=True), places)
     failed = []
     for run in missing:
         try:
@@ -151,6 +169,17 @@ def _run(missing: Sequence[Any], jobs: int, threads: int, root: Path, device: st
             print(f"{run.name} failed: {error}", flush=True)
             failed.append(run.name)
     return failed
+
+
+def _other_images(names: set[str]) -> list[str]:
+    """A line for each data set whose images here are not the published ones."""
+    from . import datasets
+
+    differs = {status.name: status.source for status in datasets.check(names) if status.state == "differs"}
+    return [
+        f"warning: {name} in {folder} is not as published: no run for the paper's tables"
+        for name, folder in differs.items()
+    ]
 
 
 def _print_tables(target: str, found: Sequence[Any]) -> None:

@@ -71,15 +71,22 @@ def _machine(session: Session) -> tuple:
 def measured(experiment: Experiment, device: torch.device, on_file: Sequence[Result]) -> float | None:
     """Seconds an epoch of such a run on this hardware, by the latest record that is alike; None where there is none."""
     here = provenance.session(device, ops.engine_name(experiment.engine, device), 0, None)
-    alike = [
-        result
-        for result in on_file
-        if _work(result.experiment) == _work(experiment) and _machine(result.session) == _machine(here)
-    ]
-    if not alike:
-        return None
-    latest = max(alike, key=lambda result: result.session.started)
-    return latest.seconds / latest.experiment.epochs
+    alike = [result for result in on_file if _work(result.experiment) == _work(experiment)]
+    for result in sorted(alike, key=lambda result: result.session.started, reverse=True):
+        if seconds := _epochs_on(_machine(here), result):
+            return statistics.median(seconds)
+    return None
+
+
+def _epochs_on(machine: tuple, result: Result) -> list[float]:
+    """Seconds of the epochs of a run that were begun and ended on this hardware."""
+    sessions = result.record.provenance.sessions
+    ends = [*(session.from_epoch for session in sessions[1:]), len(result.record.epochs)]
+    found = []
+    for session, end in zip(sessions, ends, strict=True):
+        if _machine(session) == machine:
+            found += [figures.seconds for figures in result.record.epochs[session.from_epoch : end]]
+    return found
 
 
 class _Enough(Exception):

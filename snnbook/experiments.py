@@ -7,7 +7,7 @@ settings; `*_released` has what the released file says throughout. VARIANTS are 
 import math
 from typing import Any
 
-from .errors import unknown
+from .errors import UserError, unknown
 from .neuron import NeuronParameters
 from .settings import Experiment
 
@@ -108,6 +108,13 @@ QUICK = dict(
 """A narrow network on the images that come with the package: under a minute on two cores."""
 
 
+LOSS_OPTIONS = {
+    **{name: name for name in ("target_label", "target_others", "t_unfired", "sharpness", "label_scaling", "clip")},
+    "kernel_tau_s": "tau_s",
+}
+"""Settings that only some losses take, and what these call them."""
+
+
 def _catalogue() -> dict[str, Settings]:
     """All settings by name."""
     found = {"quick": QUICK}
@@ -152,3 +159,16 @@ def get(name: str, **overrides: Any) -> Experiment:
     if not isinstance(name, str) or name not in _CATALOGUE:
         raise unknown("experiment", name, _CATALOGUE, see="snnbook experiments")
     return Experiment(name=name, **_CATALOGUE[name]).override(**overrides)
+
+
+def asked(name: str, **options: Any) -> Experiment:
+    """An experiment as a person asks for it: as `get`, and nothing that was asked for may be without effect.
+
+    Raises:
+        UserError: as `get`, and for an option of another loss than the experiment's
+    """
+    found = get(name, **options)
+    for option, own_name in LOSS_OPTIONS.items():
+        if option in options and own_name not in found.loss_settings:
+            raise UserError(f"loss {found.loss!r} has no {option}; leave that option out, or choose another loss")
+    return found

@@ -119,7 +119,7 @@ def broke_down(what: str, value: float, net: Network | None = None) -> UserError
     titles = [layer.title for layer in layers if any(not _finite(p.grad) for p in layer.parameters())]
     where = f", from {titles[0]} down" if titles else ""
     return UserError(
-        f"training broke down: {what} is {value}{where}; try a lower learning rate or a smaller gradient clip"
+        f"training broke down: {what} is {value}{where}; try a lower learning rate or a smaller gradient_clip"
     )
 
 

@@ -106,6 +106,9 @@ class Network(nn.Module):
             return self.layers[-1](x)
         if labels.shape != x.shape[1:2] or labels.is_floating_point():
             raise UserError(f"labels must be {x.shape[1]} integers, not {labels.dtype} of shape {tuple(labels.shape)}")
+        classes = len(self.layers[-1].threshold)
+        if labels.device.type == "cpu" and not bool(((labels >= 0) & (labels < classes)).all()):  # a GPU would wait
+            raise UserError(f"labels must be classes, 0 to {classes - 1}, not {labels.unique().tolist()}")
         if not self.supervision:
             spikes = self.layers[-1](x)
             return spikes, spikes.detach()

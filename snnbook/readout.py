@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from .errors import unknown
+
 READOUTS = ("count", "first")
 """How output spikes become a class: by their number, early ones a little more; or by the first ones above all."""
 
@@ -21,7 +23,11 @@ def score(spikes: Tensor, readout: str = "count") -> Tensor:
         readout: one of READOUTS
     Returns:
         (N, C)
+    Raises:
+        UserError: for another readout
     """
+    if readout not in READOUTS:
+        raise unknown("readout", readout, READOUTS)
     steps = len(spikes)
     t = torch.arange(steps, device=spikes.device, dtype=spikes.dtype)
     weight = 2.0**-t if readout == "first" else 1 + EARLY_BONUS - EARLY_BONUS * t / steps

@@ -201,7 +201,7 @@ def keep_epochs(folder: Path, count: int) -> tuple[EpochFigures, ...]:
     return epochs
 
 
-def write(record: RunRecord, path: Path) -> None:
+def write(record: RunRecord, path: str | Path) -> None:
     """Write a run as one record file, for keeping with the sources.
 
     Raises:
@@ -217,7 +217,7 @@ def write(record: RunRecord, path: Path) -> None:
         "settings": record.experiment.to_dict(),
         "provenance": dataclasses.asdict(record.provenance),
     }
-    files.write_atomic(path, b"".join(map(files.to_json, (head, *map(dataclasses.asdict, record.epochs)))))
+    files.write_atomic(Path(path), b"".join(map(files.to_json, (head, *map(dataclasses.asdict, record.epochs)))))
 
 
 def read(path: str | Path) -> RunRecord:

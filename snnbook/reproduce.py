@@ -5,6 +5,7 @@ run is never done again, a stopped one goes on, and another schedule is another 
 """
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -100,8 +101,18 @@ def plan(
         return planned
     chosen = [run for run in planned if run.name == only]
     if not chosen:
-        raise unknown("run", only, [run.name for run in planned])
+        raise _not_planned(only, names, seeds, planned)
     return chosen
+
+
+def _not_planned(only: str, names: Sequence[str], seeds: int, planned: Sequence[Run]) -> UserError:
+    """The error for the name of a run that is not among the planned ones: which option brings it in, if one does."""
+    match = re.fullmatch(r"(.+)-e(\d{1,9})-seed(\d{1,3})", only)
+    if match is None or match[1] not in names:
+        return unknown("run", only, [run.name for run in planned])
+    options = [f"--seeds {int(match[3]) + 1}"] * (int(match[3]) >= seeds)
+    options += [f"--epochs {match[2]}"] * (f"{match[1]}-e{match[2]}-seed0" not in {run.name for run in planned})
+    return UserError(f"{only} is not among these runs; it is with {' '.join(options)}")
 
 
 def command(run: Run, target: str, options: Sequence[str]) -> list[str]:
@@ -147,13 +158,24 @@ def do(run: Run, root: Path, device: str, progress: training.Progress, words: Se
         results.save(record, root)
 
 
+def _last_line(run: Run) -> str:
+    """What a process of `do_all` said last."""
+    lines = run.folder.with_suffix(".log").read_text(errors="replace").split("\n")
+    return next((line for line in reversed(lines) if line.strip()), "It said nothing")
+
+
 def threads_each(jobs: int) -> int:
     """Threads of each of so many processes, if all together take as many as this one may."""
     return max(torch.get_num_threads() // jobs, 1)
 
 
 def do_all(
-    missing: Sequence[Run], jobs: int, threads: int, start: Callable[[Run], list[str]], say: Callable[[str], None]
+    missing: Sequence[Run],
+    jobs: int,
+    threads: int,
+    start: Callable[[Run], list[str]],
+    say: Callable[[str], None],
+    devices: Sequence[str] = (),
 ) -> list[str]:
     """Do runs in processes of their own.
 
@@ -163,28 +185,30 @@ def do_all(
         threads: of each
         start: the command for a run, after the program
         say: is told what happens
+        devices: that the jobs take turns on, such as ["cuda:0", "cuda:1"]; empty: as `start` has it
     Returns:
         names of the runs that failed
     """
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "NUMBA_NUM_THREADS": str(threads)}
     waiting, working, failed = list(missing), {}, []
+    places = [["--device", devices[job % len(devices)]] if devices else [] for job in range(jobs)]
     try:
         while waiting or working:
             while waiting and len(working) < jobs:
                 run = waiting.pop(0)
                 files.make_folder(run.folder.parent)
-                log = run.folder.with_suffix(".log")
+                log, place = run.folder.with_suffix(".log"), places.pop(0)
                 with log.open("ab") as file:
-                    process = subprocess.Popen(
-                        [sys.executable, "-m", "snnbook", *start(run)], stdout=file, stderr=file, env=environment
-                    )
-                working[process] = run
+                    words = [sys.executable, "-m", "snnbook", *start(run), *place]
+                    process = subprocess.Popen(words, stdout=file, stderr=file, env=environment)
+                working[process] = run, place
                 say(f"started {run.name}; its lines go to {log}")
             for process in [each for each in working if each.poll() is not None]:
-                run = working.pop(process)
+                run, place = working.pop(process)
+                places.append(place)
                 if process.returncode:
                     failed.append(run.name)
-                    say(f"failed {run.name}: exit {process.returncode}")
+                    say(f"failed {run.name}: exit {process.returncode}. {_last_line(run)}")
                 else:
                     say(f"finished {run.name}" if run.record.exists() else f"left off {run.name}; its log says why")
             time.sleep(POLL)

@@ -8,6 +8,7 @@ A record's file is named after its run: <experiment>-e<epochs>-seed<seed>.jsonl.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,11 +62,18 @@ class Result:
 
     @property
     def hardware(self) -> str:
-        """What it ran on: the GPU, or the processor with the threads used."""
-        session = self.session
-        if session.device != "cpu":
-            return session.device
-        return f"{session.processor}, {session.threads} thread{'s' * (session.threads != 1)}"
+        """What it ran on, one after the other: a GPU, or a processor with the threads used."""
+        return _in_turn(_place(session) for session in self.record.provenance.sessions)
+
+    @property
+    def engine(self) -> str:
+        """What ran its neurons, one after the other."""
+        return _in_turn(session.engine for session in self.record.provenance.sessions)
+
+    @property
+    def commits(self) -> list[str | None]:
+        """The commits that it ran on, each once, in turn; None where a session had no tree."""
+        return list(dict.fromkeys(session.commit for session in self.record.provenance.sessions))
 
     @property
     def as_named(self) -> bool:
@@ -74,6 +82,17 @@ class Result:
         if ours.name not in experiments.names():
             return False
         return experiments.get(ours.name, epochs=ours.epochs, seed=ours.seed, engine=ours.engine) == ours
+
+
+def _in_turn(words: Iterable[str]) -> str:
+    """What changed from one session to the next: "NVIDIA H200, then AMD EPYC, 2 threads"."""
+    return ", then ".join(dict.fromkeys(words))
+
+
+def _place(session: Session) -> str:
+    if session.device != "cpu":
+        return session.device
+    return f"{session.processor}, {session.threads} thread{'s' * (session.threads != 1)}"
 
 
 def run_name(experiment: Experiment) -> str:
@@ -125,6 +144,29 @@ def save(record: RunRecord, root: str | Path) -> Path:
     return path
 
 
+def keep(run: str | Path, root: str | Path) -> tuple[Path, bool]:
+    """Put the record of a run's folder into a results' folder.
+
+    Args:
+        run: the run's folder, or a record's file
+        root: the results' folder
+    Returns:
+        the record's file, and whether tables look at it: where the settings are those of the experiment's name, its
+        file is that of `path_of`; else it stands in the results' folder itself, under the name of the run's folder
+    Raises:
+        UserError: if the run is not finished or cannot be read, or a record of that name is there already
+    """
+    root, record = Path(root), records.read(run)
+    if Result("", record).as_named:
+        return save(record, root), True
+    path = root / f"{Path(run).resolve().name.removesuffix('.jsonl')}.jsonl"
+    if path.exists():
+        raise UserError(f"{path} is there already; name another folder by --results, or move it away")
+    files.make_folder(root)
+    records.write(record, path)
+    return path, False
+
+
 def index_line(result: Result) -> dict:
     """What the index tells of one run."""
     record, settings, session = result.record, result.experiment, result.session
@@ -141,9 +183,9 @@ def index_line(result: Result) -> dict:
         "last_test_accuracy": record.last.test_accuracy,
         "seconds": round(result.seconds, 1),
         "hardware": result.hardware,
-        "engine": session.engine,
+        "engine": result.engine,
         "torch": session.versions.get("torch"),
-        "commit": session.commit,
+        "commit": session.commit if len(result.commits) == 1 else result.commits,
         "started": session.started,
         "sessions": len(record.provenance.sessions),
         "command": session.command,

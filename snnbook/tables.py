@@ -289,8 +289,8 @@ def runs_table(results: list[Result]) -> Table:
                 Cell(result.name, result.name, (result.name,)),
                 *(Cell(f"{100 * e.test_accuracy:.2f}", 100 * e.test_accuracy) for e in (record.best, record.last)),
                 Cell(f"{minutes:.1f}", minutes),
-                *(Cell(word or NONE, word) for word in (result.hardware, session.engine, version)),
-                Cell(_short(session.commit), session.commit),
+                *(Cell(word or NONE, word) for word in (result.hardware, result.engine, version)),
+                Cell(", ".join(map(_short, result.commits)), ", ".join(c or NONE for c in result.commits)),
                 Cell(session.command or NONE, session.command),
             )
         )

@@ -35,7 +35,9 @@ class TerminalProgress(Progress):
         self._layers = layer_names(experiment)
         self._say(heading(experiment, images))
         self._say(f"run folder {folder}")
-        if epochs_done:
+        if epochs_done == experiment.epochs:
+            self._say(f"all {epochs_done} epochs are done already")
+        elif epochs_done:
             self._say(f"going on after epoch {epochs_done} of {experiment.epochs}")
         if sys.stderr.isatty():
             from tqdm import tqdm

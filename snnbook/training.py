@@ -90,6 +90,8 @@ def fit(
         Stopped: on SIGTERM or Ctrl-C, once the step is done and saved
     """
     real("save_every", save_every, least=0)
+    if out == "":
+        raise UserError("the name of the run's folder is empty; name one, or leave it out")
     if out is not None:
         folders.refuse_full(Path(out))
     with _working(device) as (team, where, held):
@@ -176,8 +178,10 @@ def evaluate(run: str | Path, which: str = "best", device: str = "auto") -> meas
     def read() -> tuple[Experiment, Provenance, Checkpoint]:
         experiment, origin = records.read_settings(folder), records.read_provenance(folder)
         if not path.exists():
+            if which == "best" and (folder / records.EPOCHS).exists():
+                raise UserError(f"{path} is missing; put it back, or test the last one: --checkpoint last")
             raise UserError(f"{path} is not there: no epoch is done yet. {folders.go_on(folder)}")
-        return experiment, origin, checkpoints.read(path)
+        return experiment, origin, _same_settings(checkpoints.read(path), path, experiment)
 
     with _working(device, trains=False) as (team, where, _):
         experiment, origin, checkpoint = team.told(read)
@@ -229,8 +233,12 @@ def _last(folder: Path, experiment: Experiment) -> Checkpoint | None:
         checkpoint = checkpoints.read(path)
     except UserError as error:
         raise UserError(f"{error}{_instead(folder)}") from error
+    return _same_settings(checkpoint, path, experiment)
+
+
+def _same_settings(checkpoint: Checkpoint, path: Path, experiment: Experiment) -> Checkpoint:
     if checkpoint.experiment != experiment:
-        raise UserError(f"{path} is of other settings than {folder / records.SETTINGS}; put the right one back")
+        raise UserError(f"{path} is of other settings than {path.parent / records.SETTINGS}; put the right one back")
     return checkpoint
 
 

@@ -391,6 +391,8 @@ def test_bad_input_gets_one_line():
     for words, call in {
         "input must have shape": lambda: net(torch.rand(2, 3, 12, 12)),
         "must be floating point": lambda: net(torch.ones(2, 1, 12, 12, dtype=torch.uint8)),
+        "labels must be classes, 0 to": lambda: net(torch.rand(2, 1, 12, 12), labels=torch.tensor([0, -1])),
+        "Did you mean 'first'": lambda: readout.predict(torch.zeros(3, 1, 2), "frist"),
         "labels must be 2 integers": lambda: net(torch.rand(2, 1, 12, 12), labels=torch.tensor([1])),
         "rate must be a finite number, above 0": lambda: net.initialise(torch.rand(2, 1, 12, 12), 0),
     }.items():

@@ -85,7 +85,10 @@ def test_schedules_and_variants_are_other_runs():
         (["reproduce", "table3", "--epochs", "0"], "epochs must be"),
         (["reproduce", "table3", "--jobs", "0"], "jobs must be"),
         (["reproduce", "table3", "--jobs", "1.5"], "not a whole number"),
-        (["reproduce", "table3", "--only", "fashion_mnist-e100-seed1"], "Did you mean 'fashion_mnist-e100-seed0'"),
+        (["reproduce", "table3", "--only", "fashion_mnist-e100-sed0"], "Did you mean 'fashion_mnist-e100-seed0'"),
+        (["reproduce", "table3", "--only", "fashion_mnist-e100-seed1"], "it is with --seeds 2\n"),
+        (["reproduce", "table3", "--only", "fashion_mnist-e30-seed0"], "it is with --epochs 30\n"),
+        (["reproduce", "table3", "--only", "fashion_mnist_tet-e30-seed2"], "it is with --seeds 3 --epochs 30\n"),
         (["reproduce", "table3", "--device", "gpu"], "unknown device"),
         (["reproduce", "quick", "--released"], "leave out --released"),
         (["reproduce"], "TARGET"),
@@ -134,12 +137,20 @@ def test_a_stopped_run_goes_on_and_a_finished_one_is_kept(call, tiny):
     assert lines[1].split() == [second.name, "missing"]
     assert lines[2].startswith("2 of 2 runs to do: about ")
     assert lines[2].endswith("a measurement of about 0.1 s")
+    assert lines[3].startswith("warning: fashion_mnist in ")
     assert "going on after epoch 2 of 3" in out
     assert "t_unfired = 4T" in out
     straight = training.fit(first.experiment, "straight", "cpu")
     kept = results.load("results")
     assert [r.name for r in kept] == [first.name, second.name]
     assert [e.test_accuracy for e in kept[0].record.epochs] == [e.test_accuracy for e in straight.epochs]
+
+    code, out, err = call("reproduce", "table4", "--epochs", "3", "--device", "cpu", "--only", first.name)
+    assert (code, out) == (0, "")
+    assert err.startswith(f"1 of 1 runs done: {first.record} has it. To run anew: --results again")
+    code, out, err = call("reproduce", "table4", "--epochs", "3", "--list")
+    assert (code, out) == (0, "")
+    assert err.startswith("2 of 2 runs done: all have their records")
 
     before = {path: path.stat().st_mtime_ns for path in Path("results").rglob("*")}
     code, out, _ = call("reproduce", "table4", "--epochs", "3", "--device", "cpu")
@@ -265,7 +276,16 @@ def test_a_process_that_fails_is_told(here, monkeypatch):
     said = []
     failed = reproduce.do_all(runs, 2, 1, lambda run: ["reproduce", "nonsense"], said.append)
     assert failed == [runs[0].name]
-    assert said[1] == f"failed {runs[0].name}: exit 2"
+    assert said[1].startswith(f"failed {runs[0].name}: exit 2. snnbook: unknown target 'nonsense'")
+
+
+def test_jobs_take_turns_on_devices(tiny):
+    """Three runs, two devices: each is used by the first two, and one of them by the third."""
+    runs = [run for seeds in (1, 2) for run in plan("table4", seeds=seeds, epochs=1)][:3]
+    reproduce.do_all(runs, 2, 1, lambda run: ["reproduce", "nonsense"], lambda line: None, ["cuda:7", "gpu:8"])
+    logs = [run.folder.with_suffix(".log").read_text() for run in runs]
+    assert "nonsense" in logs[0]
+    assert "gpu:8" in logs[1], "its own device is refused first"
 
 
 def test_threads_are_divided(monkeypatch):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from snnbook import experiments, paper, provenance, render, results, tables
+from snnbook import datasets, estimates, experiments, paper, provenance, records, render, results, tables
 from snnbook.errors import UserError
 from snnbook.provenance import Provenance
 from snnbook.records import RunRecord
@@ -274,6 +274,55 @@ def test_the_papers_numbers_stand_in_one_place_only():
     assert others
     for number in ("94.03", "93.72", "93.81", "80.91", "91.89", "80.85", "87.9", "99.09", "0.189"):
         assert not [p.name for p in others if number in p.read_text()], number
+
+
+def test_records_on_file_are_of_the_published_images():
+    status = {(s.name, s.split): s.state for s in datasets.check({r.experiment.dataset for r in OURS})}
+    for (name, split), state in status.items():
+        (digest,) = {r.record.provenance.data[split] for r in OURS if r.experiment.dataset == name}
+        if state == "ok":
+            assert digest == datasets.load(name, split).sha256
+    assert status["fashion_mnist_subset", "train"] == "ok"
+
+
+def test_a_run_of_several_machines_names_them_all(root):
+    one = record("fashion_mnist", [0.5], epochs=5)
+    gpu = replace(SESSION, device="NVIDIA H200", engine="triton", commit="abc")
+    here = replace(SESSION, from_epoch=2, commit="def", processor="Z80", threads=2)
+    sessions = (gpu, here, replace(here, from_epoch=4))
+    found = results.Result("", replace(one, provenance=Provenance(one.provenance.data, sessions)))
+    assert found.hardware == "NVIDIA H200, then Z80, 2 threads"
+    assert found.engine == "triton, then reference"
+    assert found.commits == ["abc", "def"]
+    (shown,) = rows(tables.runs_table([found]))
+    assert (shown["hardware"], shown["engine"], shown["commit"]) == (found.hardware, found.engine, "abc, def")
+    assert results.index_line(found)["commit"] == ["abc", "def"]
+
+
+def test_an_estimate_goes_by_the_epochs_of_its_own_hardware():
+    one = record("fashion_mnist", [0.5], epochs=6, engine="reference")
+    seconds = (900.0, 900.0, 2.0, 3.0, 700.0, 4.0)
+    epochs = tuple(replace(each, seconds=spent) for each, spent in zip(one.epochs, seconds, strict=True))
+    gpu = replace(SESSION, device="NVIDIA H200", engine="triton")
+    here = provenance.session(torch.device("cpu"), "reference", 2, None)
+    sessions = (gpu, here, replace(gpu, from_epoch=4), replace(here, from_epoch=5))
+    run = results.Result("", replace(one, provenance=Provenance({"train": "", "test": ""}, sessions), epochs=epochs))
+    assert estimates.measured(run.experiment, torch.device("cpu"), [run]) == 3.0
+    alone = replace(run, record=replace(run.record, provenance=Provenance({"train": "", "test": ""}, (gpu,))))
+    assert estimates.measured(run.experiment, torch.device("cpu"), [alone]) is None
+
+
+def test_a_run_with_the_settings_of_its_name_is_kept_where_tables_look(root, tmp_path):
+    named, other = record("fashion_mnist", [0.5], epochs=2), record("fashion_mnist", [0.5], epochs=2, rate=0.7)
+    for number, each in enumerate((named, other)):
+        records.write(each, tmp_path / f"{number}.jsonl")
+    assert results.keep(tmp_path / "0.jsonl", root) == (root / "paper/fashion_mnist-e2-seed0.jsonl", True)
+    assert results.keep(tmp_path / "1.jsonl", root) == (root / "1.jsonl", False)
+    assert [r.name for r in results.load(root)] == ["fashion_mnist-e2-seed0"]
+    assert (root / results.INDEX).exists()
+    for number in (0, 1):
+        with pytest.raises(UserError, match="is there already"):
+            results.keep(tmp_path / f"{number}.jsonl", root)
 
 
 @pytest.mark.parametrize("result", OURS, ids=lambda result: result.name)

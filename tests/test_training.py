@@ -6,6 +6,7 @@ import math
 import pickle
 import random
 import re
+import shutil
 import zipfile
 
 import pytest
@@ -631,6 +632,22 @@ def test_evaluate_repeats_the_recorded_figures(finished):
         assert found.exit_time == pytest.approx(figures.exit_time, rel=1e-6)
         assert list(found.halves) == pytest.approx(figures.test_accuracy_halves, rel=1e-6)
         assert found.accuracy * TEST == pytest.approx(round(found.accuracy * TEST))
+
+
+def test_evaluate_says_what_is_missing_or_does_not_fit(finished, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / "best.pt").unlink()
+    with pytest.raises(UserError, match="best.pt is missing; .* --checkpoint last"):
+        training.evaluate(run, device="cpu")
+    records.write_settings(run, replace(records.read_settings(run), steps=5))
+    with pytest.raises(UserError, match="last.pt is of other settings than .*settings.json"):
+        training.evaluate(run, "last", "cpu")
+
+
+def test_a_folder_needs_a_name():
+    with pytest.raises(UserError, match="name of the run's folder is empty"):
+        training.fit(small(), "", "cpu")
 
 
 def test_evaluate_needs_an_epoch(tmp_path):

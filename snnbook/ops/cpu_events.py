@@ -137,19 +137,20 @@ def convolution_input(bounds, place, channel, timing, decay, weight, inputs, pad
         trace = total.reshape((rows, line))
         begin = bounds[n, 0]
         where, factors = place[begin : bounds[n, steps]], timing[begin : bounds[n, steps]]
-        offsets = np.empty(len(where), np.int64)
+        offsets, ends = np.empty(len(where), np.int64), np.empty(len(where) + 1, np.int64)
         for j in range(len(where)):
             offsets[j] = channel[begin + j] * span
         for t in range(steps - 1, -1, -1):
-            end = bounds[n, t + 1] - begin
+            ends[0], end, places = bounds[n, t] - begin, bounds[n, t + 1] - begin, 0
+            for j in range(ends[0], end):  # the spikes of a place are neighbours, and end where the next one's begin
+                ends[places + 1] = j + 1
+                places += j + 1 == end or where[j + 1] != where[j]
             for row in range(side):  # the weights of one row of the kernel stay near the first cache
-                j, up = bounds[n, t] - begin, (row - padding) * line
-                while j < end:
-                    first, at = j, where[j]
-                    while j < end and where[j] == at:
-                        j += 1
-                    if 0 <= at + up < rows * line:
-                        add_rows(total, at + up, weights, row * channels * span, offsets, factors, first, j, span)
+                up, shift = (row - padding) * line, row * channels * span
+                for p in range(places):
+                    at = where[ends[p]] + up
+                    if 0 <= at < rows * line:
+                        add_rows(total, at, weights, shift, offsets, factors, ends[p], ends[p + 1], span)
             for y in range(rows):
                 for i in range(line):
                     trace[y, i] *= decay

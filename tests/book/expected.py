@@ -40,6 +40,7 @@ PAGES = {
     "notation": Page(math=True),
     "disagreements": Page(explores=1, figures=2, math=True),
     "reproduce": Page(math=True),
+    "own": Page(math=True),
     "teach": Page(math=True),
     "publish": Page(),
     "api": Page(),

@@ -11,7 +11,7 @@ from . import Wrong, close, exercise, number, try_cases
 RISE, SLOPE, RESPONSE = 0.05, 0.25, 0.4
 """Exercise 2.1: change of the weight, slope of the potential per step, response at the spike."""
 
-LOUD = -1.0
+LOUD = -2.0
 """Exercise 2.3: the old input must get less than this share of the gradient."""
 
 OLDEST = 1000
@@ -96,6 +96,7 @@ def hand_it_down(answer):
     mistakes={
         "too young": (2, 4),
         "too weak": (6, 1),
+        "the loudest of the sliders": (6, 3),
         "too strong, no slope is left": (6, 10),
         "a negative weight": (0, -0.6),
     },
