@@ -638,10 +638,10 @@ def test_evaluate_says_what_is_missing_or_does_not_fit(finished, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(finished, run)
     (run / "best.pt").unlink()
-    with pytest.raises(UserError, match="best.pt is missing; .* --checkpoint last"):
+    with pytest.raises(UserError, match=r"best\.pt is missing; .* --checkpoint last"):
         training.evaluate(run, device="cpu")
-    records.write_settings(run, replace(records.read_settings(run), steps=5))
-    with pytest.raises(UserError, match="last.pt is of other settings than .*settings.json"):
+    records.write_settings(run, dataclasses.replace(records.read_settings(run), steps=5))
+    with pytest.raises(UserError, match=r"last\.pt is of other settings than .*settings\.json"):
         training.evaluate(run, "last", "cpu")
 
 
