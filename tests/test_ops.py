@@ -299,3 +299,20 @@ def test_what_is_kept_for_backward_comes_apart_and_together(engine):
         wanted = way(grad, saved)
         for one, other in zip(way(grad, ops.put_back(bare, list(tensors))), wanted, strict=True):
             assert torch.equal(one, other)
+
+
+def test_numba_is_told_its_threads_once(monkeypatch):
+    """Telling it takes a lock that forked processes share; one that is killed in between would stop the others."""
+    cpu = pytest.importorskip("snnbook.ops.cpu")
+    x, threshold, neuron = torch.rand(3, 2, 4), torch.ones(4), NeuronParameters()
+    ops.forward(x, threshold, neuron, "cpu")
+    told = []
+    monkeypatch.setattr(cpu.numba, "set_num_threads", told.append)
+    ops.forward(x, threshold, neuron, "cpu")
+    assert told == []
+    before = torch.get_num_threads()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: before + 1)
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: None)
+    ops.forward(x, threshold, neuron, "cpu")
+    assert told == [min(before + 1, cpu.numba.config.NUMBA_NUM_THREADS)]
+    cpu._told.threads = before

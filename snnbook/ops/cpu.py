@@ -6,6 +6,7 @@ order of sums.
 
 import functools
 import math
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,10 +63,17 @@ def _constants(neuron: NeuronParameters, dtype: torch.dtype) -> np.ndarray:
     return torch.tensor(values, dtype=dtype).numpy()
 
 
+_told = threading.local()
+"""How many threads Numba was told to use; it keeps a number for every thread that calls it. Telling it takes a lock
+that forked processes share: one that is killed in the middle would leave the others waiting for ever."""
+
+
 def _call(driver: Any, *arguments: Any) -> None:
     """Call a driver on as many threads as torch uses, tensors as arrays."""
     threads = torch.get_num_threads()
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    if getattr(_told, "threads", None) != threads:
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        _told.threads = threads
     driver(*(x.detach().numpy() if isinstance(x, Tensor) else x for x in arguments))
     if torch.get_num_threads() != threads:  # Numba's first start of its threads sets torch's number too
         torch.set_num_threads(threads)

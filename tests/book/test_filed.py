@@ -65,16 +65,18 @@ def test_the_book_shows_what_the_records_make(page, name):
 
 
 def test_where_the_runs_ended():
-    """A table that chapter 9 makes itself: figures of the records' last lines; what has no run is missing."""
+    """A table that chapter 9 makes itself: the records' last lines on one schedule; what has no run is missing."""
     page = built("09_the_tables")
     shown = re.search(r"The last epoch of each row.*?</table>", page, re.S)[0]
     cells = [re.sub("<[^>]+>", "", cell) for cell in re.findall(r"<td.*?</td>", shown, re.S)]
     by_title = {cells[i]: cells[i + 1 : i + 8] for i in range(0, len(cells), 8)}
     rows = [*paper.TABLES["3"], *(row for row in paper.TABLES["4"] if row.experiment != "fashion_mnist_ttfs")]
     assert list(by_title) == [row.title for row in rows]
+    on_file = [r for r in results.load(ROOT) if r.as_named]
+    lengths = [{r.experiment.epochs for r in on_file if r.experiment.name == row.experiment} for row in rows]
+    epochs = max(set().union(*lengths), key=lambda n: (sum(n in each for each in lengths), n))
     for row in rows:
-        ran = [r for r in results.load(ROOT) if r.as_named and r.experiment.name == row.experiment]
-        epochs = max((r.experiment.epochs for r in ran), default=None)
+        ran = [r for r in on_file if r.experiment.name == row.experiment]
         records = [r.record for r in ran if r.experiment.epochs == epochs]
         ends = [record.last for record in records]
         wanted = ["missing"] * 7
