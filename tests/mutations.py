@@ -670,8 +670,8 @@ MUTATIONS = [
     ),
     Mutation(
         "estimates.py",
-        "statistics.median(",
-        "statistics.mean(",
+        "statistics.median(spent",
+        "statistics.mean(spent",
         "tests/test_reproduce.py::test_a_measurement_leaves_compilation_out",
     ),
     Mutation(
