@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from . import encoding, ops
+from .devices import on_host
 from .errors import UserError, real, unknown
 from .layers import AdjustedAvgPool2d, PlainPool2d, SpikingConv2d, SpikingLayer, SpikingLinear, TimeDropout
 from .neuron import NeuronParameters
@@ -107,7 +108,7 @@ class Network(nn.Module):
         if labels.shape != x.shape[1:2] or labels.is_floating_point():
             raise UserError(f"labels must be {x.shape[1]} integers, not {labels.dtype} of shape {tuple(labels.shape)}")
         classes = len(self.layers[-1].threshold)
-        if labels.device.type == "cpu" and not bool(((labels >= 0) & (labels < classes)).all()):  # a GPU would wait
+        if on_host(labels) and not bool(((labels >= 0) & (labels < classes)).all()):  # a GPU would wait
             raise UserError(f"labels must be classes, 0 to {classes - 1}, not {labels.unique().tolist()}")
         if not self.supervision:
             spikes = self.layers[-1](x)

@@ -9,7 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from snnbook import datasets, devices, graph, layers, losses, measure, ops, step
+from snnbook import datasets, devices, graph, layers, losses, measure, networks, ops, step
 from snnbook.errors import UserError
 from snnbook.graph import RecordedStep
 from snnbook.ops import reference
@@ -71,7 +71,7 @@ def record(body):
 @pytest.fixture
 def as_device(monkeypatch):
     """What is asked on a CPU alone is not asked."""
-    for module in (layers, losses, step, devices, reference):
+    for module in (layers, losses, networks, step, devices, reference):
         monkeypatch.setattr(module, "on_host", lambda tensor: False)
 
 
