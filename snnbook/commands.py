@@ -121,9 +121,8 @@ def reproduce(
     if missing:
         files.make_folder(Path(runs))
         files.make_folder(root)  # one that cannot be had is better told before than after hours of training
-    gpus = torch.cuda.device_count() if where.type == "cuda" and training.device_number(device) is None else 0
-    on_device = [] if jobs > 1 and gpus > 1 else on_device
-    places = [f"cuda:{number}" for number in range(gpus)] if jobs > 1 and gpus > 1 else []
+    shared_out = jobs > 1 and where.type == "cuda" and training.device_number(device) is None
+    places = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if shared_out else []
     try:
         with interrupts.raised():
             if only is None:
@@ -138,7 +137,7 @@ def reproduce(
                     print(f"on this machine, {jobs} at a time, by {took.source}", flush=True)
                 for line in _other_images({run.experiment.dataset for run in missing}):
                     print(line, flush=True)
-            start = partial(work.command, target=target, options=on_device + options)
+            start = partial(work.command, target=target, options=options if places else on_device + options)
             failed = _run(missing, jobs, threads, root, device, start, places)
             on_file.refresh_index(root)  # a process that was stopped between its record and the index leaves it behind
     except KeyboardInterrupt as stop:

@@ -79,7 +79,7 @@ def measured(experiment: Experiment, device: torch.device, on_file: Sequence[Res
 
 
 def _epochs_on(machine: tuple, result: Result) -> list[float]:
-    """Seconds of the epochs of a run that were begun and ended on this hardware."""
+    """Seconds of the epochs of a run that ended on this hardware."""
     sessions = result.record.provenance.sessions
     ends = [*(session.from_epoch for session in sessions[1:]), len(result.record.epochs)]
     found = []

@@ -98,7 +98,7 @@ class Network(nn.Module):
         Returns:
             spikes, (T, N, classes); with labels a pair, with and without the supervisory spike
         Raises:
-            UserError: for wrong shapes, or labels that are no classes
+            UserError: for wrong shapes, or (looked at on a CPU alone) labels that are no classes
         """
         x = self.encode(x)
         for layer in self.layers[:-1]:

@@ -107,7 +107,7 @@ def plan(
 
 def _not_planned(only: str, names: Sequence[str], seeds: int, planned: Sequence[Run]) -> UserError:
     """The error for the name of a run that is not among the planned ones: which option brings it in, if one does."""
-    match = re.fullmatch(r"(.+)-e(\d{1,9})-seed(\d{1,3})", only)
+    match = re.fullmatch(r"(.+)-e([1-9]\d{0,8})-seed(0|[1-9]\d{0,2})", only)
     if match is None or match[1] not in names:
         return unknown("run", only, [run.name for run in planned])
     options = [f"--seeds {int(match[3]) + 1}"] * (int(match[3]) >= seeds)

@@ -185,7 +185,7 @@ def index_line(result: Result) -> dict:
         "hardware": result.hardware,
         "engine": result.engine,
         "torch": session.versions.get("torch"),
-        "commit": session.commit if len(result.commits) == 1 else result.commits,
+        "commits": result.commits,
         "started": session.started,
         "sessions": len(record.provenance.sessions),
         "command": session.command,

@@ -88,6 +88,7 @@ def test_schedules_and_variants_are_other_runs():
         (["reproduce", "table3", "--only", "fashion_mnist-e100-sed0"], "Did you mean 'fashion_mnist-e100-seed0'"),
         (["reproduce", "table3", "--only", "fashion_mnist-e100-seed1"], "it is with --seeds 2\n"),
         (["reproduce", "table3", "--only", "fashion_mnist-e30-seed0"], "it is with --epochs 30\n"),
+        (["reproduce", "table3", "--only", "fashion_mnist-e100-seed00"], "Did you mean 'fashion_mnist-e100-seed0'"),
         (["reproduce", "table3", "--only", "fashion_mnist_tet-e30-seed2"], "it is with --seeds 3 --epochs 30\n"),
         (["reproduce", "table3", "--device", "gpu"], "unknown device"),
         (["reproduce", "quick", "--released"], "leave out --released"),

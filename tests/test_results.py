@@ -296,7 +296,7 @@ def test_a_run_of_several_machines_names_them_all(root):
     assert found.commits == ["abc", "def"]
     (shown,) = rows(tables.runs_table([found]))
     assert (shown["hardware"], shown["engine"], shown["commit"]) == (found.hardware, found.engine, "abc, def")
-    assert results.index_line(found)["commit"] == ["abc", "def"]
+    assert results.index_line(found)["commits"] == ["abc", "def"]
 
 
 def test_an_estimate_goes_by_the_epochs_of_its_own_hardware():
