@@ -123,17 +123,20 @@ def distinct_steps(x: Tensor) -> Tensor:
     return x[:1] if len(x) > 1 and x.stride(0) == 0 else x
 
 
-def currents(x: Tensor, weight: Tensor, affine: Affine, engine: str = "auto") -> Tensor:
+def currents(
+    x: Tensor, weight: Tensor, affine: Affine, engine: str = "auto", kept: list[Tensor] | None = None
+) -> Tensor:
     """Input currents of every step, (T, N, C, ...); an input that repeats is mapped once and expanded again.
 
     Args:
         x: spikes or an expanded image, (T, N, ...)
         weight, affine: the map
-        engine: see `snnbook.ops`; one may have a faster way where spikes are few
+        engine: see `snnbook.ops`; one may have a faster way
+        kept: see `ops.event_currents`
     """
     steps = distinct_steps(x)
     if len(steps) == len(x):
-        by_events = ops.event_currents(x, weight, affine.padding, engine)
+        by_events = ops.event_currents(x, weight, affine.padding, engine, kept)
         if by_events is not None:
             return by_events
     current = affine.current(steps.flatten(0, 1), weight).unflatten(0, steps.shape[:2])
@@ -153,7 +156,8 @@ class _SpikingAffine(torch.autograd.Function):
         engine: str,
         force: Force | None,
     ) -> tuple[Tensor, Tensor]:
-        current = currents(x, weight, affine, engine)
+        kept: list[Tensor] = []
+        current = currents(x, weight, affine, engine, kept)
         if force is None:
             raw, saved = ops.forward_pooled(current, threshold, neuron, window, engine)
             spikes = raw
@@ -162,7 +166,8 @@ class _SpikingAffine(torch.autograd.Function):
             spikes = force(saved)
             saved = saved.with_spikes(spikes)
         ctx.pass_, tensors = ops.take_out(saved)
-        ctx.save_for_backward(x, weight, *tensors)
+        ctx.save_for_backward(x, weight, *kept, *tensors)
+        ctx.kept = len(kept)
         ctx.affine = affine
         raw = raw.detach()
         ctx.mark_non_differentiable(raw)
@@ -173,13 +178,14 @@ class _SpikingAffine(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_times: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, *tensors = ctx.saved_tensors
+        kept, tensors = tensors[: ctx.kept], tensors[ctx.kept :]
         pass_ = ops.put_back(ctx.pass_, tensors)
         need_input, need_weight = ctx.needs_input_grad[:2]
         steps = x if need_input else distinct_steps(x)
         repeats = len(distinct_steps(x)) < len(x)  # then summing over time leaves one dense product, which is less
         dense = repeats or ctx.affine.backward_dtype is not None or isinstance(pass_, ops.Saved)
         if need_weight and not dense:
-            by_events = ops.backward_events(grad_times, pass_, x, weight, ctx.affine.padding, need_input)
+            by_events = ops.backward_events(grad_times, pass_, x, weight, ctx.affine.padding, need_input, kept)
             if by_events is not None:
                 return *by_events, None, None, None, None, None, None
         if isinstance(pass_, ops.Saved):

@@ -21,6 +21,7 @@ from .small_runs import BATCH, StopAfter, same_run, small, state
 from .test_networks import Step, follow_golden_steps
 from .test_ops import LAYER_CASES, VARIANTS, follow_golden_layer, random_layer
 from .test_step import KINDS, everything, same
+from .test_triton_maps import LAYERS, a_gradient, drawn, exact, maps, products
 
 pytestmark = [
     pytest.mark.usefixtures("data"),
@@ -84,6 +85,23 @@ def test_kernels_equal_the_reference(neuron, shape, window, repeats, channels_la
         for ours, theirs in zip(ops.backward_pooled(e.to(GPU), got_saved, summed), wanted, strict=True):
             assert (ours is None) == (theirs is None)
             assert ours is None or relative(ours, theirs) < 1e-5
+
+
+@FULL_PRECISION
+@pytest.mark.parametrize("kind", ["pooled", "ninths", "any"])
+@pytest.mark.parametrize(
+    ("shape", "size", "padding"),
+    [*LAYERS, ((5, 50, 32, 14, 14), (64, 32, 5, 5), 2), ((5, 50, 3136), (1024, 3136), 0)],
+)
+def test_products_are_nearly_as_exact_as_float32(shape, size, padding, kind):
+    """The units cut sums off where a CPU rounds them, which makes them some 1e-6 too small."""
+    x, weight, generator = drawn(shape, size, kind)
+    grad = a_gradient(x, weight, padding, generator)
+    on_gpu = [each.to(GPU) for each in (x, weight)]
+    assert maps.fits(*on_gpu, padding)
+    got = products(*on_gpu, padding, grad.to(GPU))
+    for ours, want in zip(got, exact(x, weight, padding, grad), strict=True):
+        assert relative(ours.double().cpu(), want) < 1e-5
 
 
 # ---- steps ----

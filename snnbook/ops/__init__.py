@@ -7,7 +7,7 @@ average pooling at the end, for layers: an engine may fuse what it likes in them
 import functools
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -197,24 +197,37 @@ def backward_pooled(grad_pooled: Tensor, saved: Any, sum_weight: bool = False) -
 
 
 @torch.no_grad()
-def event_currents(x: Tensor, weight: Tensor, padding: int, engine: str = "auto") -> Tensor | None:
-    """Input currents of a layer, spike by spike, where the engine has such a way and the input holds few spikes.
+def event_currents(
+    x: Tensor, weight: Tensor, padding: int, engine: str = "auto", kept: list[Tensor] | None = None
+) -> Tensor | None:
+    """Input currents of a layer, by the engine's own way where it has one for this layer and input.
+
+    On a CPU that goes spike by spike where the input holds few of them; on a GPU through products of halves.
 
     Args:
         x, weight, padding: as for `backward_events`
         engine: see `forward`
+        kept: a list that gets what `backward_events` would else make again; None to keep nothing
     Returns:
         currents (T, N, C_out, ...), up to the order of sums; or None where the dense product is the better choice
     """
     way = getattr(_module(engine_name(engine, x.device, x.dtype)), "event_currents", None)
-    return None if way is None else way(x, weight, padding)
+    return None if way is None else way(x, weight, padding, [] if kept is None else kept)
 
 
 @torch.no_grad()
 def backward_events(
-    grad_pooled: Tensor, saved: Any, x: Tensor, weight: Tensor, padding: int, need_input: bool
+    grad_pooled: Tensor,
+    saved: Any,
+    x: Tensor,
+    weight: Tensor,
+    padding: int,
+    need_input: bool,
+    kept: Sequence[Tensor] = (),
 ) -> tuple[Tensor | None, Tensor] | None:
-    """Backward of a whole layer, spike by spike, where the engine has such a way and the layer's spikes are few.
+    """Backward of a whole layer, by the engine's own way where it has one for this layer.
+
+    On a CPU that goes spike by spike where the layer's spikes are few; on a GPU through products of halves.
 
     Eq. (eq-grad-timing), (eq-grad-weight) of the book: the same gradients as `backward_pooled` followed by the two
     transposed maps, up to the order of sums.
@@ -225,6 +238,7 @@ def backward_events(
         weight: W_hat, (C_out, C_in, K, K) or (F_out, F_in)
         padding: zeros on every side of the input map, positions; 0 for a fully connected layer
         need_input: whether the gradient to x is wanted
+        kept: what `event_currents` kept of the same input and weight, if it was asked to
     Returns:
         x W^T G_t (None where not wanted) and the weight's gradient; or None in place of both where the dense
         products are the better choice
@@ -241,7 +255,7 @@ def backward_events(
             f"an input of shape {tuple(x.shape)} under a weight of shape {tuple(weight.shape)} with padding {padding} "
             f"does not make currents of shape {tuple(saved.current_shape)}"
         )
-    return way(grad_pooled, saved, x, weight, padding, need_input)
+    return way(grad_pooled, saved, x, weight, padding, need_input, kept)
 
 
 @torch.no_grad()

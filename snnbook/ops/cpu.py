@@ -7,6 +7,7 @@ order of sums.
 import functools
 import math
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,8 +144,8 @@ def backward_pooled(grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool) -
     return _like(timing, shape), _like(weight, shape)
 
 
-def event_currents(x: Tensor, weight: Tensor, padding: int) -> Tensor | None:
-    """Arguments and results as in `snnbook.ops.event_currents`."""
+def event_currents(x: Tensor, weight: Tensor, padding: int, _kept: list[Tensor]) -> Tensor | None:
+    """Arguments and results as in `snnbook.ops.event_currents`; nothing is kept."""
     if weight.dim() == 2:
         return _currents_of_connected(x.flatten(0, 1), weight, x.shape[:2])
     if weight.shape[1] < NARROW or not padding < weight.shape[2] == weight.shape[3]:
@@ -211,7 +212,13 @@ def standardise_backward(
 
 
 def backward_events(
-    grad_pooled: Tensor, saved: SavedPooled, x: Tensor, weight: Tensor, padding: int, need_input: bool
+    grad_pooled: Tensor,
+    saved: SavedPooled,
+    x: Tensor,
+    weight: Tensor,
+    padding: int,
+    need_input: bool,
+    _kept: Sequence[Tensor],
 ) -> tuple[Tensor | None, Tensor] | None:
     """Arguments and results as in `snnbook.ops.backward_events`."""
     if saved.neuron.kernel == "exact":

@@ -5,6 +5,7 @@ sums. Without a GPU the kernels run in Triton's interpreter (TRITON_INTERPRET=1)
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from ..neuron import SLOPE_BOUND_TIMING, SLOPE_BOUND_WEIGHT, NeuronParameters
 from . import reference
 from . import triton_kernels as kernels
+from . import triton_maps as maps
 from . import triton_weights as weights
 from .reference import VARIANCE_FLOOR
 from .saved import Saved
@@ -142,6 +144,37 @@ def backward_pooled(grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool) -
     arguments = (*inputs, timing, weight, *settings, SLOPE_BOUND_TIMING)
     _launch(kernels.backward_pooled, count, *arguments, positions=kind["POSITIONS"], **kind)
     return timing.view(shape), weight.view(shape)
+
+
+def event_currents(x: Tensor, weight: Tensor, padding: int, kept: list[Tensor]) -> Tensor | None:
+    """Arguments and results as in `snnbook.ops.event_currents`."""
+    if not maps.fits(x, weight, padding):
+        return None
+    halves = maps.of_layer(x, weight, padding)
+    for each in halves:
+        kept += (each.values, each.largest, each.more)
+    sides = [side + 2 * padding - weight.shape[2] + 1 for side in x.shape[3:]]
+    return maps.current(*halves, torch.Size((len(x) * x.shape[1], len(weight), *sides))).unflatten(0, x.shape[:2])
+
+
+def backward_events(
+    grad_pooled: Tensor,
+    saved: SavedPooled,
+    x: Tensor,
+    weight: Tensor,
+    padding: int,
+    need_input: bool,
+    kept: Sequence[Tensor],
+) -> tuple[Tensor | None, Tensor] | None:
+    """Arguments and results as in `snnbook.ops.backward_events`."""
+    if not maps.fits(x, weight, padding):
+        return None
+    inputs, weights = maps.put_together(kept) if kept else maps.of_layer(x, weight, padding)
+    timing, steady = (grad.flatten(0, 1) for grad in backward_pooled(grad_pooled, saved, False))
+    grad_x, around = None, weight.shape[-1] - 1 - padding if weight.dim() == 4 else 0
+    if need_input:
+        grad_x = maps.grad_input(maps.split(timing, True, around), weights, x.flatten(0, 1)).view(x.shape)
+    return grad_x, maps.grad_weight(maps.split(steady, True), inputs, weight.shape, maps.sides(steady.shape))
 
 
 def _launch_rows(kernel: Any, weight: Tensor, *arguments: Any) -> None:

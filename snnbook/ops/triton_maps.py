@@ -1,0 +1,162 @@
+"""The GPU engine's own way through a layer's map: host side of triton_products.py.
+
+Taken where the channels on both sides are multiples of 32; elsewhere, and in the other precisions, torch's products are.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+import triton
+from torch import Tensor
+
+from . import triton_products as kernels
+
+CHANNELS = 32
+"""Channels, in and out, must be multiples of it."""
+
+FAN = 256
+"""Inputs of an output from which on this way is taken."""
+
+WIDE = 1024
+"""Entries that a program of the simpler kernels works on."""
+
+CONVOLVE = {"WIDE": 128, "DEEP": 64, "num_warps": 4, "num_stages": 3}
+CONNECT = {"WIDE": 32, "DEEP": 64, "num_warps": 4, "num_stages": 4}
+CORRELATE = {"WIDE": 128, "DEEP": 64, "num_warps": 4, "num_stages": 3}
+"""How the products of maps, of fully connected layers and of both with gradients are cut up; measured on an H200."""
+
+SHARE = 512
+"""The fewest pixels whose gradients of weights are summed by themselves."""
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Maps in two halves with channels last, (2, pixels, channels), as float16.
+
+    Attributes:
+        largest: bits of the largest magnitude, which gives the scale; not read where the maps are not scaled
+        more: 1 where the second half holds anything
+    """
+
+    values: Tensor
+    largest: Tensor
+    more: Tensor
+
+
+def fits(x: Tensor, weight: Tensor, padding: int) -> bool:
+    """Whether a layer's map goes this way: inputs (T, N, C, ...), weight (C_out, C_in, ...)."""
+    kernel = weight.shape[2:]
+    around = math.prod(side + 2 * padding for side in x.shape[3:])
+    return (
+        (x.device.type == "cpu" or not torch.backends.cudnn.allow_tf32)
+        and all(count % CHANNELS == 0 for count in weight.shape[:2])
+        and weight[0].numel() >= FAN
+        and len(set(kernel)) <= 1
+        and (not kernel or padding < kernel[0] <= min(x.shape[3:]) + 2 * padding)
+        and len(x) * x.shape[1] * around * max(weight.shape[:2]) < 2**31
+    )
+
+
+def split(x: Tensor, scaled: bool, padding: int = 0) -> Halves:
+    """Maps (B, C, ...) in halves; unscaled for spikes and their means, which are at most some tens."""
+    x = x.contiguous()
+    channels, (height, width) = x.shape[1], sides(x.shape)
+    pixels = len(x) * (height + 2 * padding) * (width + 2 * padding)
+    largest, more = x.new_zeros(2, dtype=torch.int32).unbind()
+    values = x.new_empty((2, pixels, channels), dtype=torch.float16)
+    with torch.cuda.device_of(x):
+        if scaled:
+            kernels.largest[(triton.cdiv(x.numel(), 4 * WIDE),)](x, largest, x.numel(), WIDE=4 * WIDE)
+        if height * width == 1:  # nothing changes its place
+            pixels, channels, rows, wide = 1, x.numel(), 1, 4 * WIDE
+        else:
+            rows, wide = 32, 32
+        grid = triton.cdiv(pixels, rows), triton.cdiv(channels, wide)
+        settings = (pixels, channels, height, width, padding)
+        kernels.split[grid](x, values, largest, more, *settings, SCALED=scaled, ROWS=rows, WIDE=wide)
+    return Halves(values, largest, more)
+
+
+def sides(shape: torch.Size) -> tuple[int, int]:
+    """Height and width of (B, C, H, W) or (B, C)."""
+    return tuple(shape[2:]) if len(shape) == 4 else (1, 1)
+
+
+def of_layer(x: Tensor, weight: Tensor, padding: int) -> tuple[Halves, Halves]:
+    """A layer's inputs (T, N, C, ...) and weights in halves."""
+    return split(x.flatten(0, 1), False, padding), split(weight, True)
+
+
+def put_together(tensors: Sequence[Tensor]) -> tuple[Halves, Halves]:
+    """What `of_layer` gave, from its tensors in order."""
+    return Halves(*tensors[:3]), Halves(*tensors[3:])
+
+
+def _side(weight: torch.Size) -> int:
+    """Side of the kernel of (C_out, C_in, K, K), or 1 for (F_out, F_in)."""
+    return weight[2] if len(weight) == 4 else 1
+
+
+def _block(rows: int) -> int:
+    return 64 if rows % 64 == 0 else 32
+
+
+def current(x: Halves, weight: Halves, shape: torch.Size) -> Tensor:
+    """Currents of this shape, (B, C_out, ...)."""
+    out = torch.empty(shape, device=x.values.device)
+    _convolve(x, weight, out, out, False)
+    return out
+
+
+def grad_input(grad: Halves, weight: Halves, x: Tensor) -> Tensor:
+    """x W^T grad, in the shape of x (B, C_in, ...)."""
+    x = x.contiguous()
+    out = torch.empty_like(x)
+    _convolve(grad, weight, x, out, True)
+    return out
+
+
+def _convolve(maps: Halves, weight: Halves, factor: Tensor, out: Tensor, back: bool) -> None:
+    """The product, forward or back, into `out`; weights in halves are (2, C_out * K * K, C_in)."""
+    rows, channels, (height, width) = out.shape[1], maps.values.shape[2], sides(out.shape)
+    count, side = len(out) * height * width, math.isqrt(weight.values[0].numel() // (rows * channels))
+    options = CONVOLVE if height * width > 1 else CONNECT
+    grid = triton.cdiv(count, options["WIDE"]), rows // _block(rows)
+    tensors = (maps.values, weight.values, factor, out, maps.largest, weight.largest, maps.more)
+    with torch.cuda.device_of(out):
+        kernels.convolve[grid](
+            *tensors, maps.values.shape[1], count, rows, BACK=back, SIDE=side, HEIGHT=height, WIDTH=width,
+            CHANNELS=channels, BLOCK=_block(rows), **options,
+        )  # fmt: skip
+
+
+def grad_weight(grad: Halves, x: Halves, shape: torch.Size, map_: tuple[int, int]) -> Tensor:
+    """Sum over the batch of grad (x) x, in the shape of the weight, for gradients on maps of these sides."""
+    side, (rows, channels), count = _side(shape), shape[:2], grad.values.shape[1]
+    pairs, block, wide, deep = side * side * channels, _block(rows), CORRELATE["WIDE"], CORRELATE["DEEP"]
+    tiles = triton.cdiv(pairs, wide), rows // block
+    share = max(SHARE, triton.cdiv(count * math.prod(tiles), 2 * _processors(x.values.device)))
+    share = triton.cdiv(min(share, count), deep) * deep
+    shares = triton.cdiv(count, share)
+    parts = x.values.new_empty((shares, rows, pairs), dtype=torch.float32)
+    tensors = (grad.values, x.values, parts, grad.largest, x.more)
+    with torch.cuda.device_of(parts):
+        kernels.correlate[(*tiles, shares)](
+            *tensors, x.values.shape[1], count, rows, share, SIDE=side, HEIGHT=map_[0], WIDTH=map_[1],
+            CHANNELS=channels, BLOCK=block, **CORRELATE,
+        )  # fmt: skip
+        if shares == 1 and side == 1:
+            return parts.view(shape)
+        out = parts.new_empty(shape)
+        grid = (triton.cdiv(out.numel(), WIDE),)
+        kernels.collect[grid](parts, out, rows, channels, side * side, shares, WIDE=WIDE)
+    return out
+
+
+@cache
+def _processors(device: torch.device) -> int:
+    """Of a GPU; for a CPU, on which kernels are interpreted, some."""
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 4
