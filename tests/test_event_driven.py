@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from snnbook import NeuronParameters, ops
 from snnbook.errors import UserError
-from snnbook.events import Convolution, FullyConnected, currents, spiking_affine
+from snnbook.events import Convolution, FullyConnected, currents, one_product, spiking_affine
 
 from .conftest import relative
 
@@ -163,3 +163,12 @@ def test_shapes_that_make_no_layer_get_one_line():
     for wrong in [(x, weight, 1), (x[:, :2], weight, 2), (x[:, :, :8], weight, 2), (x, weight[:5], 2)]:
         with pytest.raises(UserError, match="does not make currents of shape"):
             ops.backward_events(torch.ones_like(out), saved, *wrong, True)
+
+
+@pytest.mark.parametrize(("size", "padding"), [((4, 3, 5, 5), 2), ((6, 1, 3, 5), 0), ((2, 2, 1, 1), 1)])
+def test_a_weights_gradient_is_one_product(size, padding):
+    """What a GPU does for wide kernels in place of cuDNN's way, which is not exact enough."""
+    x = torch.randn(3, size[1], 9, 8, dtype=torch.double)
+    grad = torch.randn_like(Convolution(padding).current(x, torch.zeros(size, dtype=torch.double)))
+    got = one_product(grad, x, torch.Size(size), padding)
+    assert relative(got, Convolution(padding).grad_weight(grad, x, torch.Size(size))) < 1e-13

@@ -1,5 +1,9 @@
 """The GPU engine's products, in Triton's interpreter: of float32 accuracy, whatever the inputs, in odd shapes too."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -149,3 +153,61 @@ def test_a_layer_goes_this_way(shape, size, affine, monkeypatch):
     grads = ops.backward_events(grad, saved, x, weight, affine.padding, True)  # nothing kept
     for want, got in zip(results[0][1:], grads, strict=True):
         assert relative(got, want) < 1e-5
+
+
+COMPILE = """
+import sys
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from snnbook.ops import triton_maps as maps, triton_products as kernels
+
+HALF, FLOAT, BITS = "*fp16", "*fp32", "*i32"
+POINTERS = {"halves": HALF, "weight": HALF, "grad": HALF, "factor": FLOAT, "parts": FLOAT, "x": FLOAT, "out": FLOAT,
+            "scale_x": BITS, "scale_w": BITS, "scale": BITS, "more": BITS, "largest": BITS}
+EVEN = {"pixels", "rows", "channels", "share"}  # those that Triton finds to be multiples of 16 when it is called
+MAP, FLAT = {"SIDE": 5, "HEIGHT": 14, "WIDTH": 14}, {"SIDE": 1, "HEIGHT": 1, "WIDTH": 1}
+CASES = [
+    ("convolve", MAP | {"BACK": False, "CHANNELS": 32, "BLOCK": 64}, maps.CONVOLVE),
+    ("convolve", MAP | {"BACK": True, "CHANNELS": 64, "BLOCK": 32}, maps.CONVOLVE),
+    ("convolve", FLAT | {"BACK": False, "CHANNELS": 3136, "BLOCK": 64}, maps.CONNECT),
+    ("convolve", FLAT | {"BACK": True, "CHANNELS": 1024, "BLOCK": 64}, maps.CONNECT),
+    ("correlate", MAP | {"CHANNELS": 32, "BLOCK": 64}, maps.CORRELATE),
+    ("correlate", FLAT | {"CHANNELS": 3136, "BLOCK": 64}, maps.CORRELATE),
+    ("split", {"SCALED": True, "ROWS": 32, "WIDE": 32}, {}),
+    ("split", {"SCALED": False, "ROWS": 1, "WIDE": 4096}, {}),
+    ("largest", {"WIDE": 4096}, {}),
+    ("collect", {"WIDE": 1024}, {}),
+]
+for name, settings, cut in CASES:
+    kernel, signature, constants, multiples = getattr(kernels, name), {}, {}, {}
+    launch = {key: value for key, value in cut.items() if key.startswith("num_")}
+    settings = settings | {key: value for key, value in cut.items() if key not in launch}
+    for place, argument in enumerate(kernel.arg_names):
+        if argument in settings:
+            signature[argument], constants[(place,)] = "constexpr", settings[argument]
+            continue
+        signature[argument] = POINTERS.get(argument, "i32") if (name, argument) != ("largest", "out") else BITS
+        if argument in POINTERS or argument in EVEN:
+            multiples[(place,)] = [["tt.divisibility", 16]]
+    source = ASTSource(kernel, signature, constants, multiples)
+    made = triton.compile(source, target=GPUTarget("cuda", int(sys.argv[1]), 32), options=launch)
+    text = made.asm["ptx"]
+    assert made.asm["cubin"] and made.metadata.shared <= 160 * 1024, (name, made.metadata.shared)
+    if name in ("convolve", "correlate"):
+        unit = "wgmma.mma_async" if sys.argv[1] == "90" else "mma.sync"
+        assert unit in text, f"{name} does not use the matrix units"
+        assert ", 0x10, " in text and "cp.async" in text, f"{name} does not load 16 bytes at a time, ahead"
+    print(name, made.metadata.shared)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", [80, 90], ids=["A100", "H100"])
+def test_compiles_ahead_of_time(capability):
+    """Every kernel, as the layers of Fashion-MNIST call it, to machine code of a GPU that is not here."""
+    environment = os.environ | {"TRITON_INTERPRET": "0"}  # in a process of its own: this one interprets
+    command = [sys.executable, "-c", COMPILE, str(capability)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(done.stdout.splitlines()) == 10

@@ -1,6 +1,6 @@
 """The GPU engine's own way through a layer's map: host side of triton_products.py.
 
-Taken where the channels on both sides are multiples of 32; elsewhere, and in the other precisions, torch's products are.
+Taken where the channels on both sides are multiples of 32; elsewhere, and in other precisions, torch's products are.
 """
 
 import math
