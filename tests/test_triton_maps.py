@@ -193,7 +193,7 @@ for name, settings, cut in CASES:
     source = ASTSource(kernel, signature, constants, multiples)
     made = triton.compile(source, target=GPUTarget("cuda", int(sys.argv[1]), 32), options=launch)
     text = made.asm["ptx"]
-    assert made.asm["cubin"] and made.metadata.shared <= 160 * 1024, (name, made.metadata.shared)
+    assert made.asm["cubin"] and made.metadata.shared <= 99 * 1024, (name, made.metadata.shared)
     if name in ("convolve", "correlate"):
         unit = "wgmma.mma_async" if sys.argv[1] == "90" else "mma.sync"
         assert unit in text, f"{name} does not use the matrix units"
@@ -203,9 +203,12 @@ for name, settings, cut in CASES:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("capability", [80, 90], ids=["A100", "H100"])
+@pytest.mark.parametrize("capability", [80, 86, 90], ids=["A100", "A10", "H100"])
 def test_compiles_ahead_of_time(capability):
-    """Every kernel, as the layers of Fashion-MNIST call it, to machine code of a GPU that is not here."""
+    """Every kernel, as the layers of Fashion-MNIST call it, to machine code of a GPU that is not here.
+
+    Each fits into 99 KiB of shared memory, which is what the smaller GPUs have.
+    """
     environment = os.environ | {"TRITON_INTERPRET": "0"}  # in a process of its own: this one interprets
     command = [sys.executable, "-c", COMPILE, str(capability)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
