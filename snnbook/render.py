@@ -3,6 +3,7 @@
 import csv
 import html
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -97,7 +98,7 @@ def to_html(table: Table, link: Callable[[str], str] = anchor, targets: bool = F
     """
 
     def cell(content: Cell, column: int) -> str:
-        shown = html.escape(content.text)
+        shown = re.sub(r"± [\d.]+", r'<span class="snn-deviation">\g<0></span>', html.escape(content.text))
         if content.runs:
             title = html.escape(", ".join(content.runs))
             shown = f'<a href="{html.escape(link(content.runs[0]))}" title="{title}">{shown}</a>'

@@ -181,10 +181,11 @@ def order_notes(name: str, results: list[Result]) -> tuple[str, ...]:
     notes = []
     for suffix, epochs in itertools.product(("", RELEASED), (paper.EPOCHS, *schedules)):
         pairs = orders(name, results, suffix, epochs)
-        decided = [f"{a} > {b}" if higher else f"{b} > {a}" for a, b, higher in pairs if higher is not None]
+        decided = [(a, b) if higher else (b, a) for a, b, higher in pairs if higher is not None]
+        below = {winner: [b for a, b in decided if a == winner] for winner, _ in decided}
         if decided or (suffix, epochs) == ("", paper.EPOCHS):
             settings = ", released settings" if suffix else ""
-            told = "".join(f"{each}; " for each in decided)
+            told = "".join(f"{winner} > {' and '.join(losers)}; " for winner, losers in below.items())
             still = f"{len(pairs) - len(decided)} of {len(pairs)} pairs undecided"
             notes.append(f"Order of the rows after {epochs} epochs{settings}: {told}{still}.")
     return tuple(notes)

@@ -171,8 +171,7 @@ def test_the_order_of_rows_needs_three_seeds(root):
     more = [record(name, [value + seed / 1000], seed, epochs=30) for seed in range(3) for name, value in ORDERED]
     table = tables.build("4", saved(root, *more))
     assert table.notes[-1] == (
-        "Order of the rows after 30 epochs: t_unfired = 4T > t_unfired = T; t_unfired = 4T > t_unfired = 20T; "
-        "1 of 3 pairs undecided."
+        "Order of the rows after 30 epochs: t_unfired = 4T > t_unfired = T and t_unfired = 20T; 1 of 3 pairs undecided."
     )
 
 
