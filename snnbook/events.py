@@ -68,26 +68,26 @@ class Convolution:
         """(C_out, C_in, K, K)."""
 
         def product(g: Tensor, x: Tensor) -> Tensor:
-            if _needs_care(g, shape):
+            if needs_care(g, shape):
                 return one_product(g, x, shape, self.padding)
             return conv2d_weight(_channels_last(x), shape, g, padding=self.padding)
 
         return _rounded(product, self.backward_dtype, grad, x)
 
 
-WINOGRAD = 3
+SAFE_SIDE = 3
 """The largest kernel's side at which cuDNN's gradients of weights, by Winograd's way, are as exact as float32 goes: at
 5 they were 1e-4 to 3e-3 of the largest entry off (results/LOG.md)."""
 
-MOST = 2**26
-"""Entries that one matrix product may take its inputs apart into."""
+MOST_ENTRIES = 2**26
+"""Entries that `one_product` may take its inputs apart into."""
 
 
-def _needs_care(grad: Tensor, shape: torch.Size) -> bool:
+def needs_care(grad: Tensor, shape: torch.Size) -> bool:
     """Whether a weight's gradient (C_out, C_in, K, K) is better left to a matrix product than to cuDNN."""
     exact = grad.dtype == torch.float32 and not torch.backends.cudnn.allow_tf32
     entries = grad.numel() // shape[0] * shape[1:].numel()
-    return not on_host(grad) and exact and max(shape[2:]) > WINOGRAD and entries <= MOST
+    return not on_host(grad) and exact and max(shape[2:]) > SAFE_SIDE and entries <= MOST_ENTRIES
 
 
 def one_product(grad: Tensor, x: Tensor, shape: torch.Size, padding: int) -> Tensor:
@@ -160,9 +160,9 @@ def currents(
     """
     steps = distinct_steps(x)
     if len(steps) == len(x):
-        by_events = ops.event_currents(x, weight, affine.padding, engine, kept)
-        if by_events is not None:
-            return by_events
+        by_engine = ops.event_currents(x, weight, affine.padding, engine, kept)
+        if by_engine is not None:
+            return by_engine
     current = affine.current(steps.flatten(0, 1), weight).unflatten(0, steps.shape[:2])
     return current.expand(len(x), *current.shape[1:])
 
@@ -209,9 +209,9 @@ class _SpikingAffine(torch.autograd.Function):
         repeats = len(distinct_steps(x)) < len(x)  # then summing over time leaves one dense product, which is less
         dense = repeats or ctx.affine.backward_dtype is not None or isinstance(pass_, ops.Saved)
         if need_weight and not dense:
-            by_events = ops.backward_events(grad_times, pass_, x, weight, ctx.affine.padding, need_input, kept)
-            if by_events is not None:
-                return *by_events, None, None, None, None, None, None
+            by_engine = ops.backward_events(grad_times, pass_, x, weight, ctx.affine.padding, need_input, kept)
+            if by_engine is not None:
+                return *by_engine, None, None, None, None, None, None
         if isinstance(pass_, ops.Saved):
             grad_timing, grad_weight = ops.backward(grad_times, pass_)
             grad_weight = grad_weight if len(steps) == len(x) else grad_weight.sum(0, keepdim=True)

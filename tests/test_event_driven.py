@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from snnbook import NeuronParameters, ops
 from snnbook.errors import UserError
-from snnbook.events import Convolution, FullyConnected, currents, one_product, spiking_affine
+from snnbook.events import Convolution, FullyConnected, currents, needs_care, one_product, spiking_affine
 
 from .conftest import relative
 
@@ -163,6 +163,19 @@ def test_shapes_that_make_no_layer_get_one_line():
     for wrong in [(x, weight, 1), (x[:, :2], weight, 2), (x[:, :, :8], weight, 2), (x, weight[:5], 2)]:
         with pytest.raises(UserError, match="does not make currents of shape"):
             ops.backward_events(torch.ones_like(out), saved, *wrong, True)
+
+
+def test_which_gradients_of_weights_are_left_to_one_product(monkeypatch):
+    """Those of wide kernels, off the CPU, in full precision, where memory allows it."""
+    grad, wide = torch.empty(50, 4, 28, 28, device="meta"), torch.Size((4, 1, 5, 5))
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    assert needs_care(grad, wide)
+    assert not needs_care(grad, torch.Size((4, 1, 3, 3)))
+    assert not needs_care(torch.empty(grad.shape), wide)
+    assert not needs_care(grad.bfloat16(), wide)
+    assert not needs_care(grad, torch.Size((4, 999, 5, 5)))
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    assert not needs_care(grad, wide)
 
 
 @pytest.mark.parametrize(("size", "padding"), [((4, 3, 5, 5), 2), ((6, 1, 3, 5), 0), ((2, 2, 1, 1), 1)])

@@ -49,7 +49,7 @@ class Halves:
 def fits(x: Tensor, weight: Tensor, padding: int) -> bool:
     """Whether a layer's map goes this way: inputs (T, N, C, ...), weight (C_out, C_in, ...)."""
     kernel = weight.shape[2:]
-    around = math.prod(side + 2 * padding for side in x.shape[3:])
+    around = math.prod(side + max(2 * padding, weight.shape[2] - 1) for side in x.shape[3:])  # forward and back
     return (
         (x.device.type == "cpu" or not torch.backends.cudnn.allow_tf32)
         and all(count % CHANNELS == 0 for count in weight.shape[:2])
@@ -61,7 +61,11 @@ def fits(x: Tensor, weight: Tensor, padding: int) -> bool:
 
 
 def split(x: Tensor, scaled: bool, padding: int = 0) -> Halves:
-    """Maps (B, C, ...) in halves; unscaled for spikes and their means, which are at most some tens."""
+    """Maps (B, C, ...) in halves, with zeros around them.
+
+    Unscaled, which takes no look for the largest entry, is for spikes and their means: what is below 1e-4 loses digits
+    then, and what is above 65,504 is infinite.
+    """
     x = x.contiguous()
     channels, (height, width) = x.shape[1], sides(x.shape)
     pixels = len(x) * (height + 2 * padding) * (width + 2 * padding)
@@ -70,7 +74,7 @@ def split(x: Tensor, scaled: bool, padding: int = 0) -> Halves:
     with torch.cuda.device_of(x):
         if scaled:
             kernels.largest[(triton.cdiv(x.numel(), 4 * WIDE),)](x, largest, x.numel(), WIDE=4 * WIDE)
-        if height * width == 1:  # nothing changes its place
+        if height * width == 1 and padding == 0:  # nothing changes its place
             pixels, channels, rows, wide = 1, x.numel(), 1, 4 * WIDE
         else:
             rows, wide = 32, 32
