@@ -1,5 +1,7 @@
 """What depends on where tensors lie: looking at values, sending them over, how exactly products are computed."""
 
+import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -9,6 +11,15 @@ from torch import Tensor
 PRECISIONS = ("float32", "tf32", "bf16_backward")
 """Of products: full; a GPU's TF32 units (inputs rounded to 10 bits of mantissa), forward too, so that spikes change;
 or bfloat16 (7 bits) in the backward pass alone, which leaves every spike as it is and moves gradients by some 1e-3."""
+
+KEPT_BYTES = 2**29
+"""Freed memory that `keep_memory` lets this process keep."""
+
+MAPPED_BYTES = 2**25
+"""Blocks from this size on still go back at once: the largest limit that glibc's malloc sets itself."""
+
+_MALLOC = {"MALLOC_TRIM_THRESHOLD_": (-1, KEPT_BYTES), "MALLOC_MMAP_THRESHOLD_": (-3, MAPPED_BYTES)}
+"""glibc's limits by their environment variables: the number that `mallopt` knows them by, and what they are set to."""
 
 
 def on_host(tensor: Tensor) -> bool:
@@ -51,3 +62,19 @@ def products(precision: str, device: torch.device) -> Iterator[None]:
     finally:
         torch.set_float32_matmul_precision(before[0])
         cudnn.allow_tf32, cudnn.deterministic = before[1:]
+
+
+def keep_memory() -> bool:
+    """Have freed memory of a CPU kept for the next step, not given back to the system and taken from it page by page.
+
+    glibc gives back what lies free at the end of its heap once that is twice its largest block. Where the weights of
+    one layer are most of the memory, a step can do so every time: it depends on where they came to lie, and holds for
+    the life of the process. Limits that the environment sets stay as they are; other C libraries are left alone.
+
+    Returns:
+        whether limits were set
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is None or "GLIBC_TUNABLES" in os.environ or any(name in os.environ for name in _MALLOC):
+        return False
+    return all([mallopt(*limit) for limit in _MALLOC.values()])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from . import encoding, measure
-from .devices import on_host
+from .devices import keep_memory, on_host
 from .layers import TimeDropout
 from .networks import Network
 from .parallel import ALONE, Team
@@ -40,6 +40,8 @@ class TrainingStep:
         self.optimiser = _optimiser(net, experiment)
         self._loss = experiment.build_loss()
         self._parameters = list(net.parameters())
+        if on_host(self._parameters[0]):
+            keep_memory()
         self._dropouts = [layer for layer in net.layers if isinstance(layer, TimeDropout)]
         if static:
             for group in self.optimiser.param_groups:

@@ -366,6 +366,12 @@ MUTATIONS = [
     ),
     Mutation(
         "step.py",
+        "            keep_memory()\n",
+        "            pass\n",
+        "tests/test_devices.py::test_a_step_on_a_cpu_has_freed_memory_kept",
+    ),
+    Mutation(
+        "step.py",
         "self._loss.joint = share.sum",
         "self._loss.joint = lambda sums: sums",
         "tests/test_parallel.py::test_two_processes_train_as_one",

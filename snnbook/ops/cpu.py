@@ -160,7 +160,7 @@ def event_currents(x: Tensor, weight: Tensor, padding: int, _kept: list[Tensor])
     )
     turned = weight.flip(2, 3).unflatten(0, (blocks, -1)).permute(0, 3, 2, 4, 1).contiguous().flatten(3)
     current = x.new_empty((len(maps), *shape, outputs))
-    _call(cpu_maps.convolution, maps, turned, padding, current)
+    _call(cpu_maps.convolution, maps, len(x), turned, padding, current)
     return current.unflatten(0, x.shape[:2]).movedim(-1, 2)
 
 

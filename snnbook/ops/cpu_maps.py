@@ -93,10 +93,11 @@ def count(x, span, counts):
 
 
 @_driver
-def convolution(x, weight, padding, current):
+def convolution(x, steps, weight, padding, current):
     """Currents (B, H', W', C_out) of the entries of x (B, H, W, C_in) that are not 0.
 
     Args:
+        steps: T, where the B maps are those of step 0, then those of step 1, ...
         weight: turned by 180 degrees, (blocks, K, C_in, K C_block): what an entry adds to a row of the output map, for
             a block of output channels, is one run
         padding: zeros on every side of x, at most K - 1
@@ -107,7 +108,9 @@ def convolution(x, weight, padding, current):
     # An entry adds to `side` columns of the output map from `column - cut` on, but for those that lie beside it.
     outputs, cut = span // side, side - 1 - padding
     line, weights = width * outputs, weight.reshape(-1)
-    for image in prange(images):
+    for number in prange(images):
+        # Threads get stretches of numbers. Some steps hold more spikes than others: a stretch has an image's steps.
+        image = number % steps * (images // steps) + number // steps
         total = aligned(blocks * height * line, x) if blocks > 1 else current[image].reshape(-1)
         total[:] = 0
         offsets, factors = np.empty(columns * inputs + 1, np.int64), np.empty(columns * inputs + 1, x.dtype)
