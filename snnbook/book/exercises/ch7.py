@@ -7,27 +7,27 @@ from ...ops.reference import VARIANCE_FLOOR
 from . import exercise, try_cases
 
 
-def right_fold(gamma, theta, beta):
+def right_scale(gamma, theta, beta):
     """Solution of 7.1."""
-    return [theta / gamma, beta / gamma]
+    return [gamma / theta, beta / theta]
 
 
 @exercise(
     "7.1",
-    "Fold by hand",
-    solution=right_fold,
+    "Fold the other way",
+    solution=right_scale,
     mistakes={
-        "multiplied": lambda gamma, theta, beta: [theta * gamma, beta * gamma],
-        "the shift forgotten": lambda gamma, theta, beta: [theta / gamma, beta],
-        "the wrong order": lambda gamma, theta, beta: [beta / gamma, theta / gamma],
+        "the fold of the text": lambda gamma, theta, beta: [theta / gamma, beta / gamma],
+        "the shift forgotten": lambda gamma, theta, beta: [gamma / theta, beta],
+        "multiplied": lambda gamma, theta, beta: [gamma * theta, beta * theta],
     },
 )
-def fold(answer):
+def unfold(answer):
     cases = [
-        ({"gamma": g, "theta": theta, "beta": beta}, right_fold(g, theta, beta))
+        ({"gamma": g, "theta": theta, "beta": beta}, right_scale(g, theta, beta))
         for g, theta, beta in ((2.0, 3.0, 0.5), (0.5, 1.0, -0.2), (1.0, 4.0, 0.1))
     ]
-    try_cases(answer, cases, hint="divide both sides of 'potential >= threshold' by gamma; which weights are left?")
+    try_cases(answer, cases, hint="divide both sides of 'potential >= threshold' by theta; which weights are left?")
     return "three numbers become two, and the neuron cannot tell"
 
 
@@ -110,35 +110,52 @@ def growth(answer):
     return "a decay meant to keep numbers small makes thresholds large"
 
 
-def right_gradient(e, du):
+def slope(e, du, bound=SLOPE_BOUND_WEIGHT):
+    """Gradient in a threshold. Eq. (eq-threshold-slope)."""
+    return sum(x * min(1 / rise, bound) for x, rise in zip(e, du, strict=True) if rise > 0)
+
+
+def right_steps(theta, e, du, rate):
     """Solution of 7.5."""
-    return sum(x * min(1 / rise, SLOPE_BOUND_WEIGHT) for x, rise in zip(e, du, strict=True) if rise > 0)
+    return [theta - rate * slope(e, du), theta / (1 + rate * theta * slope(e, du))]
 
 
 @exercise(
     "7.5",
-    "The gradient of a threshold",
-    solution=right_gradient,
+    "Two ways down",
+    solution=right_steps,
     mistakes={
-        "the sign of the weights": lambda e, du: -right_gradient(e, du),
-        "no bound": lambda e, du: sum(x / rise for x, rise in zip(e, du, strict=True) if rise > 0),
-        "a slope for its inverse": lambda e, du: sum(x * rise for x, rise in zip(e, du, strict=True)),
-        "falling potentials counted": lambda e, du: sum(
-            x * min(1 / abs(rise), SLOPE_BOUND_WEIGHT) for x, rise in zip(e, du, strict=True)
+        "no bound": lambda theta, e, du, rate: [
+            theta - rate * slope(e, du, math.inf),
+            theta / (1 + rate * theta * slope(e, du, math.inf)),
+        ],
+        "the same gradient for both": lambda theta, e, du, rate: [
+            theta - rate * slope(e, du),
+            theta / (1 - rate * slope(e, du)),
+        ],
+        "gamma the same way as theta": lambda theta, e, du, rate: [
+            theta - rate * slope(e, du),
+            theta / (1 - rate * theta * slope(e, du)),
+        ],
+        "not folded": lambda theta, e, du, rate: [
+            theta - rate * slope(e, du),
+            1 + rate * theta * slope(e, du),
+        ],
+        "falling potentials counted": lambda theta, e, du, rate: right_steps(
+            theta, e, [abs(rise) for rise in du], rate
         ),
     },
 )
-def gradient(answer):
+def after(answer):
     cases = [
-        ({"e": e, "du": du}, right_gradient(e, du))
-        for e, du in (
-            ([1.0], [0.5]),
-            ([1.0, -2.0], [0.5, 2.0]),
-            ([1.0, 1.0], [0.1, 1.0]),
-            ([1.0, 1.0], [-0.5, 1.0]),
+        ({"theta": theta, "e": e, "du": du, "rate": rate}, right_steps(theta, e, du, rate))
+        for theta, e, du, rate in (
+            (2.0, [1.0], [0.5], 0.1),
+            (0.5, [1.0, -2.0], [0.5, 2.0], 0.1),
+            (0.5, [1.0, 1.0], [0.1, 1.0], 0.2),
+            (1.5, [-1.0, 1.0], [0.5, -0.5], 0.1),
         )
     ]
-    try_cases(
-        answer, cases, hint="a spike moves by +1/du, at most by the bound 4, and not at all where u does not rise"
-    )
-    return "e > 0 gives a positive slope, and descent lowers the threshold"
+    hint = "gamma moves a spike the other way than theta does, and theta times as far; what does folding make of it?"
+    try_cases(answer, cases, hint=hint)
+    return "one goes by differences and can pass 0, the other by ratios and cannot"
