@@ -94,5 +94,5 @@ def test_says_where_it_cannot_run(monkeypatch):
     with pytest.raises(UserError, match=r"computes in float32, not torch.float64"):
         ops.engine_name("triton", torch.device("cpu"), torch.float64)
     monkeypatch.setenv("TRITON_INTERPRET", "0")
-    with pytest.raises(UserError, match=r"it needs a GPU; use engine='reference' or 'auto'"):
+    with pytest.raises(UserError, match=r"it needs a GPU; take engine 'reference' or 'auto'"):
         ops.engine_name("triton", torch.device("cpu"))

@@ -57,7 +57,7 @@ def engine_name(engine: str, device: torch.device, dtype: torch.dtype = torch.fl
         fused = "cpu" if device.type == "cpu" else "triton"
         return "reference" if _OBSTACLES[fused](device, dtype) else fused
     if obstacle := _OBSTACLES[engine](device, dtype):
-        raise UserError(f"engine {engine!r} cannot run here: {obstacle}; use engine='reference' or 'auto'")
+        raise UserError(f"engine {engine!r} cannot run here: {obstacle}; take engine 'reference' or 'auto'")
     return engine
 
 
