@@ -298,6 +298,25 @@ def test_a_run_of_several_machines_names_them_all(root):
     assert results.index_line(found)["commits"] == ["abc", "def"]
 
 
+@pytest.mark.parametrize(
+    ("made_by", "repeated_by"),
+    [
+        ("reproduce quick --seeds 10", "reproduce quick --seeds 10 --only fashion_mnist-e5-seed0"),
+        ("reproduce table3 --only x --device cuda --runs runs", "reproduce table3 --only x --device cuda"),
+        ("reproduce table3 --results=a --only x --runs b --epochs 3", "reproduce table3 --only x --epochs 3"),
+        ("train quick --seed 1 --out runs/first", "train quick --seed 1 --out runs/first"),
+    ],
+)
+def test_a_run_is_shown_with_the_command_that_repeats_it_alone(made_by, repeated_by):
+    one = record("fashion_mnist", [0.5], epochs=5)
+    sessions = (replace(SESSION, command=f"snnbook {made_by}"),)
+    run = results.Result(
+        "a/fashion_mnist-e5-seed0.jsonl", replace(one, provenance=Provenance(one.provenance.data, sessions))
+    )
+    (shown,) = rows(tables.runs_table([run]))
+    assert shown["command"] == f"snnbook {repeated_by}"
+
+
 def test_an_estimate_goes_by_the_epochs_of_its_own_hardware():
     one = record("fashion_mnist", [0.5], epochs=6, engine="reference")
     seconds = (900.0, 900.0, 2.0, 3.0, 700.0, 4.0)

@@ -4,7 +4,7 @@ import math
 
 from . import Wrong, exercise, one_of, try_cases
 
-STATE = ("weights", "thresholds", "moments", "order")
+STATE = ("step", "thresholds", "moments", "order")
 """What exercise 8.2 chooses from."""
 
 
@@ -37,7 +37,11 @@ def rate(answer):
     "8.2",
     "What may be left out",
     solution="order",
-    mistakes={"what authors forget": "thresholds", "what seems to be the optimiser's own": "moments"},
+    mistakes={
+        "what authors forget": "thresholds",
+        "what seems to be the optimiser's own": "moments",
+        "what seems to follow from the weights": "step",
+    },
 )
 def left_out(answer):
     word = one_of(answer, STATE)

@@ -31,17 +31,17 @@ def deviation(answer):
     return "the mean was taken from the same values, which costs one of them"
 
 
-REACH = Spread(3, 94.0, 0.1)
+REACH = Spread(3, 94.0, 0.15)
 
 
 @exercise(
     "9.2",
     "How far is not far",
-    solution=4.303 * 0.1 * math.sqrt(4 / 3),
+    solution=4.303 * 0.15 * math.sqrt(4 / 3),
     mistakes={
-        "of the mean, not of one more run": 4.303 * 0.1 / math.sqrt(3),
-        "as if the deviation were known": 1.96 * 0.1 * math.sqrt(4 / 3),
-        "one deviation": 0.1,
+        "of the mean, not of one more run": 4.303 * 0.15 / math.sqrt(3),
+        "as if the deviation were known": 1.96 * 0.15 * math.sqrt(4 / 3),
+        "one deviation": 0.15,
     },
 )
 def how_far(answer):
@@ -51,7 +51,7 @@ def how_far(answer):
             f"{value:.4g} is too {'large' if value > expected else 'small'}",
             hint=f"two uncertainties add up in the root, ours and that of one more run; t is {t_quantile(2)} for n = 3",
         )
-    return "with a deviation of a tenth of a point, three seeds leave half a point open"
+    return "with a deviation of 0.15 points, three seeds leave three quarters of a point open"
 
 
 @exercise(
