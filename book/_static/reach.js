@@ -1,6 +1,9 @@
 // What scrolls sideways can be reached by keyboard: code, equations and tables, also once a solution has unfolded or
-// the window has become narrow. (The theme looks once, when the page loads.)
+// the window has become narrow. (The theme looks once, when the page loads.) Printed checks are marked: in a narrow
+// window their lines break, since what they found stands at the end.
 addEventListener("load", async () => {
+  document.querySelectorAll(".cell_output pre").forEach(
+    e => e.classList.toggle("snn-verdicts", /(True|False)[ \t]*$/m.test(e.textContent)));
   const watcher = new ResizeObserver(changes => changes.forEach(({target}) => {
     const scrolls = target.scrollWidth > target.clientWidth && getComputedStyle(target).overflowX !== "visible";
     if (scrolls) target.setAttribute("tabindex", 0); else target.removeAttribute("tabindex");

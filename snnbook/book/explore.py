@@ -12,6 +12,7 @@ import inspect
 import itertools
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -93,7 +94,7 @@ class Control:
 
     def html(self, start: int, group: str) -> str:
         """The control as native HTML, disabled until the script has come alive."""
-        label = html.escape(self.label)
+        label = re.sub(r"(\w)_(\w+)", r"\1<sub>\2</sub>", html.escape(self.label))
         if self.by_name:
             options = "".join(
                 f'<label><input type="radio" name="{group}-{self.name}" value="{i}" autocomplete="off" disabled'
@@ -274,7 +275,7 @@ def explore(
         figsize: width and height, inches
         subplots: arguments for matplotlib's `Figure.subplots`; draw then gets the array of axes
         start: values shown first, {name: value}; else each control's first value
-        labels: names for readers, {name: label}; plain text, Greek letters are welcome
+        labels: names for readers, {name: label}; plain text, Greek letters are welcome, τ_m gets an index in the page
         **params: one control each: (low, high) or (low, high, step) with both ends, a list of values, or a dict from
             the name shown to the value. Numbers get a slider; names, booleans and up to three named numbers radio
             buttons
