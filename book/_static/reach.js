@@ -2,7 +2,7 @@
 // the window has become narrow. (The theme looks once, when the page loads.) Printed checks are marked: in a narrow
 // window their lines break, since what they found stands at the end.
 addEventListener("load", async () => {
-  document.querySelectorAll(".cell_output pre").forEach(
+  document.querySelectorAll(".cell_output .output.stream pre").forEach(
     e => e.classList.toggle("snn-verdicts", /(True|False)[ \t]*$/m.test(e.textContent)));
   const watcher = new ResizeObserver(changes => changes.forEach(({target}) => {
     const scrolls = target.scrollWidth > target.clientWidth && getComputedStyle(target).overflowX !== "visible";
