@@ -8,6 +8,7 @@ A record's file is named after its run: <experiment>-e<epochs>-seed<seed>.jsonl.
 """
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,13 @@ class Result:
     def commits(self) -> list[str | None]:
         """The commits that it ran on, each once, in turn; None where a session had no tree."""
         return list(dict.fromkeys(session.commit for session in self.record.provenance.sessions))
+
+    @property
+    def command(self) -> str | None:
+        """Of its first session, without folders and for this run alone, to repeat it; None from Python."""
+        bare = re.sub(r" --(runs|results)[ =]\S+", "", self.session.command or "")
+        alone = "--only " in bare or not bare.startswith("snnbook reproduce")
+        return (bare if alone else f"{bare} --only {self.name}") or None
 
     @property
     def as_named(self) -> bool:

@@ -6,7 +6,6 @@ one mean. What may be concluded is said by protocol.py.
 
 import itertools
 import math
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -280,13 +279,6 @@ def _short(commit: str | None) -> str:
     return f"{digits[:8]}{dirty}{rest}"
 
 
-def _repeating(command: str, run: str) -> str:
-    """The command that made a run, for that run alone, in no folder of its own."""
-    bare = re.sub(r" --(runs|results)[ =]\S+", "", command)
-    alone = "--only " in bare or not bare.startswith("snnbook reproduce")
-    return bare if alone else f"{bare} --only {run}"
-
-
 def runs_table(results: list[Result]) -> Table:
     """Every run on file, whatever it was for: figures, time, hardware, sources, and the command that repeats it."""
     rows = []
@@ -300,7 +292,7 @@ def runs_table(results: list[Result]) -> Table:
                 Cell(f"{minutes:.1f}", minutes),
                 *(Cell(word or NONE, word) for word in (result.hardware, result.engine, version)),
                 Cell(", ".join(map(_short, result.commits)), ", ".join(c or NONE for c in result.commits)),
-                Cell(_repeating(session.command, result.name) if session.command else NONE, session.command),
+                Cell(result.command or NONE, result.command),
             )
         )
     columns = ("run", "best %", "last %", "minutes", "hardware", "engine", "torch", "commit", "command")

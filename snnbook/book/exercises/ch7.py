@@ -111,7 +111,7 @@ def growth(answer):
 
 
 def slope(e, du, bound=SLOPE_BOUND_WEIGHT):
-    """Gradient in a threshold. Eq. (eq-threshold-slope)."""
+    """Gradient in a threshold, from e and the slopes at its spikes."""
     return sum(x * min(1 / rise, bound) for x, rise in zip(e, du, strict=True) if rise > 0)
 
 
