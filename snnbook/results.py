@@ -77,8 +77,8 @@ class Result:
         return list(dict.fromkeys(session.commit for session in self.record.provenance.sessions))
 
     @property
-    def command(self) -> str | None:
-        """Of its first session, without folders and for this run alone, to repeat it; None from Python."""
+    def repeated_by(self) -> str | None:
+        """The command of its first session, without folders and for this run alone; None if it was made from Python."""
         bare = re.sub(r" --(runs|results)[ =]\S+", "", self.session.command or "")
         alone = "--only " in bare or not bare.startswith("snnbook reproduce")
         return (bare if alone else f"{bare} --only {self.name}") or None

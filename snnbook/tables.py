@@ -292,7 +292,7 @@ def runs_table(results: list[Result]) -> Table:
                 Cell(f"{minutes:.1f}", minutes),
                 *(Cell(word or NONE, word) for word in (result.hardware, result.engine, version)),
                 Cell(", ".join(map(_short, result.commits)), ", ".join(c or NONE for c in result.commits)),
-                Cell(result.command or NONE, result.command),
+                Cell(result.repeated_by or NONE, result.repeated_by),
             )
         )
     columns = ("run", "best %", "last %", "minutes", "hardware", "engine", "torch", "commit", "command")

@@ -2,8 +2,8 @@
 // the window has become narrow. (The theme looks once, when the page loads.) Printed checks are marked: in a narrow
 // window their lines break, since what they found stands at the end.
 addEventListener("load", async () => {
-  document.querySelectorAll(".cell_output .output.stream pre").forEach(
-    e => e.classList.toggle("snn-verdicts", /(True|False)[ \t]*$/m.test(e.textContent)));
+  const printed = [...document.querySelectorAll(".cell_output .output.stream pre")];
+  printed.filter(e => /(True|False)[ \t]*$/m.test(e.textContent)).forEach(e => e.classList.add("snn-verdicts"));
   const watcher = new ResizeObserver(changes => changes.forEach(({target}) => {
     const scrolls = target.scrollWidth > target.clientWidth && getComputedStyle(target).overflowX !== "visible";
     if (scrolls) target.setAttribute("tabindex", 0); else target.removeAttribute("tabindex");

@@ -94,7 +94,7 @@ class Control:
 
     def html(self, start: int, group: str) -> str:
         """The control as native HTML, disabled until the script has come alive."""
-        label = re.sub(r"(\w)_(\w+)", r"\1<sub>\2</sub>", html.escape(self.label))
+        label = re.sub(r"\b(\w)_(\w+)", r"\1<sub>\2</sub>", html.escape(self.label))
         if self.by_name:
             options = "".join(
                 f'<label><input type="radio" name="{group}-{self.name}" value="{i}" autocomplete="off" disabled'

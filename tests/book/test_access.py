@@ -181,6 +181,18 @@ def test_a_solution_unfolds_by_keyboard(served):
     assert not button.evaluate(hidden)
 
 
+@pytest.mark.parametrize("served", ["04_counting_and_enhanced"], indirect=True)
+def test_a_click_on_a_solution_s_title_unfolds_it(served):
+    """Most of the title is a link to the exercise, which stands just above."""
+    served.page.reload()
+    title = served.page.locator(".solution.dropdown > .admonition-title").first
+    title.scroll_into_view_if_needed()
+    box, address = title.locator("a").bounding_box(), served.page.url
+    served.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert not title.evaluate("t => t.closest('.dropdown').classList.contains('toggle-hidden')")
+    assert served.page.url == address
+
+
 SEARCHED = "threshold"
 
 

@@ -190,6 +190,11 @@ def test_a_narrow_page_neither_overflows_nor_cuts(disk):
             NARROW["width"],
         )
         assert spilt == []
+        hidden = disk.page.locator(".output.stream pre").evaluate_all(
+            """all => all.filter(e => /(True|False) *$/m.test(e.textContent) && e.scrollWidth > e.clientWidth + 1)
+                .map(e => e.textContent.slice(0, 100))"""
+        )
+        assert hidden == [], "a check whose True or False is out of sight"
     finally:
         disk.page.set_viewport_size(WIDE)
 

@@ -106,6 +106,12 @@ def test_numbers_get_a_slider_and_names_radio_buttons(choices, kind):
     assert {control["type"] for control in page.all("input")} == {kind}
 
 
+def test_an_index_in_a_label_is_set_as_one():
+    shown = Control("tau_m", (1, 3), "time τ_m <").html(0, "here")
+    assert "<span>time τ<sub>m</sub> &lt;</span>" in shown
+    assert "<span>same_peak</span>" in Control("same_peak", (1, 3), "same_peak").html(0, "here")
+
+
 def test_long_names_get_a_row_to_themselves():
     page = explore(lambda ax, loss: None, alt="{loss}", loss=["counting", "enhanced counting"]).html()
     assert '<fieldset class="snn-control snn-wide">' in page
