@@ -88,7 +88,8 @@ class SpikingLayer(nn.Module):
         Returns:
             the shape of the raw weight
         """
-        return _Standardise.apply(self.weight, scale * self.gamma, self.beta, self.engine)
+        gamma = self.gamma if scale == 1 else scale * self.gamma
+        return _Standardise.apply(self.weight, gamma, self.beta, self.engine)
 
     def current(self, x: Tensor, scale: float = 1.0) -> Tensor:
         """Input currents, (T, N, C, ...), for x (T, N, ...) and gamma multiplied by `scale`."""

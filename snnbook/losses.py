@@ -118,7 +118,7 @@ class _CountLoss(Loss):
 
     def value_and_times(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         steps, count = len(spikes), spikes.sum(0)
-        target = torch.where(label, self.target_label, self.target_others).to(count)
+        target = torch.full_like(count, self.target_others).masked_fill_(label, self.target_label)
         if self.clip:
             count = torch.where(label, count.minimum(target), count.maximum(target))
         value = (count - target).square().sum() / (2 * steps)
@@ -129,8 +129,9 @@ class _CountLoss(Loss):
 
     def label_scale(self, count: Tensor, label: Tensor) -> Tensor:
         """The factor max(rho / 10, 1) of clipped counts and one-hot labels, both (N, C). Eq. (eq-label-scaling)."""
-        on_label, on_others = self.joint(torch.stack([(count * label).sum(), (count * ~label).sum()]))
-        return ((on_others + COUNT_FLOOR) / (on_label + COUNT_FLOOR) / LABEL_SCALE_UNIT).clamp(min=1.0)
+        by_kind = (torch.stack([label, ~label]) * count).flatten(1).sum(1)
+        on_label, on_others = self.joint(by_kind) + COUNT_FLOOR
+        return (on_others / on_label / LABEL_SCALE_UNIT).clamp(min=1.0)
 
 
 class Counting(_CountLoss):
@@ -156,7 +157,7 @@ class EnhancedCounting(_CountLoss):
 
     def per_spike(self, missing: Tensor, count: Tensor) -> Tensor:
         """(target - m) / m; a silent neuron has no spike to move."""
-        return torch.where(count > 0, missing / count, 0.0)
+        return (missing / count).masked_fill_(count == 0, 0.0)
 
 
 def label_train(steps: int, like: Tensor | None = None) -> Tensor:

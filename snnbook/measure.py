@@ -60,12 +60,13 @@ class Totals:
         """
         if share is not None and not share.counts:
             return
-        e = spikes.grad
+        e, exact = spikes.grad, self.sums.dtype
         right = readout.predict(raw, self._readout) == labels
-        # few, wide operations: on a GPU each costs the time of its start
-        samples = torch.stack([right, torch.ones_like(right)]).sum(1)
-        entries = torch.stack([e, e.abs(), e > 0, spikes]).flatten(1).sum(1, dtype=torch.float64)
-        self.sums += torch.cat([loss.view(1), samples, entries, gradient_norm.view(1)])
+        # few, wide operations on equal types: on a GPU each costs the time of its start
+        entries = torch.stack([e, e.abs(), (e > 0).to(e), spikes]).flatten(1).sum(1, dtype=exact)
+        samples = torch.full_like(loss, len(labels), dtype=exact)
+        parts = loss.to(exact), right.sum(dtype=exact), samples, entries, gradient_norm.to(exact)
+        self.sums += torch.cat([each.view(-1) for each in parts])
 
     def broken(self) -> Tensor:
         """1.0 from the first batch on whose loss or gradient was not finite, else 0.0; a float32 scalar, not looked at.
@@ -73,7 +74,7 @@ class Totals:
         This is what `found_inf` of torch's fused optimisers takes: nothing is updated any more.
         """
         watched = self.sums[TRAIN_SUMS.index("loss")] + self.sums[TRAIN_SUMS.index("gradient_norm")]
-        return (~watched.isfinite()).float()
+        return (watched * 0).isnan().float()  # of 0 times infinity, too; isfinite takes four operations
 
     def joint(self, team: Team = ALONE) -> Tensor:
         """The sums so far of all processes, (len(TRAIN_SUMS),), on the CPU; the gradient's norm is the same on each."""

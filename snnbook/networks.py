@@ -43,14 +43,12 @@ def supervise(saved: ops.Saved, labels: Tensor) -> Tensor:
     Returns:
         spikes, (T, N, C)
     """
-    steps, samples = len(saved.spikes), torch.arange(len(labels), device=labels.device)
-    du = saved.du[:, samples, labels]
-    rising = du > FORCE_SLOPE
-    last = steps - 1 - rising.flip(0).int().argmax(0)
-    step = torch.where(rising.any(0), last, 0)
-    forced = saved.spikes.clone()
-    forced[step, samples, labels] = torch.where(du[step, samples] != 0, 1.0, forced[step, samples, labels])
-    return forced
+    steps = len(saved.spikes)
+    of_label = labels.view(1, -1, 1).expand(steps, -1, 1)
+    du, own = saved.du.gather(2, of_label), saved.spikes.gather(2, of_label)
+    t = torch.arange(steps, device=labels.device).view(-1, 1, 1)
+    step = ((du > FORCE_SLOPE) * t).amax(0)  # the last that rises; 0, the first, where none does
+    return saved.spikes.scatter(2, of_label, own.masked_fill((t == step) & (du != 0), 1.0))
 
 
 class Network(nn.Module):

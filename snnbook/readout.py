@@ -1,5 +1,7 @@
 """From output spikes to a class, and to the step at which it was clear."""
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -28,10 +30,15 @@ def score(spikes: Tensor, readout: str = "count") -> Tensor:
     """
     if readout not in READOUTS:
         raise unknown("readout", readout, READOUTS)
-    steps = len(spikes)
-    t = torch.arange(steps, device=spikes.device, dtype=spikes.dtype)
-    weight = 2.0**-t if readout == "first" else 1 + EARLY_BONUS - EARLY_BONUS * t / steps
-    return torch.einsum("tnc,t->nc", spikes, weight)
+    return torch.einsum("tnc,t->nc", spikes, _weights(readout, len(spikes), spikes.dtype, spikes.device))
+
+
+@cache  # a few numbers, made once, so that a GPU need not start four operations for them at every step
+@torch.inference_mode(False)
+def _weights(readout: str, steps: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """What a spike at each step counts, (T,)."""
+    t = torch.arange(steps, device=device, dtype=dtype)
+    return 2.0**-t if readout == "first" else 1 + EARLY_BONUS - EARLY_BONUS * t / steps
 
 
 def predict(spikes: Tensor, readout: str = "count") -> Tensor:

@@ -73,7 +73,7 @@ class TrainingStep:
         loss = loss * share.weight if self._loss.averages else loss
         loss.backward()
         share.sum_gradients(self._parameters)
-        norm = clip_gradients(self._parameters, self.experiment.gradient_clip)
+        norm = clip_gradients(self._parameters, self.experiment.gradient_clip, self.optimiser)
         if on_host(norm) and not bool(norm.isfinite()):  # elsewhere it is told at the next look
             raise measure.broke_down("gradient norm", norm.item(), self.net)
         self.totals.add(loss, spikes, raw, labels, norm, share)
@@ -132,20 +132,23 @@ def _optimiser(net: nn.Module, experiment: Experiment) -> torch.optim.Optimizer:
 
 
 @torch.no_grad()
-def clip_gradients(parameters: Sequence[nn.Parameter], bound: float) -> Tensor:
+def clip_gradients(parameters: Sequence[nn.Parameter], bound: float, optimiser: torch.optim.Optimizer) -> Tensor:
     """Scale the gradients down where their total norm is above `bound`, as `torch.nn.utils.clip_grad_norm_` does.
 
-    On a CPU gradients below the bound are left alone, where torch multiplies them by 1; on a GPU the norm is not
-    looked at, since that would halt the device.
+    On a CPU gradients below the bound are left alone, where torch multiplies them by 1. On a GPU the norm is not
+    looked at, since that would halt the device: the fused optimiser divides the gradients as it reads them.
 
     Args:
         parameters: whose `grad` is set
         bound: largest norm of all gradients together
+        optimiser: whose next step it is for, fused
     Returns:
         the norm before, a scalar
     """
     grads = [p.grad for p in parameters if p.grad is not None]
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
-    if not on_host(norm) or not norm <= bound:
-        torch._foreach_mul_(grads, (bound / (norm + 1e-6)).clamp(max=1.0))
+    if not on_host(norm):
+        optimiser.grad_scale = ((norm + 1e-6) / bound).clamp(min=1.0)
+    elif not norm <= bound:
+        torch._foreach_mul_(grads, bound / (norm + 1e-6))
     return norm

@@ -501,6 +501,12 @@ MUTATIONS = [
     ),
     Mutation(
         "step.py",
+        "((norm + 1e-6) / bound).clamp(min=1.0)",
+        "((norm + 1e-6) / bound)",
+        "tests/test_step.py::test_gradients_are_bounded_as_torch_does",
+    ),
+    Mutation(
+        "step.py",
         "self.optimiser.found_inf = self.totals.broken()",
         "self.totals.broken()",
         "tests/test_step.py::test_a_broken_batch_changes_nothing_and_is_reported",

@@ -13,7 +13,7 @@ from snnbook import datasets, devices, graph, layers, losses, measure, networks,
 from snnbook.errors import UserError
 from snnbook.graph import RecordedStep
 from snnbook.ops import reference
-from snnbook.step import TrainingStep, clip_gradients, encode
+from snnbook.step import OPTIMISERS, TrainingStep, clip_gradients, encode
 from snnbook.trainer import Trainer, batches
 
 from .small_runs import BATCH, small
@@ -189,11 +189,20 @@ def test_sound_batches_are_not_held_up():
     assert not torch.equal(everything(one)[0], before[0])
 
 
-def test_gradients_are_bounded_as_torch_does(as_device):
-    for bound in (1e3, 0.5):
-        one, two = (torch.nn.Parameter(torch.zeros(4, 3)) for _ in range(2))
+@pytest.mark.parametrize("kind", OPTIMISERS)
+@pytest.mark.parametrize("bound", [1e3, 22.5, 0.5])  # the norm is 22.49
+@pytest.mark.parametrize("where", ["host", "device"])
+def test_gradients_are_bounded_as_torch_does(where, bound, kind, request):
+    if where == "device":
+        request.getfixturevalue("as_device")
+    one, two = (torch.nn.Parameter(torch.zeros(4, 3)) for _ in range(2))
+    ours, theirs = (OPTIMISERS[kind]([each], lr=1e-3, fused=True) for each in (one, two))
+    for _ in range(2):
         one.grad, two.grad = torch.arange(12.0).view(4, 3), torch.arange(12.0).view(4, 3)
-        assert clip_gradients([one], bound) == torch.nn.utils.clip_grad_norm_([two], bound)
+        assert clip_gradients([one], bound, ours) == torch.nn.utils.clip_grad_norm_([two], bound)
+        ours.step()
+        theirs.step()
+        torch.testing.assert_close(one, two)
         torch.testing.assert_close(one.grad, two.grad)
 
 

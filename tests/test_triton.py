@@ -29,7 +29,7 @@ from snnbook.ops import triton as host
 
 POINTERS = {"current", "theta", "spikes", "du_out", "dg_out", "bits", "pooled", "grad", "du_in", "dg_in", "timing",
             "weight", "threshold", "gamma", "beta", "out", "mean_in", "mean_out", "std_in", "std_out", "by_weight",
-            "by_gamma", "by_beta"}
+            "by_gamma", "by_beta", "largest"}
 WHOLE = {"size", "stride", "area", "channels", "steps", "count", "height", "width", "fan"}
 for name, module in host.KERNELS.items():
     kernel = getattr(module, name)
@@ -40,7 +40,7 @@ for name, module in host.KERNELS.items():
             if argument in chosen:
                 signature[argument], constants[(place,)] = "constexpr", chosen[argument]
             elif argument in POINTERS:
-                signature[argument] = "*u8" if argument == "bits" else "*fp32"
+                signature[argument] = {"bits": "*u8", "largest": "*i32"}.get(argument, "*fp32")
             else:
                 signature[argument] = "i32" if argument in WHOLE else "fp32"
         source = ASTSource(kernel, signature, constants)

@@ -170,12 +170,12 @@ POINTERS = {"halves": HALF, "weight": HALF, "grad": HALF, "factor": FLOAT, "part
 EVEN = {"pixels", "rows", "channels", "share"}  # those that Triton finds to be multiples of 16 when it is called
 MAP, FLAT = {"SIDE": 5, "HEIGHT": 14, "WIDTH": 14}, {"SIDE": 1, "HEIGHT": 1, "WIDTH": 1}
 CASES = [
-    ("convolve", MAP | {"BACK": False, "CHANNELS": 32, "BLOCK": 64}, maps.CONVOLVE),
-    ("convolve", MAP | {"BACK": True, "CHANNELS": 64, "BLOCK": 32}, maps.CONVOLVE),
-    ("convolve", FLAT | {"BACK": False, "CHANNELS": 3136, "BLOCK": 64}, maps.CONNECT),
-    ("convolve", FLAT | {"BACK": True, "CHANNELS": 1024, "BLOCK": 64}, maps.CONNECT),
-    ("correlate", MAP | {"CHANNELS": 32, "BLOCK": 64}, maps.CORRELATE),
-    ("correlate", FLAT | {"CHANNELS": 3136, "BLOCK": 64}, maps.CORRELATE),
+    ("convolve", MAP | {"BACK": False, "CHANNELS": 32}, maps.fitted(maps.CONVOLVE, 64)),
+    ("convolve", MAP | {"BACK": True, "CHANNELS": 64}, maps.fitted(maps.CONVOLVE, 32)),
+    ("convolve", FLAT | {"BACK": False, "CHANNELS": 3136}, maps.fitted(maps.CONNECT, 1024)),
+    ("convolve", FLAT | {"BACK": True, "CHANNELS": 1024}, maps.fitted(maps.CONNECT, 3136)),
+    ("correlate", MAP | {"CHANNELS": 32}, maps.fitted(maps.CORRELATE, 64)),
+    ("correlate", FLAT | {"CHANNELS": 3136}, maps.fitted(maps.CORRELATE, 1024)),
     ("split", {"SCALED": True, "ROWS": 32, "WIDE": 32}, {}),
     ("split", {"SCALED": False, "ROWS": 1, "WIDE": 4096}, {}),
     ("largest", {"WIDE": 4096}, {}),

@@ -117,7 +117,7 @@ def forward_pooled(
     """Arguments and results as in `snnbook.ops.forward_pooled`."""
     (flat, stride), shape, size = _currents(current), current.shape, current[0].numel()
     output = shape if window == 1 else torch.Size((*shape[:3], shape[3] // window, shape[4] // window))
-    bits = flat.new_zeros((math.ceil(len(current) / 8), size), dtype=torch.uint8)
+    bits = flat.new_empty((math.ceil(len(current) / 8), size), dtype=torch.uint8)
     pooled = flat.new_empty((len(current), math.prod(output[1:])))
     settings = (size, stride, pooled.shape[1], *_sides(shape), shape[2], len(current), *_decays(neuron))
     kind = {"LEAKY": neuron.leaky, **_window(window)}
@@ -126,8 +126,11 @@ def forward_pooled(
     return pooled.view(output), SavedPooled(flat, bits, pooled, neuron, window, shape, output)
 
 
-def backward_pooled(grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool) -> tuple[Tensor | None, Tensor]:
-    """Arguments and results as in `snnbook.ops.backward_pooled`."""
+def backward_pooled(
+    grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool, largest: Tensor | None = None
+) -> tuple[Tensor | None, Tensor]:
+    """Arguments and results as in `snnbook.ops.backward_pooled`; `largest`, two int32 of 0, gets G_t's and G_w's largest
+    magnitude as bits, where they do not come summed."""
     shape, neuron, (steps, count) = saved.current_shape, saved.neuron, saved.pooled.shape
     size, stride = saved.bits.shape[1], 0 if len(saved.current) < steps else saved.bits.shape[1]
     whole = all(side % saved.window == 0 for side in shape[3:])
@@ -141,7 +144,8 @@ def backward_pooled(grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool) -
         return None, weight.view(1, *shape[1:])
     timing, weight = empty((steps, size)), empty((steps, size))
     kind["EXACT"] = neuron.kernel == "exact"
-    arguments = (*inputs, timing, weight, *settings, SLOPE_BOUND_TIMING)
+    largest = timing.new_zeros(2, dtype=torch.int32) if largest is None else largest
+    arguments = (*inputs, timing, weight, largest, *settings, SLOPE_BOUND_TIMING)
     _launch(kernels.backward_pooled, count, *arguments, positions=kind["POSITIONS"], **kind)
     return timing.view(shape), weight.view(shape)
 
@@ -170,11 +174,14 @@ def backward_events(
     if not maps.fits(x, weight, padding):
         return None
     inputs, weights = maps.put_together(kept) if kept else maps.of_layer(x, weight, padding)
-    timing, steady = (grad.flatten(0, 1) for grad in backward_pooled(grad_pooled, saved, False))
+    largest = grad_pooled.new_zeros(2, dtype=torch.int32)
+    timing, steady = (grad.flatten(0, 1) for grad in backward_pooled(grad_pooled, saved, False, largest))
     grad_x, around = None, weight.shape[-1] - 1 - padding if weight.dim() == 4 else 0
     if need_input:
-        grad_x = maps.grad_input(maps.split(timing, True, around), weights, x.flatten(0, 1)).view(x.shape)
-    return grad_x, maps.grad_weight(maps.split(steady, True), inputs, weight.shape, maps.sides(steady.shape))
+        halves = maps.split(timing, True, around, largest[0])
+        grad_x = maps.grad_input(halves, weights, x.flatten(0, 1)).view(x.shape)
+    halves = maps.split(steady, True, 0, largest[1])
+    return grad_x, maps.grad_weight(halves, inputs, weight.shape, maps.sides(steady.shape))
 
 
 def _launch_rows(kernel: Any, weight: Tensor, *arguments: Any) -> None:

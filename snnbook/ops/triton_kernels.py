@@ -181,12 +181,21 @@ def backward(
 
 
 @triton.jit
+def magnitude(x):
+    """The bits of |x|, which compare as it does. NaN is largest."""
+    return x.to(tl.int32, bitcast=True) & 0x7FFFFFFF
+
+
+@triton.jit
 def backward_pooled(
-    current, grad, pooled, bits, timing, weight, size, stride, count, height, width, steps,
+    current, grad, pooled, bits, timing, weight, largest, size, stride, count, height, width, steps,
     decay_m, decay_s, decay_g, gain, bound_weight, bound_timing, LEAKY: tl.constexpr, EXACT: tl.constexpr,
     WINDOW: tl.constexpr, POSITIONS: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """G_t and G_w, (T, size). The slopes, replayed first, wait in these two arrays until they are overwritten."""
+    """G_t and G_w, (T, size), and the largest magnitude of each, as bits, into `largest`, which begins at 0.
+
+    The slopes at spikes, replayed first, wait in these two arrays until they are overwritten.
+    """
     outputs = tl.program_id(0) * WIDE + tl.arange(0, WIDE)
     exist = outputs < count
     at, there = _neurons(outputs, height, width, WINDOW, POSITIONS)
@@ -197,24 +206,29 @@ def backward_pooled(
         c = tl.load(_row(current, t, stride) + at, there, 0.0)
         m, s, g, u, du, dg = _step(m, s, g, before, c, decay_m, decay_s, decay_g, gain, LEAKY, EXACT)
         fired = _fired(bits, at, there, t, size)
-        tl.store(_row(weight, t, size) + at, du, there)
-        tl.store(_row(timing, t, size) + at, dg, there)
+        tl.store(_row(weight, t, size) + at, du, fired)
+        tl.store(_row(timing, t, size) + at, dg, fired)
         m, s = tl.where(fired, 0.0, m), tl.where(fired, 0.0, s)
         g, before = tl.where(fired, 0.0, g), tl.where(fired, 0.0, u)
     tl.debug_barrier()  # what one thread stored another may load
     a = tl.zeros((POSITIONS, WIDE), tl.float32)
     b, f, h, earlier = a, a, a, a
+    most_timing, most_weight = magnitude(a), magnitude(a)
     for back in range(steps):
         t = steps - 1 - back
         fired = _fired(bits, at, there, t, size)
         e = tl.where(fired, _share(grad, pooled, t, outputs, exist, count, WINDOW), 0.0)
-        du = tl.load(_row(weight, t, size) + at, there, 0.0)
+        du = tl.load(_row(weight, t, size) + at, there, 0.0)  # read everywhere, so as not to wait for the bits
         dg = tl.load(_row(timing, t, size) + at, there, 0.0)
         a, b, f, h, earlier, g_t, g_w = _carry_back(
             t, e, fired, du, dg, a, b, f, h, earlier, decay_m, decay_s, decay_g, gain, bound_weight, bound_timing, EXACT
         )
         tl.store(_row(timing, t, size) + at, g_t, there)
         tl.store(_row(weight, t, size) + at, g_w, there)
+        most_timing = tl.maximum(most_timing, magnitude(g_t))
+        most_weight = tl.maximum(most_weight, magnitude(g_w))
+    tl.atomic_max(largest, tl.max(tl.max(most_timing, 1), 0))
+    tl.atomic_max(largest + 1, tl.max(tl.max(most_weight, 1), 0))
 
 
 @triton.jit

@@ -23,9 +23,9 @@ FAN = 256
 WIDE = 1024
 """Entries that a program of the simpler kernels works on."""
 
-CONVOLVE = {"WIDE": 128, "DEEP": 64, "num_warps": 4, "num_stages": 3}
-CONNECT = {"WIDE": 32, "DEEP": 64, "num_warps": 4, "num_stages": 4}
-CORRELATE = {"WIDE": 128, "DEEP": 64, "num_warps": 4, "num_stages": 3}
+CONVOLVE = {"WIDE": 128, "BLOCK": 64, "DEEP": 64, "num_warps": 4, "num_stages": 3}
+CONNECT = {"WIDE": 64, "BLOCK": 32, "DEEP": 64, "num_warps": 4, "num_stages": 4}
+CORRELATE = {"WIDE": 128, "BLOCK": 64, "DEEP": 64, "num_warps": 4, "num_stages": 3}
 """How the products of maps, of fully connected layers and of both with gradients are cut up; measured on an H200."""
 
 SHARE = 512
@@ -60,19 +60,19 @@ def fits(x: Tensor, weight: Tensor, padding: int) -> bool:
     )
 
 
-def split(x: Tensor, scaled: bool, padding: int = 0) -> Halves:
+def split(x: Tensor, scaled: bool, padding: int = 0, known: Tensor | None = None) -> Halves:
     """Maps (B, C, ...) in halves, with zeros around them.
 
     Unscaled, which takes no look for the largest entry, is for spikes and their means: what is below 1e-4 loses digits
-    then, and what is above 65,504 is infinite.
+    then, and what is above 65,504 is infinite. `known` is the largest entry's magnitude, as bits, where it is known.
     """
     x = x.contiguous()
     channels, (height, width) = x.shape[1], sides(x.shape)
     pixels = len(x) * (height + 2 * padding) * (width + 2 * padding)
-    largest, more = x.new_zeros(2, dtype=torch.int32).unbind()
+    largest, more = (known, known) if known is not None else x.new_zeros(2, dtype=torch.int32).unbind()
     values = x.new_empty((2, pixels, channels), dtype=torch.float16)
     with torch.cuda.device_of(x):
-        if scaled:
+        if scaled and known is None:
             kernels.largest[(triton.cdiv(x.numel(), 4 * WIDE),)](x, largest, x.numel(), WIDE=4 * WIDE)
         if height * width == 1 and padding == 0:  # nothing changes its place
             pixels, channels, rows, wide = 1, x.numel(), 1, 4 * WIDE
@@ -104,8 +104,9 @@ def _side(weight: torch.Size) -> int:
     return weight[2] if len(weight) == 4 else 1
 
 
-def _block(rows: int) -> int:
-    return 64 if rows % 64 == 0 else 32
+def fitted(options: dict[str, int], rows: int) -> dict[str, int]:
+    """These options, with blocks that divide the rows."""
+    return {**options, "BLOCK": options["BLOCK"] if rows % options["BLOCK"] == 0 else CHANNELS}
 
 
 def current(x: Halves, weight: Halves, shape: torch.Size) -> Tensor:
@@ -127,30 +128,30 @@ def _convolve(maps: Halves, weight: Halves, factor: Tensor, out: Tensor, back: b
     """The product, forward or back, into `out`; weights in halves are (2, C_out * K * K, C_in)."""
     rows, channels, (height, width) = out.shape[1], maps.values.shape[2], sides(out.shape)
     count, side = len(out) * height * width, math.isqrt(weight.values[0].numel() // (rows * channels))
-    options = CONVOLVE if height * width > 1 else CONNECT
-    grid = triton.cdiv(count, options["WIDE"]), rows // _block(rows)
+    options = fitted(CONVOLVE if height * width > 1 else CONNECT, rows)
+    grid = triton.cdiv(count, options["WIDE"]), rows // options["BLOCK"]
     tensors = (maps.values, weight.values, factor, out, maps.largest, weight.largest, maps.more)
     with torch.cuda.device_of(out):
         kernels.convolve[grid](
             *tensors, maps.values.shape[1], count, rows, BACK=back, SIDE=side, HEIGHT=height, WIDTH=width,
-            CHANNELS=channels, BLOCK=_block(rows), **options,
+            CHANNELS=channels, **options,
         )  # fmt: skip
 
 
 def grad_weight(grad: Halves, x: Halves, shape: torch.Size, map_: tuple[int, int]) -> Tensor:
     """Sum over the batch of grad (x) x, in the shape of the weight, for gradients on maps of these sides."""
     side, (rows, channels), count = _side(shape), shape[:2], grad.values.shape[1]
-    pairs, block, wide, deep = side * side * channels, _block(rows), CORRELATE["WIDE"], CORRELATE["DEEP"]
-    tiles = triton.cdiv(pairs, wide), rows // block
+    pairs, options = side * side * channels, fitted(CORRELATE, rows)
+    tiles = triton.cdiv(pairs, options["WIDE"]), rows // options["BLOCK"]
     share = max(SHARE, triton.cdiv(count * math.prod(tiles), 2 * _processors(x.values.device)))
-    share = triton.cdiv(min(share, count), deep) * deep
+    share = triton.cdiv(min(share, count), options["DEEP"]) * options["DEEP"]
     shares = triton.cdiv(count, share)
     parts = x.values.new_empty((shares, rows, pairs), dtype=torch.float32)
     tensors = (grad.values, x.values, parts, grad.largest, x.more)
     with torch.cuda.device_of(parts):
         kernels.correlate[(*tiles, shares)](
             *tensors, x.values.shape[1], count, rows, share, SIDE=side, HEIGHT=map_[0], WIDTH=map_[1],
-            CHANNELS=channels, BLOCK=block, **CORRELATE,
+            CHANNELS=channels, **options,
         )  # fmt: skip
         if shares == 1 and side == 1:
             return parts.view(shape)

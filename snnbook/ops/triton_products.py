@@ -2,7 +2,7 @@
 
 A float32 number, scaled so that the largest of its tensor is near the top of float16, is the sum of two halves to the
 last bit or the last but one: its nearest float16, and the nearest float16 of what that leaves. The units multiply
-halves exactly and add in float32, so that two or four products of halves are one of float32, several times as fast.
+halves exactly and add in float32, so that two or three products of halves are one of float32, several times as fast.
 Spikes and their means over windows of 2 x 2 or 4 x 4 are halves already; a flag, which stays on the device, says so.
 
 Maps lie with channels last here, (pixels, channels), weights as (C_out, K * K, C_in): then a stretch of channels is a
@@ -11,6 +11,8 @@ stretch of memory, whatever the shift. A fully connected layer is a convolution 
 
 import triton
 import triton.language as tl
+
+from .triton_kernels import magnitude
 
 
 @triton.jit
@@ -27,10 +29,9 @@ def _unscaled(value, largest):
 
 @triton.jit
 def largest(x, out, size, WIDE: tl.constexpr):
-    """The largest magnitude, as the bits of a float32, which compare as it does; `out` begins at 0. NaN is largest."""
+    """The largest magnitude, as the bits of a float32; `out` begins at 0."""
     at = tl.program_id(0) * WIDE + tl.arange(0, WIDE)
-    bits = tl.load(x + at, at < size, 0.0).to(tl.int32, bitcast=True) & 0x7FFFFFFF
-    tl.atomic_max(out, tl.max(bits, 0))
+    tl.atomic_max(out, tl.max(magnitude(tl.load(x + at, at < size, 0.0)), 0))
 
 
 @triton.jit
@@ -77,6 +78,25 @@ def _shift(tap, WIDTH: tl.constexpr, SIDE: tl.constexpr):
 
 
 @triton.jit
+def _product(
+    maps, corner, weight, start, rows, total,
+    BACK: tl.constexpr, SIDE: tl.constexpr, WIDTH: tl.constexpr, CHANNELS: tl.constexpr, DEEP: tl.constexpr,
+):  # fmt: skip
+    """`total`, (pixels, channels), and DEEP more products of every sum in it, from `start` on."""
+    TAPS: tl.constexpr = SIDE * SIDE
+    FAN: tl.constexpr = TAPS * CHANNELS
+    k = start + tl.arange(0, DEEP)
+    tap, channel = k // CHANNELS, k % CHANNELS
+    of_weight = (channel * TAPS + (TAPS - 1 - tap)) * rows if BACK else k
+    if FAN % DEEP == 0:
+        w = tl.load(weight[:, None] + of_weight[None, :])
+    else:
+        w = tl.load(weight[:, None] + of_weight[None, :], (k < FAN)[None, :], 0.0)
+    of_map = _shift(tap, WIDTH, SIDE) * CHANNELS + channel
+    return tl.dot(tl.load(maps + (corner[:, None] + of_map[None, :])), tl.trans(w), total)
+
+
+@triton.jit
 def convolve(
     halves, weight, factor, out, scale_x, scale_w, more, pixels, count, rows,
     BACK: tl.constexpr, SIDE: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, CHANNELS: tl.constexpr,
@@ -85,42 +105,37 @@ def convolve(
     """Maps convolved with weights, (B, rows, HEIGHT, WIDTH).
 
     BACK: the maps are gradients, scaled, and the weights' map is transposed; the result is multiplied by `factor`.
-    A program works on WIDE pixels and BLOCK of the `rows` channels that come out, DEEP products of a sum at a time. It
-    keeps two sums: of the weights' first halves and of their second.
+    A program works on WIDE pixels and BLOCK of the `rows` channels that come out, DEEP products of a sum at a time:
+    the maps' first halves with both of the weights', whose sums are kept apart, then the maps' second, where there are
+    any, with the weights' first. Second halves among themselves make less than the last bit.
     """
     pixel = tl.program_id(0) * WIDE + tl.arange(0, WIDE)
     there = pixel < count
     pixel = tl.minimum(pixel, count - 1)
     corner = _corner(pixel, HEIGHT, WIDTH, SIDE) * CHANNELS
-    TAPS: tl.constexpr = SIDE * SIDE
-    FAN: tl.constexpr = TAPS * CHANNELS
-    double = tl.arange(0, 2 * BLOCK)
+    FAN: tl.constexpr = SIDE * SIDE * CHANNELS
+    double, single = tl.arange(0, 2 * BLOCK), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     row = tl.program_id(1) * BLOCK + double % BLOCK
-    weight += (double // BLOCK).to(tl.int64) * rows * FAN + row * (1 if BACK else FAN)
+    both = weight + (double // BLOCK).to(tl.int64) * rows * FAN + row * (1 if BACK else FAN)
+    total = tl.zeros((WIDE, 2 * BLOCK), tl.float32)
+    for start in range(0, FAN, DEEP):
+        total = _product(halves, corner, both, start, rows, total, BACK, SIDE, WIDTH, CHANNELS, DEEP)
+    result = tl.sum(tl.reshape(total, (WIDE, 2, BLOCK)), 1)
     if BACK:  # noqa: SIM108 - of the two values one is a constant and one is not, which an expression cannot hold
-        rounds = 2
+        end = FAN
     else:
-        rounds = 1 + tl.load(more)
-    total = tl.zeros((2 * BLOCK, WIDE), tl.float32)
-    for half in range(rounds):
-        maps = halves + tl.cast(half, tl.int64) * pixels * CHANNELS
-        for start in range(0, FAN, DEEP):
-            k = start + tl.arange(0, DEEP)
-            tap, channel = k // CHANNELS, k % CHANNELS
-            of_weight = (channel * TAPS + (TAPS - 1 - tap)) * rows if BACK else k
-            if FAN % DEEP == 0:
-                w = tl.load(weight[:, None] + of_weight[None, :])
-            else:
-                w = tl.load(weight[:, None] + of_weight[None, :], (k < FAN)[None, :], 0.0)
-            of_map = _shift(tap, WIDTH, SIDE) * CHANNELS + channel
-            total = tl.dot(w, tl.trans(tl.load(maps + (corner[:, None] + of_map[None, :]))), total)
-    result = _unscaled(tl.sum(tl.reshape(total, (2, BLOCK, WIDE)), 0), scale_w)
+        end = FAN * tl.load(more)
+    halves += tl.cast(pixels, tl.int64) * CHANNELS
+    one = weight + single * (1 if BACK else FAN)
+    total = tl.zeros((WIDE, BLOCK), tl.float32)
+    for start in range(0, end, DEEP):
+        total = _product(halves, corner, one, start, rows, total, BACK, SIDE, WIDTH, CHANNELS, DEEP)
+    result = _unscaled(result + total, scale_w)
     AREA: tl.constexpr = HEIGHT * WIDTH
-    row = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    at = (row * AREA)[:, None] + ((pixel // AREA).to(tl.int64) * rows * AREA + pixel % AREA)[None, :]
+    at = ((pixel // AREA).to(tl.int64) * rows * AREA + pixel % AREA)[:, None] + (single * AREA)[None, :]
     if BACK:
         result = _unscaled(result, scale_x) * tl.load(factor + at)
-    tl.store(out + at, result, there[None, :])
+    tl.store(out + at, result, there[:, None])
 
 
 @triton.jit
