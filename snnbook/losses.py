@@ -129,8 +129,7 @@ class _CountLoss(Loss):
 
     def label_scale(self, count: Tensor, label: Tensor) -> Tensor:
         """The factor max(rho / 10, 1) of clipped counts and one-hot labels, both (N, C). Eq. (eq-label-scaling)."""
-        by_kind = (torch.stack([label, ~label]) * count).flatten(1).sum(1)
-        on_label, on_others = self.joint(by_kind) + COUNT_FLOOR
+        on_label, on_others = self.joint((torch.stack([label, ~label]) * count).flatten(1).sum(1)) + COUNT_FLOOR
         return (on_others / on_label / LABEL_SCALE_UNIT).clamp(min=1.0)
 
 

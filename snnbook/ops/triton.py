@@ -129,8 +129,10 @@ def forward_pooled(
 def backward_pooled(
     grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool, largest: Tensor | None = None
 ) -> tuple[Tensor | None, Tensor]:
-    """Arguments and results as in `snnbook.ops.backward_pooled`; `largest`, two int32 of 0, gets G_t's and G_w's largest
-    magnitude as bits, where they do not come summed."""
+    """Arguments and results as in `snnbook.ops.backward_pooled`.
+
+    Where they do not come summed, `largest`, two int32 of 0, gets the largest magnitudes of G_t and G_w, as bits.
+    """
     shape, neuron, (steps, count) = saved.current_shape, saved.neuron, saved.pooled.shape
     size, stride = saved.bits.shape[1], 0 if len(saved.current) < steps else saved.bits.shape[1]
     whole = all(side % saved.window == 0 for side in shape[3:])
