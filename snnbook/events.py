@@ -69,7 +69,7 @@ class Convolution:
 
         def product(g: Tensor, x: Tensor) -> Tensor:
             if needs_care(g, shape):
-                return one_product(g, x, shape, self.padding)
+                return image_products(g, x, shape, self.padding)
             return conv2d_weight(_channels_last(x), shape, g, padding=self.padding)
 
         return _rounded(product, self.backward_dtype, grad, x)
@@ -80,21 +80,21 @@ SAFE_SIDE = 3
 5 they were 1e-4 to 3e-3 of the largest entry off (results/LOG.md)."""
 
 MOST_ENTRIES = 2**26
-"""Entries that `one_product` may take its inputs apart into."""
+"""Entries that `image_products` may take its inputs apart into, or make."""
 
 
 def needs_care(grad: Tensor, shape: torch.Size) -> bool:
     """Whether a weight's gradient (C_out, C_in, K, K) is better left to a matrix product than to cuDNN."""
     exact = grad.dtype == torch.float32 and not torch.backends.cudnn.allow_tf32
-    entries = grad.numel() // shape[0] * shape[1:].numel()
+    entries = len(grad) * max(shape[0], grad.shape[2:].numel()) * shape[1:].numel()
     return not on_host(grad) and exact and max(shape[2:]) > SAFE_SIDE and entries <= MOST_ENTRIES
 
 
-def one_product(grad: Tensor, x: Tensor, shape: torch.Size, padding: int) -> Tensor:
-    """Sum over the batch of grad (x) x as one matrix product; arguments as in `Convolution.grad_weight`."""
+def image_products(grad: Tensor, x: Tensor, shape: torch.Size, padding: int) -> Tensor:
+    """Sum over the batch of grad (x) x by a matrix product per image; arguments as in `Convolution.grad_weight`."""
     windows = F.pad(x, [padding] * 4).unfold(2, shape[2], 1).unfold(3, shape[3], 1)  # (B, C_in, H', W', K, K)
-    columns = windows.permute(1, 4, 5, 0, 2, 3).flatten(3).flatten(0, 2)  # (C_in K K, B H' W')
-    return (grad.transpose(0, 1).flatten(1) @ columns.T).view(shape)
+    columns = windows.permute(0, 1, 4, 5, 2, 3).flatten(4).flatten(1, 3)  # (B, C_in K K, H' W')
+    return torch.bmm(grad.flatten(2), columns.transpose(1, 2)).sum(0).view(shape)
 
 
 FEW = 8

@@ -121,11 +121,11 @@ class _CountLoss(Loss):
         target = torch.full_like(count, self.target_others).masked_fill_(label, self.target_label)
         if self.clip:
             count = torch.where(label, count.minimum(target), count.maximum(target))
-        value = (count - target).square().sum() / (2 * steps)
-        grad_times = self.per_spike(target - count, count) / steps
+        missing = target - count
+        grad_times = self.per_spike(missing, count) / steps
         if self.label_scaling:
             grad_times = torch.where(label, grad_times * self.label_scale(count, label), grad_times)
-        return value, grad_times.expand_as(spikes)
+        return missing.square().sum() / (2 * steps), grad_times.expand_as(spikes)
 
     def label_scale(self, count: Tensor, label: Tensor) -> Tensor:
         """The factor max(rho / 10, 1) of clipped counts and one-hot labels, both (N, C). Eq. (eq-label-scaling)."""

@@ -19,6 +19,10 @@ from .settings import Experiment
 
 OPTIMISERS = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
+LARGE = 2**20
+"""Entries from which on a gradient's norm is taken by itself: torch goes through several tensors in pieces of 2^16, a
+block for each, and a large one alone would leave most of a GPU idle."""
+
 
 class TrainingStep:
     """One step of a network in training.
@@ -146,7 +150,10 @@ def clip_gradients(parameters: Sequence[nn.Parameter], bound: float, optimiser: 
         the norm before, a scalar
     """
     grads = [p.grad for p in parameters if p.grad is not None]
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+    norms = [torch.linalg.vector_norm(g) for g in grads if g.numel() >= LARGE]
+    if small := [g for g in grads if g.numel() < LARGE]:
+        norms += torch._foreach_norm(small)
+    norm = torch.linalg.vector_norm(torch.stack(norms))
     if not on_host(norm):
         optimiser.grad_scale = ((norm + 1e-6) / bound).clamp(min=1.0)
     elif not norm <= bound:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from snnbook import NeuronParameters, ops
 from snnbook.errors import UserError
-from snnbook.events import Convolution, FullyConnected, currents, needs_care, one_product, spiking_affine
+from snnbook.events import Convolution, FullyConnected, currents, image_products, needs_care, spiking_affine
 
 from .conftest import relative
 
@@ -165,7 +165,7 @@ def test_shapes_that_make_no_layer_get_one_line():
             ops.backward_events(torch.ones_like(out), saved, *wrong, True)
 
 
-def test_which_gradients_of_weights_are_left_to_one_product(monkeypatch):
+def test_which_gradients_of_weights_are_left_to_image_products(monkeypatch):
     """Those of wide kernels, off the CPU, in full precision, where memory allows it."""
     grad, wide = torch.empty(50, 4, 28, 28, device="meta"), torch.Size((4, 1, 5, 5))
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
@@ -179,9 +179,9 @@ def test_which_gradients_of_weights_are_left_to_one_product(monkeypatch):
 
 
 @pytest.mark.parametrize(("size", "padding"), [((4, 3, 5, 5), 2), ((6, 1, 3, 5), 0), ((2, 2, 1, 1), 1)])
-def test_a_weights_gradient_is_one_product(size, padding):
+def test_a_weights_gradient_is_image_products(size, padding):
     """What a GPU does for wide kernels in place of cuDNN's way, which is not exact enough."""
     x = torch.randn(3, size[1], 9, 8, dtype=torch.double)
     grad = torch.randn_like(Convolution(padding).current(x, torch.zeros(size, dtype=torch.double)))
-    got = one_product(grad, x, torch.Size(size), padding)
+    got = image_products(grad, x, torch.Size(size), padding)
     assert relative(got, Convolution(padding).grad_weight(grad, x, torch.Size(size))) < 1e-13

@@ -192,18 +192,22 @@ def test_sound_batches_are_not_held_up():
 @pytest.mark.parametrize("kind", OPTIMISERS)
 @pytest.mark.parametrize("bound", [1e3, 22.5, 0.5])  # the norm is 22.49
 @pytest.mark.parametrize("where", ["host", "device"])
-def test_gradients_are_bounded_as_torch_does(where, bound, kind, request):
+def test_gradients_are_bounded_as_torch_does(where, bound, kind, request, monkeypatch):
     if where == "device":
         request.getfixturevalue("as_device")
-    one, two = (torch.nn.Parameter(torch.zeros(4, 3)) for _ in range(2))
-    ours, theirs = (OPTIMISERS[kind]([each], lr=1e-3, fused=True) for each in (one, two))
-    for _ in range(2):
-        one.grad, two.grad = torch.arange(12.0).view(4, 3), torch.arange(12.0).view(4, 3)
-        assert clip_gradients([one], bound, ours) == torch.nn.utils.clip_grad_norm_([two], bound)
+    one, two = ([torch.nn.Parameter(torch.zeros(size)) for size in (8, 4)] for _ in range(2))
+    ours, theirs = (OPTIMISERS[kind](each, lr=1e-3, fused=True) for each in (one, two))
+    for large in (1, 5, 9):  # entries from which on a norm is taken by itself: of both, of one, of none
+        monkeypatch.setattr(step, "LARGE", large)
+        for p in (*one, *two):
+            p.grad = torch.arange(12.0)[12 - len(p) :] if len(p) < 8 else torch.arange(8.0)
+        norm = torch.nn.utils.clip_grad_norm_(two, bound)
+        torch.testing.assert_close(clip_gradients(one, bound, ours), norm)
         ours.step()
         theirs.step()
-        torch.testing.assert_close(one, two)
-        torch.testing.assert_close(one.grad, two.grad)
+        for p, q in zip(one, two, strict=True):
+            torch.testing.assert_close(p, q)
+            torch.testing.assert_close(p.grad, q.grad)
 
 
 # ---- a record ----

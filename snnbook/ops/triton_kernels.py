@@ -194,7 +194,7 @@ def backward_pooled(
 ):  # fmt: skip
     """G_t and G_w, (T, size), and the largest magnitude of each, as bits, into `largest`, which begins at 0.
 
-    The slopes at spikes, replayed first, wait in these two arrays until they are overwritten.
+    The slopes, replayed first, wait in these two arrays until they are overwritten.
     """
     outputs = tl.program_id(0) * WIDE + tl.arange(0, WIDE)
     exist = outputs < count
@@ -206,8 +206,8 @@ def backward_pooled(
         c = tl.load(_row(current, t, stride) + at, there, 0.0)
         m, s, g, u, du, dg = _step(m, s, g, before, c, decay_m, decay_s, decay_g, gain, LEAKY, EXACT)
         fired = _fired(bits, at, there, t, size)
-        tl.store(_row(weight, t, size) + at, du, fired)
-        tl.store(_row(timing, t, size) + at, dg, fired)
+        tl.store(_row(weight, t, size) + at, du, there)
+        tl.store(_row(timing, t, size) + at, dg, there)
         m, s = tl.where(fired, 0.0, m), tl.where(fired, 0.0, s)
         g, before = tl.where(fired, 0.0, g), tl.where(fired, 0.0, u)
     tl.debug_barrier()  # what one thread stored another may load
@@ -218,7 +218,7 @@ def backward_pooled(
         t = steps - 1 - back
         fired = _fired(bits, at, there, t, size)
         e = tl.where(fired, _share(grad, pooled, t, outputs, exist, count, WINDOW), 0.0)
-        du = tl.load(_row(weight, t, size) + at, there, 0.0)  # read everywhere, so as not to wait for the bits
+        du = tl.load(_row(weight, t, size) + at, there, 0.0)
         dg = tl.load(_row(timing, t, size) + at, there, 0.0)
         a, b, f, h, earlier, g_t, g_w = _carry_back(
             t, e, fired, du, dg, a, b, f, h, earlier, decay_m, decay_s, decay_g, gain, bound_weight, bound_timing, EXACT

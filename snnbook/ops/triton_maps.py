@@ -104,9 +104,13 @@ def _side(weight: torch.Size) -> int:
     return weight[2] if len(weight) == 4 else 1
 
 
-def fitted(options: dict[str, int], rows: int) -> dict[str, int]:
-    """These options, with blocks that divide the rows."""
-    return {**options, "BLOCK": options["BLOCK"] if rows % options["BLOCK"] == 0 else CHANNELS}
+def fitted(options: dict[str, int], rows: int, fan: int | None = None) -> dict[str, int]:
+    """These options, with blocks that divide the rows, and at least two rounds of products for sums of `fan`.
+
+    One round alone is no loop to Triton 3.6, which then makes gradients of float16 accuracy; seen on an H200.
+    """
+    deep = options["DEEP"] if fan is None else min(options["DEEP"], 2 ** (fan.bit_length() - 2))
+    return {**options, "BLOCK": options["BLOCK"] if rows % options["BLOCK"] == 0 else CHANNELS, "DEEP": deep}
 
 
 def current(x: Halves, weight: Halves, shape: torch.Size) -> Tensor:
@@ -128,7 +132,7 @@ def _convolve(maps: Halves, weight: Halves, factor: Tensor, out: Tensor, back: b
     """The product, forward or back, into `out`; weights in halves are (2, C_out * K * K, C_in)."""
     rows, channels, (height, width) = out.shape[1], maps.values.shape[2], sides(out.shape)
     count, side = len(out) * height * width, math.isqrt(weight.values[0].numel() // (rows * channels))
-    options = fitted(CONVOLVE if height * width > 1 else CONNECT, rows)
+    options = fitted(CONVOLVE if height * width > 1 else CONNECT, rows, side * side * channels)
     grid = triton.cdiv(count, options["WIDE"]), rows // options["BLOCK"]
     tensors = (maps.values, weight.values, factor, out, maps.largest, weight.largest, maps.more)
     with torch.cuda.device_of(out):

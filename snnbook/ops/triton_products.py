@@ -120,7 +120,7 @@ def convolve(
     total = tl.zeros((WIDE, 2 * BLOCK), tl.float32)
     for start in range(0, FAN, DEEP):
         total = _product(halves, corner, both, start, rows, total, BACK, SIDE, WIDTH, CHANNELS, DEEP)
-    result = tl.sum(tl.reshape(total, (WIDE, 2, BLOCK)), 1)
+    result = _unscaled(tl.sum(tl.reshape(total, (WIDE, 2, BLOCK)), 1), scale_w)
     if BACK:  # noqa: SIM108 - of the two values one is a constant and one is not, which an expression cannot hold
         end = FAN
     else:
@@ -130,7 +130,7 @@ def convolve(
     total = tl.zeros((WIDE, BLOCK), tl.float32)
     for start in range(0, end, DEEP):
         total = _product(halves, corner, one, start, rows, total, BACK, SIDE, WIDTH, CHANNELS, DEEP)
-    result = _unscaled(result + total, scale_w)
+    result += _unscaled(total, scale_w)
     AREA: tl.constexpr = HEIGHT * WIDTH
     at = ((pixel // AREA).to(tl.int64) * rows * AREA + pixel % AREA)[:, None] + (single * AREA)[None, :]
     if BACK:
