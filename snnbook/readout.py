@@ -36,7 +36,7 @@ def score(spikes: Tensor, readout: str = "count") -> Tensor:
 @cache  # a few numbers, made once, so that a GPU need not start four operations for them at every step
 @torch.inference_mode(False)
 def _weights(readout: str, steps: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """What a spike at each step counts, (T,)."""
+    """What a spike at each step counts, (T,). Eq. (eq-readout), (eq-readout-first)."""
     t = torch.arange(steps, device=device, dtype=dtype)
     return 2.0**-t if readout == "first" else 1 + EARLY_BONUS - EARLY_BONUS * t / steps
 

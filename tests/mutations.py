@@ -38,21 +38,21 @@ class Mutation:
 MUTATIONS = [
     Mutation(
         "losses.py",
-        "grad_times = self.per_spike(target - count, count) / steps",
-        "grad_times = self.per_spike(count - target, count) / steps",
+        "grad_times = self.per_spike(missing, count) / steps",
+        "grad_times = self.per_spike(-missing, count) / steps",
         "tests/test_losses.py::test_totals_per_neuron",
     ),
     Mutation(
         "losses.py",
-        "missing / count, 0.0)",
-        "missing, 0.0)",
+        "(missing / count).masked_fill_",
+        "missing.masked_fill_",
         "book/04_counting_and_enhanced.ipynb",
         ("enhanced_counting", "eq-enhanced-gradient", "eq-enhanced-total"),
     ),
     Mutation(
         "losses.py",
-        "value = (count - target).square().sum() / (2 * steps)",
-        "value = (count - target).square().sum() / steps",
+        "missing.square().sum() / (2 * steps)",
+        "missing.square().sum() / steps",
         "tests/test_losses.py::test_golden_loss",
     ),
     Mutation(
@@ -270,8 +270,8 @@ MUTATIONS = [
     ),
     Mutation(
         "readout.py",
-        "weight = 2.0**-t",
-        "weight = 2.0**t",
+        "return 2.0**-t",
+        "return 2.0**t",
         "tests/test_networks.py::test_the_first_spike_weighs_more_than_all_later_ones",
     ),
     Mutation(
@@ -568,8 +568,8 @@ MUTATIONS = [
     ),
     Mutation(
         "losses.py",
-        "value = (count - target).square().sum() / (2 * steps)",
-        "value = (count - target).square().sum() / steps",
+        "missing.square().sum() / (2 * steps)",
+        "missing.square().sum() / steps",
         "book/03_rate_losses_keep_time.ipynb",
         ("eq-counting",),
     ),
@@ -631,8 +631,8 @@ MUTATIONS = [
     ),
     Mutation(
         "layers.py",
-        "scale * self.gamma, self.beta",
-        "scale * self.gamma, 0 * self.beta",
+        "self.weight, gamma, self.beta",
+        "self.weight, gamma, 0 * self.beta",
         "book/07_thresholds_that_learn.ipynb",
         ("eq-standardise",),
     ),
@@ -652,8 +652,8 @@ MUTATIONS = [
     ),
     Mutation(
         "networks.py",
-        "step = torch.where(rising.any(0), last, 0)",
-        "step = torch.where(rising.any(0), 0, last)",
+        "((du > FORCE_SLOPE) * t).amax(0)",
+        "((du > FORCE_SLOPE) * t).amin(0)",
         "book/07_thresholds_that_learn.ipynb",
         ("eq-supervise",),
     ),
@@ -666,8 +666,8 @@ MUTATIONS = [
     ),
     Mutation(
         "readout.py",
-        "weight = 2.0**-t",
-        "weight = 2.0**t",
+        "return 2.0**-t",
+        "return 2.0**t",
         "book/10_deciding_early.ipynb",
         ("eq-readout-first",),
     ),
