@@ -99,6 +99,7 @@ def to_html(table: Table, link: Callable[[str], str] = anchor, targets: bool = F
 
     def cell(content: Cell, column: int) -> str:
         shown = re.sub(r"± [\d.]+", r'<span class="snn-deviation">\g<0></span>', html.escape(content.text))
+        shown = re.sub(r"(?<=\w)_(?=\w)", "_<wbr>", shown)  # where a long name may go on in the next line
         if content.runs:
             title = html.escape(", ".join(content.runs))
             shown = f'<a href="{html.escape(link(content.runs[0]))}" title="{title}">{shown}</a>'

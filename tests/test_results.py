@@ -237,6 +237,13 @@ def test_html_is_escaped():
     assert "&quot;x&quot;" in text
 
 
+def test_long_names_may_go_on_in_the_next_line():
+    table = render.Table("t", ("a",), ((render.Cell("one_two_3 = _x", 1, ("a_b",)),),))
+    text = render.to_html(table)
+    assert "one_<wbr>two_<wbr>3 = _x" in text
+    assert f'href="{render.anchor("a_b")}"' in text
+
+
 def test_rows_to_link_to(root):
     table = tables.build("runs", saved(root, record("fashion_mnist", [0.9], epochs=3)))
     text = render.to_html(table, "results/{}".format, targets=True)
