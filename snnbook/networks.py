@@ -44,7 +44,7 @@ def supervise(saved: ops.Saved, labels: Tensor) -> Tensor:
         spikes, (T, N, C)
     """
     steps = len(saved.spikes)
-    of_label = labels.view(1, -1, 1).expand(steps, -1, 1)
+    of_label = labels.long()[None, :, None].expand(steps, -1, 1)
     du, own = saved.du.gather(2, of_label), saved.spikes.gather(2, of_label)
     t = torch.arange(steps, device=labels.device).view(-1, 1, 1)
     step = ((du > FORCE_SLOPE) * t).amax(0)  # the last that rises; 0, the first, where none does

@@ -330,6 +330,17 @@ def test_supervision_by_hand():
     assert supervised([0.0, 0.0, 0.0], [0.0, 0, 1]) == [0, 0, 1]
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
+def test_supervision_takes_labels_of_any_integer_type(dtype):
+    du = torch.randn(4, 6, 3, generator=torch.Generator().manual_seed(0))
+    saved = ops.Saved(torch.zeros_like(du), du, du, NeuronParameters(), "reference")
+    labels = torch.tensor([0, 1, 2] * 4)[::2]  # with a stride
+    forced = networks.supervise(saved, labels.to(dtype))
+    for n, label in enumerate(labels.tolist()):
+        rising = [t for t in range(4) if du[t, n, label] > 0.05]
+        assert forced[:, n].nonzero().tolist() == [[max(rising, default=0), label]]
+
+
 def test_supervision_leaves_the_network_as_it_is():
     net = small()
     net.initialise(images(), 0.5)
