@@ -1,7 +1,7 @@
 """Run all checks of a built book, in two halves side by side: `python tools/checks.py`, or `make test`.
 
 One half is the code's: its lines come as they are printed. The other is the book's: the notebooks, then the pages in a
-browser, which wait more than they compute. Its lines come when it has ended.
+browser, which wait more than they compute, then the tests that build small books. Its lines come when it has ended.
 """
 
 import os
@@ -12,8 +12,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 PYTEST = [sys.executable, "-m", "pytest"]
-CODE = [[*PYTEST, "tests", "-m", "not browser"]]
-BOOK = [[*PYTEST, "--nbval", "book/"], [*PYTEST, "tests", "-m", "browser"]]
+BUILDERS = ["tests/book/test_book_static.py", "tests/book/test_notebooks.py"]
+CODE = [[*PYTEST, "tests", "-m", "not browser", *(f"--ignore={file}" for file in BUILDERS)]]
+BOOK = [[*PYTEST, "--nbval", "book/"], [*PYTEST, "tests", "-m", "browser"], [*PYTEST, *BUILDERS]]
 SIDE_BY_SIDE = {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that wait for work leave the cores to the other half
 STOPPED = 2  # pytest's code after Ctrl-C
 

@@ -31,8 +31,11 @@ def test_nothing_is_run_after_ctrl_c(capfd):
 
 def test_the_halves_are_the_whole():
     checks = load(ROOT / "tools" / "checks.py")
-    (code,), (notebooks, pages) = checks.CODE, checks.BOOK
-    assert code[-2:] == ["-m", "not browser"]
-    assert pages[-2:] == ["-m", "browser"]
-    assert code[:-2] == pages[:-2]
+    (code,), (notebooks, pages, builders) = checks.CODE, checks.BOOK
+    assert code[: len(checks.PYTEST) + 3] == [*checks.PYTEST, "tests", "-m", "not browser"]
+    assert pages == [*checks.PYTEST, "tests", "-m", "browser"]
     assert "--nbval" in notebooks
+    left_out = [word.removeprefix("--ignore=") for word in code[len(checks.PYTEST) + 3 :]]
+    assert left_out == builders[len(checks.PYTEST) :]
+    for file in left_out:  # of which the browser's part would be run twice
+        assert "browser" not in (ROOT / file).read_text()
