@@ -17,9 +17,8 @@ from torch import Tensor
 from .devices import on_host
 from .errors import UserError, real, switch, unknown
 
-# All three of the released settings.
 SHORT_TRAIN = 20
-"""Steps from which on the target trains of `kernel` and `timing` fire every second step only."""
+"""Steps from which on the target trains of `kernel` and `timing` fire every second step only; released, as the next."""
 LABEL_SCALE_UNIT = 10.0
 """Ratio of other to label spikes above which label scaling begins."""
 COUNT_FLOOR = 1e-5
@@ -118,14 +117,15 @@ class _CountLoss(Loss):
 
     def value_and_times(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         steps, count = len(spikes), spikes.sum(0)
-        target = torch.full_like(count, self.target_others).masked_fill_(label, self.target_label)
+        target = torch.where(label, self.target_label, self.target_others).to(count)
         if self.clip:
             count = torch.where(label, count.minimum(target), count.maximum(target))
         missing = target - count
+        value = missing.square().sum() / (2 * steps)
         grad_times = self.per_spike(missing, count) / steps
         if self.label_scaling:
             grad_times = torch.where(label, grad_times * self.label_scale(count, label), grad_times)
-        return missing.square().sum() / (2 * steps), grad_times.expand_as(spikes)
+        return value, grad_times.expand_as(spikes)
 
     def label_scale(self, count: Tensor, label: Tensor) -> Tensor:
         """The factor max(rho / 10, 1) of clipped counts and one-hot labels, both (N, C). Eq. (eq-label-scaling)."""

@@ -111,6 +111,15 @@ def test_nothing_and_what_is_no_number():
         assert all(not each.isfinite().all() for each in products(x, weight, 1, grad)[1:])
 
 
+@pytest.mark.parametrize("fan", [32, 64, 96, 128, 160, 288, 3136])
+def test_no_sum_is_done_in_one_round(fan):
+    """Triton 3.6 makes no loop of one round, and then sums of float16 accuracy (on a GPU; its interpreter does not)."""
+    for options in (maps.CONVOLVE, maps.CONNECT):
+        deep = maps.fitted(options, 32, fan)["DEEP"]
+        assert deep in (16, 32, 64)
+        assert 2 * deep <= fan
+
+
 def test_what_fits_and_what_does_not():
     x, weight = torch.zeros(2, 3, 32, 6, 6), torch.zeros(64, 32, 3, 3)
     assert maps.fits(x, weight, 1)
