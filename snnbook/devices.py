@@ -4,6 +4,7 @@ import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -37,6 +38,42 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
 def current(device: torch.device) -> AbstractContextManager[None]:
     """Within, the device is the current one, which recording, streams and messages take; nothing changes for a CPU."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+class Beside:
+    """A second queue of a GPU: what is started on it runs side by side with what the first is given in the meantime.
+
+    A short kernel leaves most of a GPU idle. On a CPU there is one queue, and none of this does anything.
+
+    Args:
+        device: whose; the second queue comes after all that the first was given so far
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._used: list[Tensor] = []
+        self._stream = _second(device) if device.type == "cuda" else None
+        if self._stream is not None:
+            self._stream.wait_stream(torch.cuda.current_stream(device))
+
+    def work(self) -> AbstractContextManager[None]:
+        """Within, everything goes to the second queue; the first may use none of it before `join`."""
+        return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
+
+    def join(self, *results: Tensor) -> None:
+        """From here on the first queue waits for what the second was given so far.
+
+        Args:
+            results: what the first is to use. They are kept as long as this object is: the second queue would else
+                take their memory for its next work while the first still reads it
+        """
+        if self._stream is not None:
+            self._used += results
+            torch.cuda.current_stream(self._stream.device).wait_stream(self._stream)
+
+
+@cache
+def _second(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
 
 
 @contextmanager

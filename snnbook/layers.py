@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from . import ops
-from .devices import on_host
+from .devices import Beside, on_host
 from .errors import UserError, real
 from .events import Affine, Convolution, Force, FullyConnected, currents, spiking_affine
 from .neuron import NeuronParameters
@@ -95,19 +95,22 @@ class SpikingLayer(nn.Module):
         """Input currents, (T, N, C, ...), for x (T, N, ...) and gamma multiplied by `scale`."""
         return currents(x, self.standardised(scale), self.affine, self.engine)
 
-    def forward(self, x: Tensor, force: Force | None = None) -> Any:
+    def forward(self, x: Tensor, force: Force | None = None, ahead: Beside | None = None) -> Any:
         """Spikes, averaged over pooling windows where the layer pools.
 
         Args:
             x: spikes, or an image expanded over time, (T, N, ...)
             force: replaces the output spikes, as supervision does; then the neurons' own are returned too
+            ahead: where the weights are made ready, so that they need not wait for x
         Returns:
             (T, N, C, ...); with `force` a pair of them
         """
-        self.fold()
-        spikes, raw = spiking_affine(
-            x, self.standardised(), self.threshold, self.affine, self.neuron, self.pool, self.engine, force
-        )
+        ahead = ahead or Beside(x.device)
+        with ahead.work():
+            self.fold()
+            weight = self.standardised()
+        ahead.join(weight)
+        spikes, raw = spiking_affine(x, weight, self.threshold, self.affine, self.neuron, self.pool, self.engine, force)
         return spikes if force is None else (spikes, raw)
 
 

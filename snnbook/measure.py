@@ -14,7 +14,8 @@ from .networks import Network
 from .parallel import ALONE, Share, Team
 
 TRAIN_SUMS = ("loss", "correct", "samples", "grad_sum", "grad_abs_sum", "positive", "spikes", "gradient_norm")
-"""What is added up over an epoch's batches; `positive` and `spikes` count output spikes with e > 0, and all."""
+"""What is added up over an epoch's batches; `positive` and `spikes` count output spikes with e > 0, and all. The first
+and the last tell whether training goes well (`Totals.watch`)."""
 
 
 class Totals:
@@ -39,24 +40,31 @@ class Totals:
         self.batches = 0
 
     @torch.no_grad()
-    def add(
-        self,
-        loss: Tensor,
-        spikes: Tensor,
-        raw: Tensor,
-        labels: Tensor,
-        gradient_norm: Tensor,
-        share: Share | None = None,
-    ) -> None:
-        """Take in one batch.
+    def watch(self, loss: Tensor, gradient_norm: Tensor, share: Share | None = None) -> Tensor:
+        """Take in what tells whether a batch went well.
 
         Args:
             loss: its value, a scalar
+            gradient_norm: of all parameters, before clipping
+            share: the part of a joint batch that this is; None: it is all of it
+        Returns:
+            1.0 from the first batch on whose loss or gradient was not finite, else 0.0; a float32 scalar, not looked
+            at. This is what `found_inf` of torch's fused optimisers takes: nothing is updated any more
+        """
+        watched = self.sums[:: len(TRAIN_SUMS) - 1]  # the first and the last
+        if share is None or share.counts:
+            watched += torch.stack([loss, gradient_norm])
+        return (watched.sum() * 0).isnan().float()  # of 0 times infinity, too; isfinite takes four operations
+
+    @torch.no_grad()
+    def add(self, spikes: Tensor, raw: Tensor, labels: Tensor, share: Share | None = None) -> None:
+        """Take in the other figures of that batch.
+
+        Args:
             spikes: output with the supervisory spike, (T, N, C), after `backward`; its gradient is e
             raw: output without, (T, N, C)
             labels: (N,)
-            gradient_norm: of all parameters, before clipping
-            share: the part of a joint batch that this is; None: it is all of it
+            share: as in `watch`
         """
         if share is not None and not share.counts:
             return
@@ -64,17 +72,8 @@ class Totals:
         right = readout.predict(raw, self._readout) == labels
         # few, wide operations on equal types: on a GPU each costs the time of its start
         entries = torch.stack([e, e.abs(), (e > 0).to(e), spikes]).flatten(1).sum(1, dtype=exact)
-        samples = torch.full_like(loss, len(labels), dtype=exact)
-        parts = loss.to(exact), right.sum(dtype=exact), samples, entries, gradient_norm.to(exact)
-        self.sums += torch.cat([each.view(-1) for each in parts])
-
-    def broken(self) -> Tensor:
-        """1.0 from the first batch on whose loss or gradient was not finite, else 0.0; a float32 scalar, not looked at.
-
-        This is what `found_inf` of torch's fused optimisers takes: nothing is updated any more.
-        """
-        watched = self.sums[TRAIN_SUMS.index("loss")] + self.sums[TRAIN_SUMS.index("gradient_norm")]
-        return (watched * 0).isnan().float()  # of 0 times infinity, too; isfinite takes four operations
+        samples = torch.full_like(entries[:1], len(labels))
+        self.sums[1:-1] += torch.cat([right.sum(dtype=exact).view(1), samples, entries])
 
     def joint(self, team: Team = ALONE) -> Tensor:
         """The sums so far of all processes, (len(TRAIN_SUMS),), on the CPU; the gradient's norm is the same on each."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from . import encoding, ops
-from .devices import on_host
+from .devices import Beside, on_host
 from .errors import UserError, real, unknown
 from .layers import AdjustedAvgPool2d, PlainPool2d, SpikingConv2d, SpikingLayer, SpikingLinear, TimeDropout
 from .neuron import NeuronParameters
@@ -98,20 +98,21 @@ class Network(nn.Module):
         Raises:
             UserError: for wrong shapes, or (looked at on a CPU alone) labels that are no classes
         """
+        ahead = Beside(x.device)
         x = self.encode(x)
         for layer in self.layers[:-1]:
-            x = layer(x)
+            x = layer(x, ahead=ahead) if isinstance(layer, SpikingLayer) else layer(x)
         if labels is None:
-            return self.layers[-1](x)
+            return self.layers[-1](x, ahead=ahead)
         if labels.shape != x.shape[1:2] or labels.is_floating_point():
             raise UserError(f"labels must be {x.shape[1]} integers, not {labels.dtype} of shape {tuple(labels.shape)}")
         classes = len(self.layers[-1].threshold)
         if on_host(labels) and not bool(((labels >= 0) & (labels < classes)).all()):  # a GPU would wait
             raise UserError(f"labels must be classes, 0 to {classes - 1}, not {labels.unique().tolist()}")
         if not self.supervision:
-            spikes = self.layers[-1](x)
+            spikes = self.layers[-1](x, ahead=ahead)
             return spikes, spikes.detach()
-        return self.layers[-1](x, force=lambda saved: supervise(saved, labels))
+        return self.layers[-1](x, force=lambda saved: supervise(saved, labels), ahead=ahead)
 
     @torch.no_grad()
     def initialise(self, batch: Tensor, rate: float) -> None:

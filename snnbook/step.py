@@ -1,7 +1,7 @@
 """One training step, the same on every device: forward, loss, backward, bounded gradients, update, figures.
 
 Nothing in it waits for a GPU: values are looked at on CPUs alone, and a loss or gradient that is not finite stops the
-updates by a flag that stays on the device (`measure.Totals.broken`).
+updates by a flag that stays on the device (`measure.Totals.watch`).
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from . import encoding, measure
-from .devices import keep_memory, on_host
+from .devices import Beside, keep_memory, on_host
 from .layers import TimeDropout
 from .networks import Network
 from .parallel import ALONE, Team
@@ -80,9 +80,12 @@ class TrainingStep:
         norm = clip_gradients(self._parameters, self.experiment.gradient_clip, self.optimiser)
         if on_host(norm) and not bool(norm.isfinite()):  # elsewhere it is told at the next look
             raise measure.broke_down("gradient norm", norm.item(), self.net)
-        self.totals.add(loss, spikes, raw, labels, norm, share)
-        self.optimiser.found_inf = self.totals.broken()  # a fused optimiser updates nothing where this is 1
+        figures = Beside(norm.device)
+        with figures.work():
+            self.totals.add(spikes, raw, labels, share)
+        self.optimiser.found_inf = self.totals.watch(loss, norm, share)  # where 1, a fused optimiser updates nothing
         self.optimiser.step()
+        figures.join()
 
     def set_learning_rate(self, rate: float) -> None:
         """The rate of the steps to come."""

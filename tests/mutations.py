@@ -184,7 +184,7 @@ MUTATIONS = [
         "tests/test_networks.py::test_folding_agrees_between_engines",
     ),
     Mutation(
-        "ops/triton_kernels.py",
+        "ops/triton_neuron.py",
         "x, y, plane = outputs % columns, outputs // columns % rows, outputs // columns // rows",
         "x, y, plane = outputs % columns, outputs // rows % rows, outputs // columns // rows",
         "tests/test_triton.py::test_equals_the_reference_on_odd_sizes",
@@ -220,7 +220,7 @@ MUTATIONS = [
         "tests/test_triton.py::test_compiles_ahead_of_time",
     ),
     Mutation(
-        "ops/triton_kernels.py",
+        "ops/triton_neuron.py",
         "f = tl.where(fired, credited, f) * decay_g",
         "f = tl.where(fired, credited, f)",
         "tests/test_ops.py::test_golden_layer",
@@ -507,8 +507,8 @@ MUTATIONS = [
     ),
     Mutation(
         "step.py",
-        "self.optimiser.found_inf = self.totals.broken()",
-        "self.totals.broken()",
+        "self.optimiser.found_inf = self.totals.watch(loss, norm, share)",
+        "self.totals.watch(loss, norm, share)",
         "tests/test_step.py::test_a_broken_batch_changes_nothing_and_is_reported",
     ),
     Mutation(

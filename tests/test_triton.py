@@ -33,8 +33,9 @@ POINTERS = {"current", "theta", "spikes", "du_out", "dg_out", "bits", "pooled", 
 WHOLE = {"size", "stride", "area", "channels", "steps", "count", "height", "width", "fan"}
 for name, module in host.KERNELS.items():
     kernel = getattr(module, name)
-    for leaky, exact, window in ((True, False, 1), (True, True, 2), (False, False, 3)):
-        chosen = {"LEAKY": leaky, "EXACT": exact, "WINDOW": window, "WIDE": 128, "POSITIONS": host.positions(window)}
+    for leaky, exact, window, steps in ((True, False, 1, 5), (True, True, 2, 12), (False, False, 3, 30)):
+        chosen = {"LEAKY": leaky, "EXACT": exact, "WINDOW": window, "WIDE": 128, "POSITIONS": host.positions(window),
+                  "CHUNK": host.chunk(steps)}
         signature, constants = {}, {}
         for place, argument in enumerate(kernel.arg_names):
             if argument in chosen:
@@ -68,7 +69,10 @@ def test_compiles_ahead_of_time(capability):
 
 
 @pytest.mark.parametrize("kind", [{}, {"kernel": "exact"}, {"leaky": False}], ids=["default", "exact", "nonleaky"])
-@pytest.mark.parametrize(("shape", "window"), [((1, 2, 3), 1), ((7, 1, 5), 1), ((63, 2, 3), 1), ((9, 2, 3, 5, 7), 2)])
+@pytest.mark.parametrize(
+    ("shape", "window"),
+    [((1, 2, 3), 1), ((7, 1, 5), 1), ((63, 2, 3), 1), ((9, 2, 3, 5, 7), 2), ((18, 2, 2, 4, 5), 2)],
+)
 def test_equals_the_reference_on_odd_sizes(kind, shape, window):
     neuron = NeuronParameters(**kind)
     generator = torch.Generator().manual_seed(0)

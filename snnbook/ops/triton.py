@@ -33,6 +33,9 @@ KERNELS = {
 }
 """Those that are launched, and where each is."""
 
+LONGEST, SHORT = 12, 8
+"""The most steps that make one chunk of the kernels' time, and how many do where there are more. Bits come in bytes."""
+
 OPTIONS = {"enable_fp_fusion": False}
 """Of the compiler: a fused multiply-add would move spikes away from the reference's."""
 
@@ -84,9 +87,14 @@ def positions(window: int) -> int:
     return triton.next_power_of_2(window * window)
 
 
-def _window(window: int) -> dict[str, int]:
-    """A window's side and positions, as the kernels take them."""
-    return {"WINDOW": window, "POSITIONS": positions(window)}
+def chunk(steps: int) -> int:
+    """How many steps the kernels take at once."""
+    return steps if steps <= LONGEST else SHORT
+
+
+def _shape(window: int, steps: int) -> dict[str, int]:
+    """A window's side and positions and the chunks of time, as the kernels take them."""
+    return {"WINDOW": window, "POSITIONS": positions(window), "CHUNK": chunk(steps)}
 
 
 def forward(current: Tensor, threshold: Tensor, neuron: NeuronParameters) -> tuple[Tensor, Saved]:
@@ -94,7 +102,7 @@ def forward(current: Tensor, threshold: Tensor, neuron: NeuronParameters) -> tup
     (flat, stride), size = _currents(current), current[0].numel()
     spikes, du, dg = (flat.new_empty((len(current), size)) for _ in range(3))
     settings = (size, stride, math.prod(current.shape[3:]), len(threshold), len(current), *_decays(neuron))
-    kind = {"LEAKY": neuron.leaky, "EXACT": neuron.kernel == "exact"}
+    kind = {"LEAKY": neuron.leaky, "EXACT": neuron.kernel == "exact", "CHUNK": chunk(len(current))}
     _launch(kernels.forward, size, flat, threshold.contiguous(), spikes, du, dg, *settings, **kind)
     spikes, du, dg = (x.view(current.shape) for x in (spikes, du, dg))
     return spikes, Saved(spikes, du, dg, neuron, "triton")
@@ -107,7 +115,8 @@ def backward(grad_times: Tensor, saved: Saved) -> tuple[Tensor, Tensor]:
     steps, size = inputs[0].shape
     bounds = (SLOPE_BOUND_WEIGHT, SLOPE_BOUND_TIMING)
     settings = (size, steps, *_decays(saved.neuron), *bounds)
-    _launch(kernels.backward, size, *inputs, timing, weight, *settings, EXACT=saved.neuron.kernel == "exact")
+    kind = {"EXACT": saved.neuron.kernel == "exact", "CHUNK": chunk(steps)}
+    _launch(kernels.backward, size, *inputs, timing, weight, *settings, **kind)
     return timing.view(grad_times.shape), weight.view(grad_times.shape)
 
 
@@ -120,7 +129,7 @@ def forward_pooled(
     bits = flat.new_empty((math.ceil(len(current) / 8), size), dtype=torch.uint8)
     pooled = flat.new_empty((len(current), math.prod(output[1:])))
     settings = (size, stride, pooled.shape[1], *_sides(shape), shape[2], len(current), *_decays(neuron))
-    kind = {"LEAKY": neuron.leaky, **_window(window)}
+    kind = {"LEAKY": neuron.leaky, **_shape(window, len(current))}
     arguments = (flat, threshold.contiguous(), bits, pooled, *settings)
     _launch(kernels.forward_pooled, pooled.shape[1], *arguments, positions=kind["POSITIONS"], **kind)
     return pooled.view(output), SavedPooled(flat, bits, pooled, neuron, window, shape, output)
@@ -138,7 +147,7 @@ def backward_pooled(
     whole = all(side % saved.window == 0 for side in shape[3:])
     empty = saved.current.new_empty if whole else saved.current.new_zeros  # what fills no window stays 0
     settings = (size, stride, count, *_sides(shape), steps, *_decays(neuron), SLOPE_BOUND_WEIGHT)
-    kind = {"LEAKY": neuron.leaky, **_window(saved.window)}
+    kind = {"LEAKY": neuron.leaky, **_shape(saved.window, steps)}
     inputs = (saved.current, _flat(grad_pooled), saved.pooled, saved.bits)
     if sum_weight:
         weight = empty((1, size))

@@ -60,16 +60,22 @@ def fits(x: Tensor, weight: Tensor, padding: int) -> bool:
     )
 
 
-def split(x: Tensor, scaled: bool, padding: int = 0, known: Tensor | None = None) -> Halves:
+def split(
+    x: Tensor, scaled: bool, padding: int = 0, known: Tensor | None = None, marks: Tensor | None = None
+) -> Halves:
     """Maps (B, C, ...) in halves, with zeros around them.
 
     Unscaled, which takes no look for the largest entry, is for spikes and their means: what is below 1e-4 loses digits
-    then, and what is above 65,504 is infinite. `known` is the largest entry's magnitude, as bits, where it is known.
+    then, and what is above 65,504 is infinite. `known` is the largest entry's magnitude, as bits, where it is known;
+    else `marks`, two int32 of 0, or new ones take it.
     """
     x = x.contiguous()
     channels, (height, width) = x.shape[1], sides(x.shape)
     pixels = len(x) * (height + 2 * padding) * (width + 2 * padding)
-    largest, more = (known, known) if known is not None else x.new_zeros(2, dtype=torch.int32).unbind()
+    if known is None:
+        largest, more = (x.new_zeros(2, dtype=torch.int32) if marks is None else marks).unbind()
+    else:
+        largest = more = known
     values = x.new_empty((2, pixels, channels), dtype=torch.float16)
     with torch.cuda.device_of(x):
         if scaled and known is None:
@@ -91,7 +97,8 @@ def sides(shape: torch.Size) -> tuple[int, int]:
 
 def of_layer(x: Tensor, weight: Tensor, padding: int) -> tuple[Halves, Halves]:
     """A layer's inputs (T, N, C, ...) and weights in halves."""
-    return split(x.flatten(0, 1), False, padding), split(weight, True)
+    marks = x.new_zeros((2, 2), dtype=torch.int32)
+    return split(x.flatten(0, 1), False, padding, None, marks[0]), split(weight, True, 0, None, marks[1])
 
 
 def put_together(tensors: Sequence[Tensor]) -> tuple[Halves, Halves]:

@@ -12,7 +12,7 @@ stretch of memory, whatever the shift. A fully connected layer is a convolution 
 import triton
 import triton.language as tl
 
-from .triton_kernels import magnitude
+from .triton_neuron import magnitude
 
 
 @triton.jit
