@@ -75,6 +75,9 @@ class Convolution:
         return _rounded(product, self.backward_dtype, grad, x)
 
 
+FEW = 8
+"""Channels below which maps are those of a first layer. (Deeper ones come from the engine, in the order it likes.)"""
+
 SAFE_SIDE = 3
 """The largest kernel's side at which cuDNN's gradients of weights, by Winograd's way, are as exact as float32 goes: at
 5 they were 1e-4 to 3e-3 of the largest entry off (results/LOG.md)."""
@@ -84,10 +87,13 @@ MOST_ENTRIES = 2**26
 
 
 def needs_care(grad: Tensor, shape: torch.Size) -> bool:
-    """Whether a weight's gradient (C_out, C_in, K, K) is better left to a matrix product than to cuDNN."""
+    """Whether a weight's gradient (C_out, C_in, K, K) is better left to a matrix product than to cuDNN.
+
+    It is where cuDNN is inexact, and of a first layer, where it is slow.
+    """
     exact = grad.dtype == torch.float32 and not torch.backends.cudnn.allow_tf32
     entries = len(grad) * max(shape[0], grad.shape[2:].numel()) * shape[1:].numel()
-    return not on_host(grad) and exact and max(shape[2:]) > SAFE_SIDE and entries <= MOST_ENTRIES
+    return not on_host(grad) and exact and (max(shape[2:]) > SAFE_SIDE or shape[1] < FEW) and entries <= MOST_ENTRIES
 
 
 def image_products(grad: Tensor, x: Tensor, shape: torch.Size, padding: int) -> Tensor:
@@ -95,10 +101,6 @@ def image_products(grad: Tensor, x: Tensor, shape: torch.Size, padding: int) -> 
     windows = F.pad(x, [padding] * 4).unfold(2, shape[2], 1).unfold(3, shape[3], 1)  # (B, C_in, H', W', K, K)
     columns = windows.permute(0, 1, 4, 5, 2, 3).flatten(4).flatten(1, 3)  # (B, C_in K K, H' W')
     return torch.bmm(grad.flatten(2), columns.transpose(1, 2)).sum(0).view(shape)
-
-
-FEW = 8
-"""Channels below which maps are those of a first layer. (Deeper ones come from the engine, in the order it likes.)"""
 
 
 def _channels_last(x: Tensor) -> Tensor:

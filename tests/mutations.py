@@ -185,8 +185,8 @@ MUTATIONS = [
     ),
     Mutation(
         "ops/triton_neuron.py",
-        "x, y, plane = outputs % columns, outputs // columns % rows, outputs // columns // rows",
-        "x, y, plane = outputs % columns, outputs // rows % rows, outputs // columns // rows",
+        "plane, y, x = at // width // height, at // width % height // WINDOW, at % width // WINDOW",
+        "plane, y, x = at // width // height, at // width % width // WINDOW, at % width // WINDOW",
         "tests/test_triton.py::test_equals_the_reference_on_odd_sizes",
     ),
     Mutation(

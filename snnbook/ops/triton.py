@@ -75,26 +75,18 @@ def _sides(shape: torch.Size) -> tuple[int, int]:
     return tuple(shape[3:]) if len(shape) == 5 else (1, math.prod(shape[3:]))
 
 
-def _launch(kernel: Any, outputs: int, *arguments: Any, positions: int = 1, **constants: Any) -> None:
-    """Start a program for every block of outputs, on the device that holds the tensors."""
-    wide = max(1, BLOCK // positions)
+def _launch(kernel: Any, outputs: int, *arguments: Any, each: int = 1, **constants: Any) -> None:
+    """Start a program for every block of outputs, of so many neurons each, on the device that holds the tensors."""
+    wide = max(32, BLOCK // triton.next_power_of_2(each))
     with torch.cuda.device_of(arguments[0]):
         kernel[(triton.cdiv(outputs, wide),)](*arguments, **constants, WIDE=wide, **OPTIONS)
 
 
-def positions(window: int) -> int:
-    """The power of two that holds the positions of a window of this side."""
-    return triton.next_power_of_2(window * window)
-
-
-def chunk(steps: int) -> int:
-    """How many steps the kernels take at once."""
+def chunk(steps: int, back: bool = False) -> int:
+    """How many steps the kernels take at once. Back, where all but the last are gone through twice: alike."""
+    if back:
+        return triton.cdiv(steps, triton.cdiv(steps, SHORT))
     return steps if steps <= LONGEST else SHORT
-
-
-def _shape(window: int, steps: int) -> dict[str, int]:
-    """A window's side and positions and the chunks of time, as the kernels take them."""
-    return {"WINDOW": window, "POSITIONS": positions(window), "CHUNK": chunk(steps)}
 
 
 def forward(current: Tensor, threshold: Tensor, neuron: NeuronParameters) -> tuple[Tensor, Saved]:
@@ -129,9 +121,9 @@ def forward_pooled(
     bits = flat.new_empty((math.ceil(len(current) / 8), size), dtype=torch.uint8)
     pooled = flat.new_empty((len(current), math.prod(output[1:])))
     settings = (size, stride, pooled.shape[1], *_sides(shape), shape[2], len(current), *_decays(neuron))
-    kind = {"LEAKY": neuron.leaky, **_shape(window, len(current))}
+    kind = {"LEAKY": neuron.leaky, "WINDOW": window, "CHUNK": chunk(len(current))}
     arguments = (flat, threshold.contiguous(), bits, pooled, *settings)
-    _launch(kernels.forward_pooled, pooled.shape[1], *arguments, positions=kind["POSITIONS"], **kind)
+    _launch(kernels.forward_pooled, pooled.shape[1], *arguments, each=window**2, **kind)
     return pooled.view(output), SavedPooled(flat, bits, pooled, neuron, window, shape, output)
 
 
@@ -144,20 +136,19 @@ def backward_pooled(
     """
     shape, neuron, (steps, count) = saved.current_shape, saved.neuron, saved.pooled.shape
     size, stride = saved.bits.shape[1], 0 if len(saved.current) < steps else saved.bits.shape[1]
-    whole = all(side % saved.window == 0 for side in shape[3:])
-    empty = saved.current.new_empty if whole else saved.current.new_zeros  # what fills no window stays 0
+    empty = saved.current.new_empty
     settings = (size, stride, count, *_sides(shape), steps, *_decays(neuron), SLOPE_BOUND_WEIGHT)
-    kind = {"LEAKY": neuron.leaky, **_shape(saved.window, steps)}
+    kind = {"LEAKY": neuron.leaky, "WINDOW": saved.window, "CHUNK": chunk(steps, back=True)}
     inputs = (saved.current, _flat(grad_pooled), saved.pooled, saved.bits)
     if sum_weight:
         weight = empty((1, size))
-        _launch(kernels.backward_summed, count, *inputs, weight, *settings, positions=kind["POSITIONS"], **kind)
+        _launch(kernels.backward_summed, size, *inputs, weight, *settings, **kind)
         return None, weight.view(1, *shape[1:])
     timing, weight = empty((steps, size)), empty((steps, size))
     kind["EXACT"] = neuron.kernel == "exact"
     largest = timing.new_zeros(2, dtype=torch.int32) if largest is None else largest
     arguments = (*inputs, timing, weight, largest, *settings, SLOPE_BOUND_TIMING)
-    _launch(kernels.backward_pooled, count, *arguments, positions=kind["POSITIONS"], **kind)
+    _launch(kernels.backward_pooled, size, *arguments, **kind)
     return timing.view(shape), weight.view(shape)
 
 

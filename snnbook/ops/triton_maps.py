@@ -28,6 +28,9 @@ CONNECT = {"WIDE": 64, "BLOCK": 32, "DEEP": 64, "num_warps": 4, "num_stages": 4}
 CORRELATE = {"WIDE": 128, "BLOCK": 64, "DEEP": 64, "num_warps": 4, "num_stages": 3}
 """How the products of maps, of fully connected layers and of both with gradients are cut up; measured on an H200."""
 
+SPLIT = {"ROWS": 32, "WIDE": 32, "num_warps": 4}
+"""Pixels and channels that are split at once."""
+
 SHARE = 512
 """The fewest pixels whose gradients of weights are summed by themselves."""
 
@@ -80,13 +83,12 @@ def split(
     with torch.cuda.device_of(x):
         if scaled and known is None:
             kernels.largest[(triton.cdiv(x.numel(), 4 * WIDE),)](x, largest, x.numel(), WIDE=4 * WIDE)
+        options = SPLIT
         if height * width == 1 and padding == 0:  # nothing changes its place
-            pixels, channels, rows, wide = 1, x.numel(), 1, 4 * WIDE
-        else:
-            rows, wide = 32, 32
-        grid = triton.cdiv(pixels, rows), triton.cdiv(channels, wide)
+            pixels, channels, options = 1, x.numel(), {"ROWS": 1, "WIDE": 4 * WIDE}
+        grid = triton.cdiv(pixels, options["ROWS"]), triton.cdiv(channels, options["WIDE"])
         settings = (pixels, channels, height, width, padding)
-        kernels.split[grid](x, values, largest, more, *settings, SCALED=scaled, ROWS=rows, WIDE=wide)
+        kernels.split[grid](x, values, largest, more, *settings, SCALED=scaled, **options)
     return Halves(values, largest, more)
 
 

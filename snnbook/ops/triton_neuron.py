@@ -1,7 +1,6 @@
 """One step of neurons on a GPU, forward and back, and how a program of triton_kernels.py reads what it works on.
 
-The reference's equations, on blocks of neurons: arrays of the shape (positions of a pooling window, outputs of a
-block).
+The reference's equations, on blocks of neurons.
 """
 
 import triton
@@ -48,9 +47,7 @@ def reset(fired, m, s, g, u):
 @triton.jit
 def moved(slope, bound):
     """How far a spike moves: min(1 / slope, bound), and 0 where the slope does not rise. Minus eq. (eq-time-slope)."""
-    rises = slope > 0
-    inverse = tl.div_rn(tl.full(slope.shape, 1.0, tl.float32), tl.where(rises, slope, 1.0))
-    return tl.where(rises, tl.minimum(inverse, bound), 0.0)
+    return tl.where(slope > 0, tl.minimum(1.0 / slope, bound), 0.0)
 
 
 @triton.jit
@@ -79,22 +76,27 @@ def carry_back(
 
 
 @triton.jit
-def neurons(outputs, height, width, WINDOW: tl.constexpr, POSITIONS: tl.constexpr):
-    """Which neurons stand behind a block of outputs, and which of them there are: (positions, outputs), twice."""
-    position = tl.arange(0, POSITIONS)[:, None]
+def window_of(at, height, width, WINDOW: tl.constexpr):
+    """Which output a neuron's window makes, and whether it lies in a window at all."""
     if WINDOW == 1:
-        return position + outputs[None, :], (position < 1) & (outputs >= 0)[None, :]
-    rows, columns = height // WINDOW, width // WINDOW
-    x, y, plane = outputs % columns, outputs // columns % rows, outputs // columns // rows
-    y_of = (plane * height + y * WINDOW)[None, :] + position // WINDOW
-    x_of = (x * WINDOW)[None, :] + position % WINDOW
-    return y_of * width + x_of, (position < WINDOW * WINDOW) & (outputs >= 0)[None, :]
+        return at, at >= 0
+    high, wide = height // WINDOW, width // WINDOW
+    plane, y, x = at // width // height, at // width % height // WINDOW, at % width // WINDOW
+    return (plane * high + y) * wide + x, (y < high) & (x < wide)
 
 
 @triton.jit
-def mean(fired, WINDOW: tl.constexpr):
-    """Mean of the spikes in a window, rounded as a division is: by a power of two, a product is that too."""
-    total = tl.sum(fired.to(tl.float32), 0)
+def first_of(output, height, width, WINDOW: tl.constexpr):
+    """The first neuron of an output's window."""
+    if WINDOW == 1:
+        return output
+    high, wide = height // WINDOW, width // WINDOW
+    return (output // wide // high * height + output // wide % high * WINDOW) * width + output % wide * WINDOW
+
+
+@triton.jit
+def mean(total, WINDOW: tl.constexpr):
+    """Of a window's spikes, rounded as a division is: by a power of two, a product is that too."""
     if WINDOW & (WINDOW - 1) == 0:
         return total * (1.0 / (WINDOW * WINDOW))
     return tl.div_rn(total, tl.full(total.shape, WINDOW * WINDOW, tl.float32))
@@ -103,25 +105,28 @@ def mean(fired, WINDOW: tl.constexpr):
 @triton.jit
 def fired(bits, at, there, start, steps, size, CHUNK: tl.constexpr):
     """Whether the neurons fired at the steps of a chunk, from their bits, as a tuple."""
+    byte, last = start // 8, (tl.minimum(start + CHUNK, steps) - 1) // 8
+    word = tl.load(row(bits, byte, size) + at, there, 0).to(tl.int32)
+    word = word | (tl.load(row(bits, last, size) + at, there & (last > byte), 0).to(tl.int32) << 8)
+    word = word >> (start % 8)
     fired = ()
     for i in tl.static_range(CHUNK):
-        if i % 8 == 0:
-            byte = tl.load(row(bits, (start + i) // 8, size) + at, there & (start + i < steps), 0).to(tl.int32)
-        fired += (((byte >> ((start + i) % 8)) & 1) > 0,)
+        fired += (((word >> i) & 1) > 0,)
     return fired
 
 
 @triton.jit
-def shares(grad, pooled, start, outputs, exist, count, steps, WINDOW: tl.constexpr, CHUNK: tl.constexpr):
-    """A window's gradients at the steps of a chunk, shared among its spikes, (1, outputs) each. Eq. (eq-pool)."""
-    shares = chunk(grad, start, count, outputs, exist, steps, CHUNK)
+def shares(grad, pooled, start, output, exist, count, steps, WINDOW: tl.constexpr, CHUNK: tl.constexpr):
+    """The windows' gradients at the steps of a chunk, shared among their spikes, as a tuple. Eq. (eq-pool).
+
+    Where a window has no spike, what stands here belongs to nobody.
+    """
+    shares = chunk(grad, start, count, output, exist, steps, CHUNK)
     if WINDOW > 1:
-        means, whole = chunk(pooled, start, count, outputs, exist, steps, CHUNK), shares
+        whole, means = shares, chunk(pooled, start, count, output, exist, steps, CHUNK)
         shares = ()
         for i in tl.static_range(CHUNK):
-            some = means[i] > 0
-            share = tl.div_rn(whole[i], tl.where(some, means[i] * (WINDOW * WINDOW), 1.0))
-            shares += (tl.where(some, share, 0.0),)
+            shares += (whole[i] / (means[i] * (WINDOW * WINDOW)),)
     return shares
 
 
