@@ -371,6 +371,18 @@ MUTATIONS = [
         "tests/test_devices.py::test_a_step_on_a_cpu_has_freed_memory_kept",
     ),
     Mutation(
+        "devices.py",
+        "self._used += results",
+        "pass",
+        "tests/test_devices.py::test_the_second_queue_follows_the_first_and_is_waited_for",
+    ),
+    Mutation(
+        "layers.py",
+        "        ahead.join(weight)\n",
+        "",
+        "tests/test_devices.py::test_weights_are_made_ready_beside_earlier_layers",
+    ),
+    Mutation(
         "step.py",
         "self._loss.joint = share.sum",
         "self._loss.joint = lambda sums: sums",

@@ -6,6 +6,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from snnbook import devices, layers, networks
 
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a matter of glibc's malloc")
 
@@ -58,3 +61,81 @@ def test_limits_that_the_environment_sets_stay(name):
     before, after, told = faults(**{name: value})
     assert min(before, after) > 0.1
     assert told == "False"
+
+
+# ---- two queues of a GPU that is not here ----
+
+
+class Queue:
+    """Notes who waits for it, and what is given to it."""
+
+    def __init__(self, device, told):
+        self.device, self._told = device, told
+
+    def wait_stream(self, other):
+        self._told.append((self, "waits for", other))
+
+
+@pytest.fixture
+def queues(monkeypatch):
+    """The first and the second queue, and what they are told, in order."""
+    gpu, told = torch.device("cuda"), []
+    first, second = Queue(gpu, told), Queue(gpu, told)
+    now = [first]
+
+    class Within:
+        def __init__(self, queue):
+            self._queue = queue
+
+        def __enter__(self):
+            now.append(self._queue)
+
+        def __exit__(self, *_):
+            now.pop()
+
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _=None: now[-1])
+    monkeypatch.setattr(torch.cuda, "stream", Within)
+    monkeypatch.setattr(devices, "_second", lambda _: second)
+    return first, second, told, now
+
+
+def test_the_second_queue_follows_the_first_and_is_waited_for(queues):
+    first, second, told, now = queues
+    beside, result = devices.Beside(torch.device("cuda")), torch.zeros(3)
+    assert told == [(second, "waits for", first)]
+    with beside.work():
+        assert now[-1] is second
+    assert now[-1] is first
+    beside.join(result)
+    assert told[1:] == [(first, "waits for", second)]
+    assert any(kept is result for kept in beside._used)
+
+
+def test_weights_are_made_ready_beside_earlier_layers(queues, monkeypatch):
+    """No layer reads weights that are not ready, and they stay as long as the pass: their memory is not given out."""
+    first, second, told, now = queues
+    monkeypatch.setattr(networks, "Beside", lambda _: devices.Beside(torch.device("cuda")))
+    net = networks.build("2C3-P2-4", (1, 8, 8), 2).train()
+    kept = []
+    honest = layers.spiking_affine
+
+    def layer(x, weight, *rest):
+        assert now[-1] is first
+        assert told[-1] == (first, "waits for", second)
+        kept.append(weight)
+        return honest(x, weight, *rest)
+
+    monkeypatch.setattr(layers, "spiking_affine", layer)
+    monkeypatch.setattr(layers.SpikingLayer, "fold", lambda _: told.append(now[-1]))
+    net(torch.rand(2, 1, 8, 8), labels=torch.tensor([0, 1]))
+    waits = (first, "waits for", second)
+    assert told == [(second, "waits for", first), *[second, waits] * 3]
+    assert len({weight.data_ptr() for weight in kept}) == 3
+
+
+def test_a_cpu_has_one_queue():
+    beside = devices.Beside(torch.device("cpu"))
+    with beside.work():
+        result = torch.ones(2)
+    beside.join(result)
+    assert not beside._used

@@ -91,7 +91,12 @@ def test_kernels_equal_the_reference(neuron, shape, window, repeats, channels_la
 @pytest.mark.parametrize("kind", ["pooled", "ninths", "any"])
 @pytest.mark.parametrize(
     ("shape", "size", "padding"),
-    [*LAYERS, ((5, 50, 32, 14, 14), (64, 32, 5, 5), 2), ((5, 50, 3136), (1024, 3136), 0)],
+    [
+        *LAYERS,
+        ((5, 50, 32, 14, 14), (64, 32, 5, 5), 2),
+        ((5, 50, 3136), (1024, 3136), 0),
+        ((5, 50, 256, 12, 12), (256, 256, 3, 3), 1),
+    ],
 )
 def test_products_are_nearly_as_exact_as_float32(shape, size, padding, kind):
     """The units cut sums off where a CPU rounds them, which makes them some 1e-6 too small."""

@@ -21,8 +21,8 @@ from . import triton_weights as weights
 from .reference import VARIANCE_FLOOR
 from .saved import Saved
 
-BLOCK = 512
-"""Neurons a program works on."""
+BLOCK, BLOCK_BACK = 512, 256
+"""Neurons a program works on, and back, where each takes more registers."""
 
 ROW = 4096
 """Weights of a row that a program works on at once."""
@@ -75,9 +75,9 @@ def _sides(shape: torch.Size) -> tuple[int, int]:
     return tuple(shape[3:]) if len(shape) == 5 else (1, math.prod(shape[3:]))
 
 
-def _launch(kernel: Any, outputs: int, *arguments: Any, each: int = 1, **constants: Any) -> None:
+def _launch(kernel: Any, outputs: int, *arguments: Any, block: int = BLOCK, each: int = 1, **constants: Any) -> None:
     """Start a program for every block of outputs, of so many neurons each, on the device that holds the tensors."""
-    wide = max(32, BLOCK // triton.next_power_of_2(each))
+    wide = max(32, block // triton.next_power_of_2(each))
     with torch.cuda.device_of(arguments[0]):
         kernel[(triton.cdiv(outputs, wide),)](*arguments, **constants, WIDE=wide, **OPTIONS)
 
@@ -148,7 +148,7 @@ def backward_pooled(
     kind["EXACT"] = neuron.kernel == "exact"
     largest = timing.new_zeros(2, dtype=torch.int32) if largest is None else largest
     arguments = (*inputs, timing, weight, largest, *settings, SLOPE_BOUND_TIMING)
-    _launch(kernels.backward_pooled, size, *arguments, **kind)
+    _launch(kernels.backward_pooled, size, *arguments, block=BLOCK_BACK, **kind)
     return timing.view(shape), weight.view(shape)
 
 

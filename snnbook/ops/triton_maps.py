@@ -28,8 +28,13 @@ CONNECT = {"WIDE": 64, "BLOCK": 32, "DEEP": 64, "num_warps": 4, "num_stages": 4}
 CORRELATE = {"WIDE": 128, "BLOCK": 64, "DEEP": 64, "num_warps": 4, "num_stages": 3}
 """How the products of maps, of fully connected layers and of both with gradients are cut up; measured on an H200."""
 
-SPLIT = {"ROWS": 32, "WIDE": 32, "num_warps": 4}
-"""Pixels and channels that are split at once."""
+LARGE_CONVOLVE = {"WIDE": 128, "BLOCK": 128, "DEEP": 64, "num_warps": 8, "num_stages": 3}
+LARGE_CORRELATE = {"WIDE": 256, "BLOCK": 64, "DEEP": 64, "num_warps": 8, "num_stages": 3}
+LARGE_MEMORY = 144 * 2**10
+"""The same for layers large enough, and the shared memory in bytes that this takes: some GPUs have less."""
+
+SPLIT = 128
+"""The most channels that are split at once, of 32 pixels."""
 
 SHARE = 512
 """The fewest pixels whose gradients of weights are summed by themselves."""
@@ -83,12 +88,15 @@ def split(
     with torch.cuda.device_of(x):
         if scaled and known is None:
             kernels.largest[(triton.cdiv(x.numel(), 4 * WIDE),)](x, largest, x.numel(), WIDE=4 * WIDE)
-        options = SPLIT
         if height * width == 1 and padding == 0:  # nothing changes its place
-            pixels, channels, options = 1, x.numel(), {"ROWS": 1, "WIDE": 4 * WIDE}
-        grid = triton.cdiv(pixels, options["ROWS"]), triton.cdiv(channels, options["WIDE"])
-        settings = (pixels, channels, height, width, padding)
-        kernels.split[grid](x, values, largest, more, *settings, SCALED=scaled, **options)
+            pixels, channels, rows, wide = 1, x.numel(), 1, 4 * WIDE
+        else:
+            rows, wide = 32, math.gcd(channels, SPLIT)
+        grid = triton.cdiv(pixels, rows), triton.cdiv(channels, wide)
+        settings, warps = (pixels, channels, height, width, padding), 8 if wide == SPLIT else 4
+        kernels.split[grid](
+            x, values, largest, more, *settings, SCALED=scaled, ROWS=rows, WIDE=wide, num_warps=warps
+        )  # fmt: skip
     return Halves(values, largest, more)
 
 
@@ -111,6 +119,15 @@ def put_together(tensors: Sequence[Tensor]) -> tuple[Halves, Halves]:
 def _side(weight: torch.Size) -> int:
     """Side of the kernel of (C_out, C_in, K, K), or 1 for (F_out, F_in)."""
     return weight[2] if len(weight) == 4 else 1
+
+
+def _for_size(
+    small: dict[str, int], large: dict[str, int], rows: int, columns: int, device: torch.device
+) -> dict[str, int]:
+    """The options for large layers, where their blocks fill the rows and keep a GPU with memory enough busy."""
+    blocks = columns // large["WIDE"] * (rows // large["BLOCK"])
+    fills = rows % large["BLOCK"] == 0 and blocks >= 2 * _processors(device)
+    return large if fills and _shared_memory(device) >= LARGE_MEMORY else small
 
 
 def fitted(options: dict[str, int], rows: int, fan: int | None = None) -> dict[str, int]:
@@ -141,7 +158,8 @@ def _convolve(maps: Halves, weight: Halves, factor: Tensor, out: Tensor, back: b
     """The product, forward or back, into `out`; weights in halves are (2, C_out * K * K, C_in)."""
     rows, channels, (height, width) = out.shape[1], maps.values.shape[2], sides(out.shape)
     count, side = len(out) * height * width, math.isqrt(weight.values[0].numel() // (rows * channels))
-    options = fitted(CONVOLVE if height * width > 1 else CONNECT, rows, side * side * channels)
+    cut = _for_size(CONVOLVE, LARGE_CONVOLVE, rows, count, out.device) if height * width > 1 else CONNECT
+    options = fitted(cut, rows, side * side * channels)
     grid = triton.cdiv(count, options["WIDE"]), rows // options["BLOCK"]
     tensors = (maps.values, weight.values, factor, out, maps.largest, weight.largest, maps.more)
     with torch.cuda.device_of(out):
@@ -154,9 +172,12 @@ def _convolve(maps: Halves, weight: Halves, factor: Tensor, out: Tensor, back: b
 def grad_weight(grad: Halves, x: Halves, shape: torch.Size, map_: tuple[int, int]) -> Tensor:
     """Sum over the batch of grad (x) x, in the shape of the weight, for gradients on maps of these sides."""
     side, (rows, channels), count = _side(shape), shape[:2], grad.values.shape[1]
-    pairs, options = side * side * channels, fitted(CORRELATE, rows)
+    pairs, device = side * side * channels, x.values.device
+    even = pairs % LARGE_CORRELATE["WIDE"] == 0
+    cut = _for_size(CORRELATE, LARGE_CORRELATE, rows, pairs * (count // SHARE), device) if even else CORRELATE
+    options = fitted(cut, rows)
     tiles = triton.cdiv(pairs, options["WIDE"]), rows // options["BLOCK"]
-    share = max(SHARE, triton.cdiv(count * math.prod(tiles), 2 * _processors(x.values.device)))
+    share = max(SHARE, triton.cdiv(count * math.prod(tiles), 2 * _processors(device)))
     share = triton.cdiv(min(share, count), options["DEEP"]) * options["DEEP"]
     shares = triton.cdiv(count, share)
     parts = x.values.new_empty((shares, rows, pairs), dtype=torch.float32)
@@ -178,3 +199,11 @@ def grad_weight(grad: Halves, x: Halves, shape: torch.Size, map_: tuple[int, int
 def _processors(device: torch.device) -> int:
     """Of a GPU; for a CPU, on which kernels are interpreted, some."""
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 4
+
+
+@cache
+def _shared_memory(device: torch.device) -> int:
+    """Bytes that a program may take of a GPU; for a CPU as many as are asked for."""
+    if device.type != "cuda":
+        return LARGE_MEMORY
+    return torch.cuda.get_device_properties(device).shared_memory_per_block_optin
