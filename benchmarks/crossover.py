@@ -126,8 +126,8 @@ def main() -> int:
         rates = {"steps": STEPS[0], "spikes_per_neuron_and_step": None, "inputs_not_0": share}
         rows.append({"way": "forward", "layer": CONVOLUTION, **rates, **row})
     remarks = [
-        "backward: event-driven up to EVENT_LIMIT spikes per neuron and step, and FAR_SHARE of that where a layer's "
-        "weights are more than NEAR_BYTES",
+        "backward: event-driven up to EVENT_LIMIT spikes per neuron and step, and FAR_SHARE of that where a "
+        "convolution's weights are more than NEAR_BYTES",
         "forward: event-driven up to INPUT_LIMIT of the inputs",
     ]
     return benchmark.answer(rows, remarks)

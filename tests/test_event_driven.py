@@ -96,8 +96,9 @@ def test_conserves_the_sum(seed):
     assert abs(grad_x.sum() - e[(spikes > 0) & (plain.dg > 0)].sum()) < 1e-8 * size
 
 
-def test_chosen_where_spikes_are_few_and_the_kernel_allows(monkeypatch):
-    x, weight, threshold, affine, window = layer("connected")
+@pytest.mark.parametrize("name", ["connected", "pooled"])
+def test_chosen_where_spikes_are_few_and_the_kernel_allows(name, monkeypatch):
+    x, weight, threshold, affine, window = layer(name)
 
     def way(neuron=None, x=x, weight=weight, threshold=threshold, affine=affine, engine="cpu"):
         current = currents(x, weight, affine)
@@ -108,8 +109,8 @@ def test_chosen_where_spikes_are_few_and_the_kernel_allows(monkeypatch):
     assert way()[1] is not None
     assert way(engine="reference")[1] is None
     assert way(NeuronParameters(kernel="exact"))[1] is None
-    monkeypatch.setattr(cpu, "NEAR_BYTES", 0)  # where weights are far away the limit is lower
-    assert way()[1] is None
+    monkeypatch.setattr(cpu, "NEAR_BYTES", 0)  # where a convolution's weights are far away its limit is lower
+    assert (way()[1] is None) == (name == "pooled")
     monkeypatch.setattr(cpu, "EVENT_LIMIT", (float(way()[0]) + 1e-4) / cpu.FAR_SHARE)
     assert way()[1] is not None
     monkeypatch.undo()
@@ -166,11 +167,13 @@ def test_shapes_that_make_no_layer_get_one_line():
 
 
 def test_which_gradients_of_weights_are_left_to_image_products(monkeypatch):
-    """Those of wide kernels, off the CPU, in full precision, where memory allows it."""
+    """Those of wide kernels and of first layers, off the CPU, in full precision, where memory allows it."""
     grad, wide = torch.empty(50, 4, 28, 28, device="meta"), torch.Size((4, 1, 5, 5))
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     assert needs_care(grad, wide)
-    assert not needs_care(grad, torch.Size((4, 1, 3, 3)))
+    assert needs_care(grad, torch.Size((4, 9, 5, 5)))
+    assert needs_care(grad, torch.Size((4, 1, 3, 3)))
+    assert not needs_care(grad, torch.Size((4, 9, 3, 3)))
     assert not needs_care(torch.empty(grad.shape), wide)
     assert not needs_care(grad.bfloat16(), wide)
     assert not needs_care(grad, torch.Size((4, 999, 5, 5)))

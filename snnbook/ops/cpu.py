@@ -24,11 +24,11 @@ from .saved import Saved
 EVENT_LIMIT = 0.3
 """Spikes per neuron and step up to which the event-driven backward is the faster one (benchmarks/crossover.py)."""
 
-NEAR_BYTES = 2**20
-"""Weights up to which that limit holds: they stay in the second cache."""
+NEAR_BYTES = 2**22
+"""Weights of a convolution up to which that limit holds. (A fully connected layer's are worked on part by part.)"""
 
-FAR_SHARE = 2 / 3
-"""Of the limit, where there are more weights than that: every spike then fetches its own from further away."""
+FAR_SHARE = 0.8
+"""Of the limit, where a convolution has more than that: every spike then fetches its own from further away."""
 
 INPUT_LIMIT = 0.5
 """Share of inputs that are not 0 up to which currents are made spike by spike (same benchmark)."""
@@ -229,7 +229,7 @@ def backward_events(
     _call(cpu_events.count, saved.bits, height, counts)
     ends = counts.cumsum()
     spikes = int(ends[-1])
-    limit = EVENT_LIMIT * (1 if weight.nbytes <= NEAR_BYTES else FAR_SHARE)
+    limit = EVENT_LIMIT * (1 if weight.dim() == 2 or weight.nbytes <= NEAR_BYTES else FAR_SHARE)
     if spikes > limit * math.prod(shape):
         return None
     first = (ends - counts.ravel()).reshape(counts.shape)

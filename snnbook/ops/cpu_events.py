@@ -244,17 +244,18 @@ def connected_input(bounds, channel, timing, decay, weight, x, grad_x):
     """grad_x = x W^T G_t, (T, N, F_in), for weight (F_out, F_in): some columns at a time. Eq. (eq-grad-timing)."""
     steps, images, features = x.shape
     columns = max(16, min(128, 2 * CACHED // len(weight) // 16 * 16))
-    offsets, weights = np.empty(len(channel), np.int64), weight.reshape(-1)
-    for j in range(len(channel)):
-        offsets[j] = channel[j] * features
+    offsets = channel.astype(np.int64) * columns
     for block in prange((features + columns - 1) // columns):
         start = block * columns
         size = min(columns, features - start)
-        trace = np.empty(size, weight.dtype)
+        trace, near = np.empty(size, weight.dtype), aligned(len(weight) * columns, weight)
+        for c in range(len(weight)):
+            # side by side: rows some power of two apart would share few places in a cache
+            near[c * columns : c * columns + size] = weight[c, start : start + size]
         for n in range(images):
             trace[:] = 0
             for t in range(steps - 1, -1, -1):
-                add_rows(trace, 0, weights, start, offsets, timing, bounds[n, t], bounds[n, t + 1], size)
+                add_rows(trace, 0, near, 0, offsets, timing, bounds[n, t], bounds[n, t + 1], size)
                 spikes, out = x[t, n, start : start + size], grad_x[t, n, start : start + size]
                 for i in range(size):
                     trace[i] *= decay
