@@ -24,6 +24,7 @@ CONVOLUTION = "convolution 32 x 14 x 14 -> 64, 5 x 5"
 LAYERS = {
     CONVOLUTION: ((32, 14, 14), (64, 32, 5, 5), events.Convolution(2), 2),
     "convolution 256 x 8 x 8 -> 256, 3 x 3": ((256, 8, 8), (256, 256, 3, 3), events.Convolution(1), 1),
+    "convolution 512 x 4 x 4 -> 512, 3 x 3": ((512, 4, 4), (512, 512, 3, 3), events.Convolution(1), 1),
     "fully connected 3136 -> 1024": ((3136,), (1024, 3136), events.FullyConnected(), 1),
 }
 RATES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4)

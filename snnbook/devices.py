@@ -43,7 +43,8 @@ def current(device: torch.device) -> AbstractContextManager[None]:
 class Beside:
     """A second queue of a GPU: what is started on it runs side by side with what the first is given in the meantime.
 
-    A short kernel leaves most of a GPU idle. On a CPU there is one queue, and none of this does anything.
+    A short kernel leaves most of a GPU idle. On a CPU there is one queue, and none of this does anything. For one first
+    queue at a time: there is one second for all of a GPU's, and memory is safe only from those that it has waited for.
 
     Args:
         device: whose; the second queue comes after all that the first was given so far

@@ -220,6 +220,12 @@ MUTATIONS = [
         "tests/test_triton.py::test_compiles_ahead_of_time",
     ),
     Mutation(
+        "ops/triton_kernels.py",
+        "there = fired & (start + i < steps)",
+        "there = fired",
+        "tests/test_triton.py::test_equals_the_reference_on_odd_sizes",
+    ),
+    Mutation(
         "ops/triton_neuron.py",
         "f = tl.where(fired, credited, f) * decay_g",
         "f = tl.where(fired, credited, f)",
@@ -378,8 +384,8 @@ MUTATIONS = [
     ),
     Mutation(
         "layers.py",
-        "        ahead.join(weight)\n",
-        "",
+        "ahead.join(weight)",
+        "ahead.join()",
         "tests/test_devices.py::test_weights_are_made_ready_beside_earlier_layers",
     ),
     Mutation(

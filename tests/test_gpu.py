@@ -63,7 +63,16 @@ def test_auto_is_triton():
 @pytest.mark.parametrize("neuron", VARIANTS, ids=["exponential", "exact", "nonleaky"])
 @pytest.mark.parametrize(
     ("shape", "window"),
-    [((1, 2, 3), 1), ((7, 1, 5), 1), ((63, 2, 3), 1), ((9, 2, 3, 5, 7), 2), ((5, 50, 32, 28, 28), 2), ((12, 9, 70), 1)],
+    [
+        ((1, 2, 3), 1),
+        ((7, 1, 5), 1),
+        ((63, 2, 3), 1),
+        ((9, 2, 3, 5, 7), 2),
+        ((30, 1, 3, 4, 5), 2),
+        ((5, 2, 2, 9, 8), 4),
+        ((5, 50, 32, 28, 28), 2),
+        ((12, 9, 70), 1),
+    ],
 )
 @pytest.mark.parametrize("repeats", [False, True])
 @pytest.mark.parametrize("channels_last", [False, True])

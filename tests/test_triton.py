@@ -72,7 +72,15 @@ def test_compiles_ahead_of_time(capability):
 @pytest.mark.parametrize("kind", [{}, {"kernel": "exact"}, {"leaky": False}], ids=["default", "exact", "nonleaky"])
 @pytest.mark.parametrize(
     ("shape", "window"),
-    [((1, 2, 3), 1), ((7, 1, 5), 1), ((63, 2, 3), 1), ((9, 2, 3, 5, 7), 2), ((18, 2, 2, 4, 5), 2)],
+    [
+        ((1, 2, 3), 1),
+        ((7, 1, 5), 1),
+        ((63, 2, 3), 1),
+        ((9, 2, 3, 5, 7), 2),
+        ((13, 2, 2, 4, 5), 2),
+        ((30, 1, 2, 4, 4), 2),
+        ((5, 2, 2, 9, 8), 4),
+    ],
 )
 def test_equals_the_reference_on_odd_sizes(kind, shape, window):
     neuron = NeuronParameters(**kind)

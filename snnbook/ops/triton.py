@@ -36,6 +36,9 @@ KERNELS = {
 LONGEST, SHORT = 12, 8
 """The most steps that make one chunk of the kernels' time, and how many do where there are more. Bits come in bytes."""
 
+WRITTEN_OUT = 72
+"""Steps times neurons of a window that `forward_pooled` writes out; where there are more, pooling is torch's."""
+
 OPTIONS = {"enable_fp_fusion": False}
 """Of the compiler: a fused multiply-add would move spikes away from the reference's."""
 
@@ -118,6 +121,10 @@ def forward_pooled(
     """Arguments and results as in `snnbook.ops.forward_pooled`."""
     (flat, stride), shape, size = _currents(current), current.shape, current[0].numel()
     output = shape if window == 1 else torch.Size((*shape[:3], shape[3] // window, shape[4] // window))
+    if window > 1 and window**2 * chunk(len(current)) > WRITTEN_OUT:
+        spikes, alone = forward_pooled(current, threshold, neuron, 1)
+        pooled = reference.pool_forward(spikes, window)
+        return pooled, SavedPooled(flat, alone.bits, _flat(pooled), neuron, window, shape, output)
     bits = flat.new_empty((math.ceil(len(current) / 8), size), dtype=torch.uint8)
     pooled = flat.new_empty((len(current), math.prod(output[1:])))
     settings = (size, stride, pooled.shape[1], *_sides(shape), shape[2], len(current), *_decays(neuron))

@@ -203,7 +203,7 @@ def _processors(device: torch.device) -> int:
 
 @cache
 def _shared_memory(device: torch.device) -> int:
-    """Bytes that a program may take of a GPU; for a CPU as many as are asked for."""
+    """Bytes that a program may take of a GPU, 0 where torch does not tell; for a CPU as many as are asked for."""
     if device.type != "cuda":
         return LARGE_MEMORY
-    return torch.cuda.get_device_properties(device).shared_memory_per_block_optin
+    return getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0)
