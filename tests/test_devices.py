@@ -133,7 +133,7 @@ def test_weights_are_made_ready_beside_earlier_layers(queues, monkeypatch):
     waits = (first, "waits for", second)
     assert told == [(second, "waits for", first), *[second, waits] * 3]
     assert len(made) == 3
-    assert not any(each() for each in made)
+    assert all(each() is None for each in made)
 
 
 def test_a_cpu_has_one_queue():
