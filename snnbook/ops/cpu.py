@@ -27,7 +27,7 @@ EVENT_LIMIT = 0.3
 NEAR_BYTES = 2**22
 """Weights of a convolution up to which that limit holds. (A fully connected layer's are worked on part by part.)"""
 
-FAR_SHARE = 0.8
+FAR_SHARE = 2 / 3
 """Of the limit, where a convolution has more than that: every spike then fetches its own from further away."""
 
 INPUT_LIMIT = 0.5
