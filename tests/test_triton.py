@@ -34,7 +34,7 @@ MOVES = {"backward", "backward_pooled", "backward_summed"}  # no spike depends o
 WHOLE = {"size", "stride", "area", "channels", "steps", "count", "height", "width", "fan"}
 for name, module in host.KERNELS.items():
     kernel = getattr(module, name)
-    for leaky, exact, window, steps in ((True, False, 1, 5), (True, True, 2, 12), (False, False, 3, 30)):
+    for leaky, exact, window, steps in ((True, False, 1, 30), (True, True, 2, 5), (False, False, 3, 3)):
         chosen = {"LEAKY": leaky, "EXACT": exact, "WINDOW": window, "WIDE": 128,
                   "CHUNK": host.chunk(steps, back="backward_" in name)}
         signature, constants = {}, {}

@@ -36,6 +36,9 @@ KERNELS = {
 LONGEST, SHORT = 12, 8
 """The most steps that make one chunk of the kernels' time, and how many do where there are more. Bits come in bytes."""
 
+INTERPRETED = 8
+"""So many times as many where programs are interpreted, which costs by their number."""
+
 WRITTEN_OUT = 72
 """Steps times neurons of a window that `forward_pooled` writes out; where there are more, pooling is torch's."""
 
@@ -80,6 +83,7 @@ def _sides(shape: torch.Size) -> tuple[int, int]:
 
 def _launch(kernel: Any, outputs: int, *arguments: Any, block: int = BLOCK, each: int = 1, **constants: Any) -> None:
     """Start a program for every block of outputs, of so many neurons each, on the device that holds the tensors."""
+    block = block if arguments[0].is_cuda else INTERPRETED * block
     wide = max(32, block // triton.next_power_of_2(each))
     with torch.cuda.device_of(arguments[0]):
         kernel[(triton.cdiv(outputs, wide),)](*arguments, **constants, WIDE=wide, **OPTIONS)
