@@ -21,6 +21,7 @@ from .small_runs import BATCH, StopAfter, same_run, small, state
 from .test_networks import Step, follow_golden_steps
 from .test_ops import LAYER_CASES, VARIANTS, follow_golden_layer, random_layer
 from .test_step import KINDS, everything, same
+from .test_triton import ODD_SIZES
 from .test_triton_maps import LAYERS, a_gradient, drawn, exact, maps, products
 
 pytestmark = [
@@ -61,19 +62,7 @@ def test_auto_is_triton():
 
 
 @pytest.mark.parametrize("neuron", VARIANTS, ids=["exponential", "exact", "nonleaky"])
-@pytest.mark.parametrize(
-    ("shape", "window"),
-    [
-        ((1, 2, 3), 1),
-        ((7, 1, 5), 1),
-        ((63, 2, 3), 1),
-        ((9, 2, 3, 5, 7), 2),
-        ((30, 1, 3, 4, 5), 2),
-        ((5, 2, 2, 9, 8), 4),
-        ((5, 50, 32, 28, 28), 2),
-        ((12, 9, 70), 1),
-    ],
-)
+@pytest.mark.parametrize(("shape", "window"), [*ODD_SIZES, ((5, 50, 32, 28, 28), 2), ((12, 9, 70), 1)])
 @pytest.mark.parametrize("repeats", [False, True])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_kernels_equal_the_reference(neuron, shape, window, repeats, channels_last):

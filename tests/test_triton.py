@@ -20,6 +20,17 @@ triton = pytest.importorskip("triton", reason="the triton engine needs Triton")
 
 GPUS = {"A100": 80, "H100": 90}
 
+ODD_SIZES = [
+    ((1, 2, 3), 1),
+    ((7, 1, 5), 1),
+    ((63, 2, 3), 1),
+    ((9, 2, 3, 5, 7), 2),
+    ((13, 2, 2, 4, 5), 2),
+    ((30, 1, 2, 4, 4), 2),
+    ((5, 2, 2, 9, 8), 4),
+]
+"""Currents (T, N, C, ...) and the window they are pooled by."""
+
 COMPILE = """
 import inspect, sys
 import triton
@@ -70,18 +81,7 @@ def test_compiles_ahead_of_time(capability):
 
 
 @pytest.mark.parametrize("kind", [{}, {"kernel": "exact"}, {"leaky": False}], ids=["default", "exact", "nonleaky"])
-@pytest.mark.parametrize(
-    ("shape", "window"),
-    [
-        ((1, 2, 3), 1),
-        ((7, 1, 5), 1),
-        ((63, 2, 3), 1),
-        ((9, 2, 3, 5, 7), 2),
-        ((13, 2, 2, 4, 5), 2),
-        ((30, 1, 2, 4, 4), 2),
-        ((5, 2, 2, 9, 8), 4),
-    ],
-)
+@pytest.mark.parametrize(("shape", "window"), ODD_SIZES)
 def test_equals_the_reference_on_odd_sizes(kind, shape, window):
     neuron = NeuronParameters(**kind)
     generator = torch.Generator().manual_seed(0)
