@@ -221,8 +221,8 @@ MUTATIONS = [
     ),
     Mutation(
         "ops/triton_kernels.py",
-        "there = fired & (start + i < steps)",
-        "there = fired",
+        "fired = (u >= threshold) & (start + i < steps)",
+        "fired = u >= threshold",
         "tests/test_triton.py::test_equals_the_reference_on_odd_sizes",
     ),
     Mutation(

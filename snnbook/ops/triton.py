@@ -1,7 +1,8 @@
 """The GPU engine, fused: host side of triton_kernels.py and triton_weights.py.
 
 From equal currents spikes are equal to the reference's to the bit; weights and gradients agree up to the order of
-sums. Without a GPU the kernels run in Triton's interpreter (TRITON_INTERPRET=1), which is for tests.
+sums and the last bits of divisions. Without a GPU the kernels run in Triton's interpreter (TRITON_INTERPRET=1), which
+is for tests.
 """
 
 import math
@@ -90,8 +91,8 @@ def _launch(kernel: Any, outputs: int, *arguments: Any, block: int = BLOCK, each
 
 
 def chunk(steps: int, back: bool = False) -> int:
-    """How many steps the kernels take at once. Back, where all but the last are gone through twice: alike."""
-    if back:
+    """How many steps the kernels take at once."""
+    if back:  # of nearly equal length: all chunks but the last are gone through twice
         return triton.cdiv(steps, triton.cdiv(steps, SHORT))
     return steps if steps <= LONGEST else SHORT
 

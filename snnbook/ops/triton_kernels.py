@@ -75,9 +75,8 @@ def forward_pooled(
                 m, s, g, u, _du, _dg = neuron.step(
                     m, s, g, before, inputs[i], decay_m, decay_s, decay_g, gain, LEAKY, False
                 )
-                fired = u >= threshold
-                there = fired & (start + i < steps)  # after the last step nothing may have fired
-                packed = packed | (there.to(tl.int32) << (i % 8))
+                fired = (u >= threshold) & (start + i < steps)  # a chunk may go on after the last step
+                packed = packed | (fired.to(tl.int32) << (i % 8))
                 totals += (so_far[i] + fired.to(tl.float32),)
                 m, s, g, before = neuron.reset(fired, m, s, g, u)
                 if i % 8 == 7 or i == CHUNK - 1:
