@@ -17,21 +17,49 @@ from numba import errors, njit
 
 from snnbook.ops import cpu  # needs Numba
 from snnbook.ops.cpu_rows import LINE, WORD, add_rows, aligned, raised, trailing_zeros, turn
+from snnbook.ops.cpu_windows import pool, share
 
 
-@given(st.integers(0, 300), st.integers(0, 9), st.integers(0, 40), st.integers(0, 7), st.sampled_from("fd"))
+@njit
+def add_by_rows(total, at, source, shift, offsets, factors, first, last, length):
+    add_rows(total, at, source, shift, offsets, factors, first, last, length)
+
+
+@given(st.integers(0, 700), st.integers(0, 9), st.integers(0, 40), st.integers(0, 7), st.sampled_from("fd"))
 def test_rows_are_added_and_nothing_beside_them(length, number, at, shift, kind):
     rng = np.random.default_rng(length * 10 + number)
-    source = rng.standard_normal(900).astype(kind)
+    source = rng.standard_normal(1300).astype(kind)
     total = rng.standard_normal(at + length + 40).astype(kind)
-    offsets = rng.integers(0, 900 - length - shift, number + 3) if number else np.zeros(3, np.int64)
+    offsets = rng.integers(0, 1300 - length - shift, number + 3) if number else np.zeros(3, np.int64)
     factors = rng.standard_normal(number + 3).astype(kind)
     factors[:1], factors[number + 1 :] = np.nan, np.nan  # before the first and from the last on nothing is read
     want = total.astype(float)
     for offset, factor in zip(offsets[1 : number + 1], factors[1 : number + 1], strict=True):
         want[at : at + length] += float(factor) * source[offset + shift : offset + shift + length]
-    add_rows(total, at, source, shift, offsets, factors, 1, number + 1, length)
+    add_by_rows(total, at, source, shift, offsets, factors, 1, number + 1, length)
     np.testing.assert_allclose(total, want, rtol=0, atol=1e-5 if kind == "f" else 1e-13)
+
+
+@njit
+def pool_and_share(pooled, grad, sums, windows, channels, window, wide):
+    pool(pooled, sums, windows, channels, window)
+    share(grad, sums, windows, channels, window, wide)
+
+
+@given(st.integers(0, 5), st.integers(1, 40), st.integers(1, 4), st.sampled_from("fd"))
+def test_windows_are_pooled_and_shared_and_nothing_beside_them(windows, channels, window, kind):
+    rng = np.random.default_rng(windows * 100 + channels)
+    length = windows * channels
+    sums = rng.integers(0, 3, length * window + 20).astype(kind)
+    pooled, wide = np.full(length + 20, -1, kind), np.full(len(sums), -1, kind)
+    grad = rng.standard_normal(len(pooled)).astype(kind)
+    pool_and_share(pooled, grad, sums, windows, channels, window, wide)
+    want = sums[: length * window].reshape(windows, window, channels).sum(1)
+    np.testing.assert_array_equal(pooled[:length], want.ravel())
+    each = np.where(want > 0, grad[:length].reshape(want.shape) / np.maximum(want, 1), 0).astype(kind)
+    np.testing.assert_array_equal(wide[: length * window], np.repeat(each[:, None], window, 1).ravel())
+    assert (pooled[length:] == -1).all()
+    assert (wide[length * window :] == -1).all()
 
 
 @njit

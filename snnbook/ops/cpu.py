@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..neuron import SLOPE_BOUND_TIMING, SLOPE_BOUND_WEIGHT, NeuronParameters
 from . import cpu_events, cpu_kernels, cpu_maps
+from .cpu_rows import LANES
 from .reference import VARIANCE_FLOOR
 from .saved import Saved
 
@@ -158,10 +159,18 @@ def event_currents(x: Tensor, weight: Tensor, padding: int, _kept: list[Tensor])
     blocks = next(
         n for n in range(1, outputs + 1) if outputs % n == 0 and (row <= BLOCK_BYTES * n or outputs <= 16 * n)
     )
-    turned = weight.flip(2, 3).unflatten(0, (blocks, -1)).permute(0, 3, 2, 4, 1).contiguous().flatten(3)
+    turned = _in_lines(weight.flip(2, 3).unflatten(0, (blocks, -1)).permute(0, 3, 2, 4, 1))
     current = x.new_empty((len(maps), *shape, outputs))
     _call(cpu_maps.convolution, maps, len(x), turned, padding, current)
     return current.unflatten(0, x.shape[:2]).movedim(-1, 2)
+
+
+def _in_lines(x: Tensor) -> Tensor:
+    """(..., A, B) -> (..., A B or more), contiguous: rows have as much more as lets each begin on a cache line."""
+    length = x.shape[-2] * x.shape[-1]
+    rows = x.new_empty((*x.shape[:-2], math.ceil(length / LANES) * LANES))
+    rows[..., :length].unflatten(-1, x.shape[-2:]).copy_(x)
+    return rows
 
 
 def _entries(rows: Tensor, span: int) -> np.ndarray:
@@ -255,15 +264,16 @@ def _back_through_convolution(
     to_input: tuple, to_weight: tuple, x: Tensor, weight: Tensor, padding: int, need_input: bool
 ) -> tuple[Tensor | None, Tensor]:
     """x W^T G_t and grad_W of a convolution."""
-    maps, rows = x.movedim(2, -1).contiguous().flatten(-2), weight.permute(2, 0, 3, 1).contiguous()
+    maps = x.movedim(2, -1).contiguous().flatten(-2)
     outputs, inputs, *side = weight.shape
     geometry = (inputs, padding, maps)
     grad_x = None
     if need_input:
         grad_x = torch.empty_like(maps)
-        _call(cpu_events.convolution_input, *to_input, rows.flatten(-2), *geometry, grad_x)
+        rows, span = _in_lines(weight.permute(2, 0, 3, 1)), side[1] * inputs
+        _call(cpu_events.convolution_input, *to_input, rows, span, *geometry, grad_x)
         grad_x = _like(grad_x.flatten(1, 2), x.shape)
-    partial = rows.new_empty((min(torch.get_num_threads(), x.shape[1]), outputs, side[0], side[1] * inputs))
+    partial = weight.new_empty((min(torch.get_num_threads(), x.shape[1]), outputs, side[0], side[1] * inputs))
     _call(cpu_events.convolution_weight, *to_weight, *geometry, partial)
     return grad_x, partial.sum(0).view(outputs, *side, inputs).movedim(-1, 1)
 

@@ -15,7 +15,7 @@ map, y (W + 2 padding) C_in + x C_in (0 without a map).
 import numpy as np
 from numba import njit, prange
 
-from .cpu_kernels import _replay, _share, _unpack_window
+from .cpu_kernels import _replay, _shares, _unpack_window
 from .cpu_rows import WORD, add_rows, aligned, raised, trailing_zeros
 
 _run_kernel = njit(error_model="numpy", cache=True, fastmath={"contract"})
@@ -91,24 +91,22 @@ def impulses(
     steps, rows, _ = grad.shape
     length = current.shape[2]
     map_rows = height // window
-    offsets, ones = np.arange(window) * channels, np.ones(window, k.dtype)
     places, numbers = np.empty(length, np.int32), np.empty(length, np.int32)
     for i in range(length):
         places[i], numbers[i] = i // channels * inputs, i % channels
     for row in prange(rows):
-        x, counts = np.empty((3, length), k.dtype), np.empty(grad.shape[2], k.dtype)
-        share, sums = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
+        x = np.empty((3, length), k.dtype)
+        wide, sums = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
         u, trace = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
         fired = np.zeros((window, steps, (length + WORD - 1) // WORD * WORD), np.uint8)
         n, top = row // map_rows, row % map_rows * window
         _unpack_window(bits, n * height + top, fired, sums)
-        for t in range(steps):
-            _share(grad[t, row], sums[t], window, channels, offsets, ones, counts, share[t])
+        _shares(grad, row, sums, window, channels, wide)
         for offset in range(window):
             y, one = top + offset, fired[offset]
             _replay(current, n * height + y, one, k, u, trace, x[0], x[1], x[2])
             _impulses(
-                share, one, u, trace, k, first[n, :, y], y * line, places, numbers,
+                wide, one, u, trace, k, first[n, :, y], y * line, places, numbers,
                 place, channel, timing, membrane, synaptic, x[0], x[1], x[2],
             )  # fmt: skip
 
@@ -123,13 +121,14 @@ def _filter(spikes, decay_m, decay_s, slow, response):
 
 
 @_driver
-def convolution_input(bounds, place, channel, timing, decay, weight, inputs, padding, x, grad_x):
+def convolution_input(bounds, place, channel, timing, decay, weight, span, inputs, padding, x, grad_x):
     """grad_x = x W^T G_t, (T, N, H_in, W_in C_in), image by image, backwards in time. Eq. (eq-grad-timing).
 
-    `bounds` (N, T + 1) are the first spikes of every image and step, `inputs` the input's channels.
+    `bounds` (N, T + 1) are the first spikes of every image and step, `inputs` the input's channels; weights are
+    (K, C_out, K C_in or more), `span` is that K C_in.
     """
     steps, images, rows, length = x.shape
-    side, channels, span = weight.shape
+    side, channels, apart = weight.shape
     line, weights = length + 2 * padding * inputs, weight.reshape(-1)
     for n in prange(images):
         total = aligned(rows * line, weight)
@@ -139,14 +138,14 @@ def convolution_input(bounds, place, channel, timing, decay, weight, inputs, pad
         where, factors = place[begin : bounds[n, steps]], timing[begin : bounds[n, steps]]
         offsets, ends = np.empty(len(where), np.int64), np.empty(len(where) + 1, np.int64)
         for j in range(len(where)):
-            offsets[j] = channel[begin + j] * span
+            offsets[j] = channel[begin + j] * apart
         for t in range(steps - 1, -1, -1):
             ends[0], end, places = bounds[n, t] - begin, bounds[n, t + 1] - begin, 0
             for j in range(ends[0], end):  # the spikes of a place are neighbours, and end where the next one's begin
                 ends[places + 1] = j + 1
                 places += j + 1 == end or where[j + 1] != where[j]
             for row in range(side):  # the weights of one row of the kernel stay near the first cache
-                up, shift = (row - padding) * line, row * channels * span
+                up, shift = (row - padding) * line, row * channels * apart
                 for p in range(places):
                     at = where[ends[p]] + up
                     if 0 <= at < rows * line:
@@ -161,37 +160,33 @@ def convolution_input(bounds, place, channel, timing, decay, weight, inputs, pad
 
 
 @_run_kernel
-def _by_channel(channel, rows, membrane, synaptic, ends, offsets, factors, later, later_offsets, later_factors):
+def _by_channel(channel, rows, membrane, synaptic, ends, later, behind, offsets, responses, traces):
     """Sort spikes by channel (a counting sort), for the two sums that make up grad_W.
 
     A spike adds membrane times the one trace of its input less synaptic times the other: membrane * response +
-    (membrane - synaptic) * slow, of which the second part is 0 at a neuron's last spike. Channel c has the first sum's
-    entries from ends[c] to before ends[c + 1], and the second's from later[c] to before later[c + 1].
+    (membrane - synaptic) * slow, of which the second part is 0 at a neuron's last spike. Those of channel c are put
+    from ends[c] to before ends[c + 1], the ones with a second part first, to before later[c].
 
     Args:
         channel, rows, membrane, synaptic: of every spike; rows says where its input begins
-        ends, later: (C + 1,); the rest one entry a spike: results
+        ends, later: (C + 1,) and (C,): results; behind: scratch, (C,)
+        offsets, responses, traces: rows and the factors of the two parts, one entry a spike: results
     """
-    channels = len(ends) - 1
+    channels = len(later)
     ends[:] = 0
-    later[:] = 0
     for j in range(len(channel)):
         ends[channel[j] + 1] += 1
-        later[channel[j] + 1] += membrane[j] != synaptic[j]
     for c in range(channels):
+        later[c] = ends[c]
         ends[c + 1] += ends[c]
-        later[c + 1] += later[c]
+        behind[c] = ends[c + 1]
     for j in range(len(channel)):
-        c = channel[j]
-        offsets[ends[c]], factors[ends[c]] = rows[j], membrane[j]
-        ends[c] += 1
-        if membrane[j] != synaptic[j]:
-            later_offsets[later[c]], later_factors[later[c]] = rows[j], membrane[j] - synaptic[j]
-            later[c] += 1
-    for c in range(channels, 0, -1):  # every end has moved on to the next one's place
-        ends[c], later[c] = ends[c - 1], later[c - 1]
-    ends[0] = 0
-    later[0] = 0
+        c, trace = channel[j], membrane[j] - synaptic[j]
+        first = np.int64(trace != 0)  # a number and no branch, which would be guessed wrong again and again
+        behind[c] -= 1 - first
+        at = later[c] * first + behind[c] * (1 - first)
+        later[c] += first
+        offsets[at], responses[at], traces[at] = rows[j], membrane[j], trace
 
 
 @_driver
@@ -214,9 +209,12 @@ def convolution_weight(bounds, place, channel, membrane, synaptic, k, inputs, pa
         inside = slice(padding * inputs, padding * inputs + length)
         slow, response = aligned((rows + 2 * padding) * line, x), aligned((rows + 2 * padding) * line, x)
         slow_map, response_map = slow.reshape((-1, line)), response.reshape((-1, line))
-        ends, later = np.empty(channels + 1, np.int64), np.empty(channels + 1, np.int64)
-        offsets, later_offsets = np.empty(most, np.int64), np.empty(most, np.int64)
-        factors, later_factors = np.empty(most, k.dtype), np.empty(most, k.dtype)
+        ends, later, behind = (
+            np.empty(channels + 1, np.int64),
+            np.empty(channels, np.int64),
+            np.empty(channels, np.int64),
+        )
+        offsets, responses, traces = np.empty(most, np.int64), np.empty(most, k.dtype), np.empty(most, k.dtype)
         for n in range(share, images, shares):
             slow[:] = zero
             response[:] = zero
@@ -226,17 +224,13 @@ def convolution_weight(bounds, place, channel, membrane, synaptic, k, inputs, pa
                 now = slice(bounds[n, t], bounds[n, t + 1])
                 _by_channel(
                     channel[now], place[now], membrane[now], synaptic[now],
-                    ends, offsets, factors, later, later_offsets, later_factors,
+                    ends, later, behind, offsets, responses, traces,
                 )  # fmt: skip
                 for c in range(channels):
                     for row in range(side):
                         at, shift = (c * side + row) * span, row * line
-                        add_rows(total, at, response, shift, offsets, factors, ends[c], ends[c + 1], span)
-                        if later[c] < later[c + 1]:
-                            add_rows(
-                                total, at, slow, shift,
-                                later_offsets, later_factors, later[c], later[c + 1], span,
-                            )  # fmt: skip
+                        add_rows(total, at, response, shift, offsets, responses, ends[c], ends[c + 1], span)
+                        add_rows(total, at, slow, shift, offsets, traces, ends[c], later[c], span)
 
 
 @_driver
@@ -269,13 +263,14 @@ def connected_weight(bounds, channel, membrane, synaptic, k, x, grad_weight):
     channels, spikes = len(grad_weight), len(channel)
     zero = k.dtype.type(0)
     columns = max(16, min(128, CACHED // (steps * images) // 16 * 16))
-    rows, offsets, later_offsets = np.empty(spikes, np.int64), np.empty(spikes, np.int64), np.empty(spikes, np.int64)
-    factors, later_factors = np.empty(spikes, k.dtype), np.empty(spikes, k.dtype)
-    ends, later = np.empty(channels + 1, np.int64), np.empty(channels + 1, np.int64)
+    rows, offsets = np.empty(spikes, np.int64), np.empty(spikes, np.int64)
+    responses, traces = np.empty(spikes, k.dtype), np.empty(spikes, k.dtype)
+    ends, later, behind = np.empty(channels + 1, np.int64), np.empty(channels, np.int64), np.empty(channels, np.int64)
     for n in range(images):
         for t in range(steps):
-            rows[bounds[n, t] : bounds[n, t + 1]] = (n * steps + t) * columns
-    _by_channel(channel, rows, membrane, synaptic, ends, offsets, factors, later, later_offsets, later_factors)
+            for j in range(bounds[n, t], bounds[n, t + 1]):  # as one assignment, threads would be started for each
+                rows[j] = (n * steps + t) * columns
+    _by_channel(channel, rows, membrane, synaptic, ends, later, behind, offsets, responses, traces)
     for block in prange((features + columns - 1) // columns):
         start = block * columns
         size = min(columns, features - start)
@@ -294,6 +289,5 @@ def connected_weight(bounds, channel, membrane, synaptic, k, x, grad_weight):
         for c in range(channels):
             at = c * features + start
             total[at : at + size] = zero
-            add_rows(total, at, response, 0, offsets, factors, ends[c], ends[c + 1], size)
-            if later[c] < later[c + 1]:
-                add_rows(total, at, slow, 0, later_offsets, later_factors, later[c], later[c + 1], size)
+            add_rows(total, at, response, 0, offsets, responses, ends[c], ends[c + 1], size)
+            add_rows(total, at, slow, 0, offsets, traces, ends[c], later[c], size)

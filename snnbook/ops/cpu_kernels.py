@@ -14,7 +14,7 @@ repeats), R runs, and L = W C neurons a run, so that the inner loops are long an
 import numpy as np
 from numba import njit, prange
 
-from .cpu_rows import add_rows
+from .cpu_windows import pool, share
 
 _run_kernel = njit(error_model="numpy", cache=True)
 _driver = njit(error_model="numpy", cache=True, parallel=True)
@@ -175,29 +175,15 @@ def _sum_back(e, fired, c, k, total, m, s, before):
 
 
 @_run_kernel
-def _pool(sums, window, channels, offsets, ones, counts):
-    """Spikes of every window, (columns C), from those added up over its rows, (L,).
+def _shares(grad, row, sums, window, channels, wide):
+    """Gradients of the neurons of a pooled row, (T, L), from its own, (T, rows, columns C). Eq. (eq-pool).
 
-    offsets are 0, C, 2 C, ... and ones 1 for every column of a window: what `add_rows` takes.
+    sums (T, L) are spikes added up over a window's rows.
     """
-    counts[:] = 0
-    for at in range(0, len(counts), channels):
-        add_rows(counts, at, sums, at * window, offsets, ones, 0, window, channels)
-
-
-@_run_kernel
-def _share(e, sums, window, channels, offsets, ones, counts, wide):
-    """A window's gradient, shared among its spikes: e, (columns C), -> wide, (L,). Eq. (eq-pool).
-
-    sums, offsets and ones are as in `_pool`; counts, (columns C), is scratch.
-    """
-    zero = e.dtype.type(0)
-    _pool(sums, window, channels, offsets, ones, counts)
-    for i in range(len(counts)):
-        counts[i] = e[i] / counts[i] if counts[i] > zero else zero
-    wide[:] = zero
-    for column in range(0, len(counts) * window, channels):
-        add_rows(wide, column, counts, column // channels // window * channels, offsets, ones, 0, 1, channels)
+    columns = grad.shape[2] // channels
+    for t in range(len(grad)):
+        share(grad[t, row], sums[t], columns, channels, window, wide[t])
+        wide[t, columns * window * channels :] = 0  # what fills no window
 
 
 @_run_kernel
@@ -249,7 +235,6 @@ def forward_pooled(current, theta, k, height, channels, window, bits, pooled):
     steps, rows, _ = pooled.shape
     length, size = len(theta), k.dtype.type(window * window)
     map_rows = height // window
-    offsets, ones = np.arange(window) * channels, np.ones(window, k.dtype)
     for row in prange(rows):
         x, fired = np.empty((2, length), k.dtype), np.empty((steps, length), np.uint8)
         sums = np.zeros((steps, length), k.dtype)
@@ -264,7 +249,7 @@ def forward_pooled(current, theta, k, height, channels, window, bits, pooled):
                     total[i] += one[i]
         for t in range(steps):
             mean = pooled[t, row]
-            _pool(sums[t], window, channels, offsets, ones, mean)
+            pool(mean, sums[t], len(mean) // channels, channels, window)
             for i in range(len(mean)):
                 mean[i] /= size
 
@@ -278,21 +263,19 @@ def backward_pooled(current, grad, k, height, channels, window, bits, sum_weight
     steps, rows, _ = grad.shape
     length = current.shape[2]
     map_rows = height // window
-    offsets, ones = np.arange(window) * channels, np.ones(window, k.dtype)
     for row in prange(rows):
-        x, counts = np.empty((4, length), k.dtype), np.empty(grad.shape[2], k.dtype)
-        share, sums = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
+        x = np.empty((4, length), k.dtype)
+        wide, sums = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
         du, dg = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
         fired = np.empty((window, steps, length), np.uint8)
         first = row // map_rows * height + row % map_rows * window
         _unpack_window(bits, first, fired, sums)
-        for t in range(steps):
-            _share(grad[t, row], sums[t], window, channels, offsets, ones, counts, share[t])
+        _shares(grad, row, sums, window, channels, wide)
         for offset in range(window):
             r, one = first + offset, fired[offset]
             if sum_weight:
-                _sum_back(share, one, current[0, r], k, grad_weight[0, r], x[0], x[1], x[2])
+                _sum_back(wide, one, current[0, r], k, grad_weight[0, r], x[0], x[1], x[2])
             else:
                 _replay(current, r, one, k, du, dg, x[0], x[1], x[2])
                 _slopes(one, k, du, dg)
-                _carry_back(share, one, du, dg, k, grad_timing, grad_weight, r, x[0], x[1], x[2], x[3])
+                _carry_back(wide, one, du, dg, k, grad_timing, grad_weight, r, x[0], x[1], x[2], x[3])

@@ -98,15 +98,15 @@ def convolution(x, steps, weight, padding, current):
 
     Args:
         steps: T, where the B maps are those of step 0, then those of step 1, ...
-        weight: turned by 180 degrees, (blocks, K, C_in, K C_block): what an entry adds to a row of the output map, for
-            a block of output channels, is one run
+        weight: turned by 180 degrees, (blocks, K, C_in, K C_block or more): what an entry adds to a row of the output
+            map, for a block of output channels, is one run
         padding: zeros on every side of x, at most K - 1
     """
     images, rows, columns, inputs = x.shape
     blocks, side, _, span = weight.shape
-    _, height, width, _ = current.shape
+    _, height, width, channels = current.shape
     # An entry adds to `side` columns of the output map from `column - cut` on, but for those that lie beside it.
-    outputs, cut = span // side, side - 1 - padding
+    outputs, cut = channels // blocks, side - 1 - padding
     line, weights = width * outputs, weight.reshape(-1)
     for number in prange(images):
         # Threads get stretches of numbers. Some steps hold more spikes than others: a stretch has an image's steps.

@@ -9,6 +9,7 @@ registers while j runs. Sums are fused multiply-adds. `turn` transposes a matrix
 `raised` and `trailing_zeros` find the spikes among many neurons.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ LANES = 16
 WORD = 64
 """Flags that are looked at together, as the bits of one integer."""
 
+REGISTERS, WIDE_REGISTERS = 384, 1024
+"""Bytes of sums that stay in registers, on processors without and with AVX-512."""
+
 LINE = 64
 """Bytes of a cache line. A vector that lies across two of them costs twice as much to load."""
 
@@ -34,116 +38,179 @@ def aligned(length, like):
     return raw[skipped : skipped + length]
 
 
-def _emit_sum(context: Any, builder: Any, signature: Any, values: Any, count: int, lanes: Any = None) -> Any:
-    """`add_rows` for `count` vectors of neighbours; with `lanes` (a value) for the first lanes of one vector."""
-    at, shift, first, last = (values[i] for i in (1, 3, 6, 7))
-    total, source, offsets, factors = (
-        context.make_array(signature.args[i])(context, builder, values[i]).data for i in (0, 2, 4, 5)
-    )
-    element = context.get_value_type(signature.args[0].dtype)
-    vector, index, size = ir.VectorType(element, LANES), ir.IntType(32), context.get_abi_sizeof(element)
+class Vectors:
+    """Loads and stores of LANES neighbours at a time, for one that writes a function in LLVM's terms.
 
-    def spread(scalar: Any) -> Any:
-        kind = ir.VectorType(scalar.type, LANES)
-        one = builder.insert_element(kind(ir.Undefined), scalar, index(0))
-        return builder.shuffle_vector(one, kind(ir.Undefined), ir.VectorType(index, LANES)([index(0)] * LANES))
+    Args:
+        builder: where they are put
+        element, size: type of an entry and its bytes
+    """
 
-    def place(array: Any, start: Any, number: int) -> Any:
-        return builder.bitcast(
-            builder.gep(array, [builder.add(start, start.type(number * LANES))]), vector.as_pointer()
+    def __init__(self, builder: Any, element: Any, size: int) -> None:
+        self.builder, self.size, self.type = builder, size, ir.VectorType(element, LANES)
+        self.zeros = self.type([0.0] * LANES)
+
+    def spread(self, scalar: Any) -> Any:
+        """The same number in every lane."""
+        kind, index = ir.VectorType(scalar.type, LANES), ir.IntType(32)
+        one = self.builder.insert_element(kind(ir.Undefined), scalar, index(0))
+        lanes = ir.VectorType(index, LANES)([index(0)] * LANES)
+        return self.builder.shuffle_vector(one, kind(ir.Undefined), lanes)
+
+    def load(self, start: Any, length: Any = None) -> Any:
+        """The entries from a pointer on; with `length` (a value) only so many, and zeros."""
+        if length is None:
+            return self.builder.load(self._place(start), align=self.size)
+        return self._masked(
+            "load", self.type, self._place(start), ir.IntType(32)(self.size), self._mask(length), self.zeros
         )
 
-    def masked(name: str, result: Any, *arguments: Any) -> Any:
+    def store(self, value: Any, start: Any, length: Any = None) -> None:
+        """Write entries from a pointer on; with `length` only so many."""
+        if length is None:
+            self.builder.store(value, self._place(start), align=self.size)
+            return
+        whole = self.builder.icmp_signed(">=", length, length.type(LANES))
+        with self.builder.if_else(whole) as (all_, some):  # without AVX-512 a masked store takes long
+            with all_:
+                self.store(value, start)
+            with some:
+                where = self._place(start), ir.IntType(32)(self.size), self._mask(length)
+                self._masked("store", ir.VoidType(), value, *where)
+
+    def _place(self, start: Any) -> Any:
+        return self.builder.bitcast(start, self.type.as_pointer())
+
+    def _mask(self, length: Any) -> Any:
+        numbers = ir.VectorType(length.type, LANES)(list(range(LANES)))
+        return self.builder.icmp_signed("<", numbers, self.spread(length))
+
+    def _masked(self, name: str, result: Any, *arguments: Any) -> Any:
+        full = f"llvm.masked.{name}.v{LANES}f{8 * self.size}.p0"
         kind = ir.FunctionType(result, [argument.type for argument in arguments])
-        float_ = f"v{LANES}f{8 * size}"
-        function = builder.module.globals.get(f"llvm.masked.{name}.{float_}.p0")
-        function = function or ir.Function(builder.module, kind, f"llvm.masked.{name}.{float_}.p0")
-        return builder.call(function, arguments)
+        function = self.builder.module.globals.get(full) or ir.Function(self.builder.module, kind, full)
+        return self.builder.call(function, arguments)
 
-    if lanes is not None:
-        numbers = ir.VectorType(lanes.type, LANES)(list(range(LANES)))
-        mask, align = builder.icmp_signed("<", numbers, spread(lanes)), index(size)
 
-    def load(pointer: Any) -> Any:
-        if lanes is None:
-            return builder.load(pointer, align=size)
-        return masked("load", vector, pointer, align, mask, vector([0.0] * LANES))
+def own_function(module: Any, name: str, arguments: Sequence[Any]) -> tuple[ir.Function, bool]:
+    """A function of this module by name, without a result, and whether it still has no body.
 
-    def store(value: Any, pointer: Any) -> None:
-        if lanes is None:
-            builder.store(value, pointer, align=size)
-        else:
-            masked("store", ir.VoidType(), value, pointer, align, mask)
+    It takes pointers and numbers; arrays of Numba's would be passed field by field, seven for each.
+    """
+    function = module.globals.get(name)
+    if function is not None:
+        return function, False
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
+    function.linkage = "linkonce_odr"
+    function.attributes.add("noinline")
+    return function, True
 
-    places = [place(total, at, number) for number in range(count)]
-    begun = [load(pointer) for pointer in places]
-    entry, loop, body, end = builder.block, *(builder.append_basic_block(name) for name in ("loop", "body", "end"))
-    builder.branch(loop)
 
-    builder.position_at_end(loop)
-    j = builder.phi(first.type)
-    j.add_incoming(first, entry)
-    sums = [builder.phi(vector) for _ in begun]
-    for sum_, start in zip(sums, begun, strict=True):
-        sum_.add_incoming(start, entry)
-    builder.cbranch(builder.icmp_signed("<", j, last), body, end)
+def _sum_function(module: Any, element: Any, size: int, most: int) -> ir.Function:
+    """What `add_rows` calls: (total, source, offsets, factors, first, last, length), the first four as pointers.
+
+    It goes through the sum's entries up to `most` vectors at a time, each number of them with a loop of its own: so
+    many chains of additions run at once, and every one waits for its last.
+
+    Args:
+        module: gets the function, where it does not have it yet
+        element, size: type of an entry and its bytes
+        most: vectors that fit into the processor's registers
+    """
+    word, pointer = ir.IntType(64), element.as_pointer()
+    arguments = [pointer, pointer, word.as_pointer(), pointer, word, word, word]
+    function, empty = own_function(module, f"snnbook_add_rows_{8 * size}", arguments)
+    if not empty:
+        return function
+    all_total, all_source, offsets, factors, first, last, all_length = function.args
+    entry, piece, following, done = (function.append_basic_block(n) for n in ("entry", "piece", "following", "done"))
+    builder = ir.IRBuilder(entry)
+    builder.cbranch(builder.icmp_signed("<", first, last), piece, done)
+
+    builder.position_at_end(piece)
+    total, source, length = builder.phi(pointer), builder.phi(pointer), builder.phi(word)
+    for phi, start in ((total, all_total), (source, all_source), (length, all_length)):
+        phi.add_incoming(start, entry)
+    vectors = builder.sdiv(builder.add(length, word(LANES - 1)), word(LANES))
+    half = builder.sdiv(builder.add(vectors, word(1)), word(2))
+    long = builder.select(builder.icmp_signed("<=", vectors, word(2 * most)), half, word(most))
+    count = builder.select(builder.icmp_signed("<=", vectors, word(most)), vectors, long)
+    choice = builder.switch(count, done)
+    for number in range(1, most + 1):
+        block = function.append_basic_block(f"vectors_{number}")
+        choice.add_case(word(number), block)
+        builder.position_at_end(block)
+        lanes = builder.sub(length, word(LANES * (number - 1)))
+        _emit_sum(Vectors(builder, element, size), total, source, offsets, factors, first, last, number, lanes)
+        builder.branch(following)
+
+    builder.position_at_end(following)
+    used = builder.mul(count, word(LANES))
+    left = builder.sub(length, used)
+    for phi, value in ((total, builder.gep(total, [used])), (source, builder.gep(source, [used])), (length, left)):
+        phi.add_incoming(value, following)
+    builder.cbranch(builder.icmp_signed(">", left, word(0)), piece, done)
+    builder.position_at_end(done)
+    builder.ret_void()
+    return function
+
+
+def _emit_sum(
+    vectors: Vectors, total: Any, source: Any, offsets: Any, factors: Any, first: Any, last: Any, count: int, lanes: Any
+) -> None:
+    """The sum for `count` vectors of neighbours, of the last no more than `lanes` entries; first < last."""
+    builder, word = vectors.builder, first.type
+    lengths = [*[None] * (count - 1), lanes]
+
+    def places(start: Any) -> list[Any]:
+        return [builder.gep(start, [word(number * LANES)]) for number in range(count)]
+
+    begun = [vectors.load(*at) for at in zip(places(total), lengths, strict=True)]
+    before, body, end = builder.block, *(builder.append_basic_block(name) for name in ("body", "end"))
+    builder.branch(body)
 
     builder.position_at_end(body)
-    row = builder.add(builder.load(builder.gep(offsets, [j])), shift)
-    factor = spread(builder.load(builder.gep(factors, [j])))
-    for number, sum_ in enumerate(sums):
-        product = builder.fmul(factor, load(place(source, row, number)), flags=("contract",))
-        sum_.add_incoming(builder.fadd(sum_, product, flags=("contract",)), body)
-    j.add_incoming(builder.add(j, j.type(1)), body)
-    builder.branch(loop)
+    j, sums = builder.phi(word), [builder.phi(vectors.type) for _ in begun]
+    row = builder.gep(source, [builder.load(builder.gep(offsets, [j]))])
+    factor = vectors.spread(builder.load(builder.gep(factors, [j])))
+    rows = [vectors.load(*at) for at in zip(places(row), lengths, strict=True)]
+    products = [builder.fmul(factor, one, flags=("contract",)) for one in rows]
+    added = [builder.fadd(one, other, flags=("contract",)) for one, other in zip(sums, products, strict=True)]
+    following = builder.add(j, word(1))
+    for phi, start, value in zip((j, *sums), (first, *begun), (following, *added), strict=True):
+        phi.add_incoming(start, before)
+        phi.add_incoming(value, body)
+    builder.cbranch(builder.icmp_signed("<", following, last), body, end)
 
     builder.position_at_end(end)
-    for pointer, sum_ in zip(places, sums, strict=True):
-        store(sum_, pointer)
-    return context.get_dummy_value()
-
-
-@intrinsic(prefer_literal=True)
-def _add_vectors(typing: Any, total: Any, at: Any, source: Any, shift: Any, offsets: Any, factors: Any, first: Any,
-                 last: Any, count: Any) -> Any:  # fmt: skip
-    """`add_rows` for `count` (a constant) vectors of neighbours."""
-    if not isinstance(count, types.IntegerLiteral):
-        return None
-    word = types.intp
-    signature = types.void(total, word, source, word, offsets, factors, word, word, count)
-    return signature, lambda *given: _emit_sum(*given, count.literal_value)
+    for value, at in zip(added, zip(places(total), lengths, strict=True), strict=True):
+        vectors.store(value, *at)
 
 
 @intrinsic
-def _add_lanes(typing: Any, total: Any, at: Any, source: Any, shift: Any, offsets: Any, factors: Any, first: Any,
-               last: Any, lanes: Any) -> Any:  # fmt: skip
-    """`add_rows` for fewer neighbours than a vector has; nothing beside them is touched."""
-    word = types.intp
-    signature = types.void(total, word, source, word, offsets, factors, word, word, word)
-    return signature, lambda *given: _emit_sum(*given, 1, given[-1][-1])
-
-
-@njit(error_model="numpy", cache=True, fastmath={"contract"})
-def add_rows(total, at, source, shift, offsets, factors, first, last, length):
-    """The sum above, with j from `first` to before `last`; no bound is checked.
+def add_rows(typing: Any, total: Any, at: Any, source: Any, shift: Any, offsets: Any, factors: Any, first: Any,
+             last: Any, length: Any) -> Any:  # fmt: skip
+    """The sum above, with j from `first` to before `last`; no bound is checked, and nothing beside it is touched.
 
     `total`, `source` and `factors` are flat arrays of one type, `offsets` is flat and int64.
     """
-    end = at + length
-    while end - at >= 8 * LANES:
-        _add_vectors(total, at, source, shift, offsets, factors, first, last, 8)
-        at, shift = at + 8 * LANES, shift + 8 * LANES
-    while end - at >= 4 * LANES:
-        _add_vectors(total, at, source, shift, offsets, factors, first, last, 4)
-        at, shift = at + 4 * LANES, shift + 4 * LANES
-    while end - at >= 2 * LANES:
-        _add_vectors(total, at, source, shift, offsets, factors, first, last, 2)
-        at, shift = at + 2 * LANES, shift + 2 * LANES
-    while end - at >= LANES:
-        _add_vectors(total, at, source, shift, offsets, factors, first, last, 1)
-        at, shift = at + LANES, shift + LANES
-    if at < end:
-        _add_lanes(total, at, source, shift, offsets, factors, first, last, end - at)
+    word = types.intp
+
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        total, source, offsets, factors = (
+            context.make_array(signature.args[i])(context, builder, values[i]).data for i in (0, 2, 4, 5)
+        )
+        element = context.get_value_type(signature.args[0].dtype)
+        size = context.get_abi_sizeof(element)
+        wide = "+avx512f" in context.codegen().magic_tuple()[2]
+        function = _sum_function(
+            builder.module, element, size, (WIDE_REGISTERS if wide else REGISTERS) // (LANES * size)
+        )
+        starts = builder.gep(total, [values[1]]), builder.gep(source, [values[3]])
+        builder.call(function, [*starts, offsets, factors, *values[6:]])
+        return context.get_dummy_value()
+
+    return types.void(total, word, source, word, offsets, factors, word, word, word), emit
 
 
 @intrinsic
