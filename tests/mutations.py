@@ -106,10 +106,40 @@ MUTATIONS = [
         "tests/test_ops.py::test_adjusted_pooling_conserves_the_sum",
     ),
     Mutation(
-        "ops/cpu_kernels.py",
-        "counts[i] = e[i] / counts[i] if",
-        "counts[i] = e[i] if",
+        "ops/cpu_windows.py",
+        "builder.fdiv(vectors.load(place, length), spikes)",
+        "vectors.load(place, length)",
         "tests/test_ops.py::test_fused_pooling_equals_reference",
+    ),
+    Mutation(
+        "ops/cpu_windows.py",
+        "length = builder.sub(channels, channel)",
+        "length = word(LANES)",
+        "tests/test_cpu_maps.py::test_windows_are_pooled_and_shared_and_nothing_beside_them",
+    ),
+    Mutation(
+        "ops/cpu_rows.py",
+        "lanes = builder.sub(length, word(LANES * (number - 1)))",
+        "lanes = word(LANES)",
+        "tests/test_cpu_maps.py::test_rows_are_added_and_nothing_beside_them",
+    ),
+    Mutation(
+        "ops/cpu_rows.py",
+        "used = builder.mul(count, word(LANES))",
+        "used = builder.mul(vectors, word(LANES))",
+        "tests/test_cpu_maps.py::test_rows_are_added_and_nothing_beside_them",
+    ),
+    Mutation(
+        "ops/cpu_events.py",
+        "c, trace = channel[j], membrane[j] - synaptic[j]",
+        "c, trace = channel[j], membrane[j]",
+        "tests/test_event_driven.py::test_equals_the_dense_reference",
+    ),
+    Mutation(
+        "ops/cpu_maps.py",
+        "-bound if row[i] < -bound else",
+        "bound if row[i] < -bound else",
+        "tests/test_networks.py::test_folding_agrees_between_engines",
     ),
     Mutation(
         "ops/cpu_kernels.py",

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..neuron import SLOPE_BOUND_TIMING, SLOPE_BOUND_WEIGHT, NeuronParameters
-from . import cpu_events, cpu_kernels, cpu_maps
+from . import cpu_events, cpu_kernels, cpu_maps, reference
 from .cpu_rows import LANES
 from .reference import VARIANCE_FLOOR
 from .saved import Saved
@@ -195,6 +195,16 @@ def _currents_of_connected(x: Tensor, weight: Tensor, batch: torch.Size) -> Tens
     current = x.new_zeros((len(x), len(weight)))
     _call(cpu_maps.connected, weight.contiguous(), span, width, bounds, offsets, factors, current)
     return current.unflatten(0, batch)
+
+
+def fold(weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: float) -> None:
+    """Arguments as in `snnbook.ops.fold`."""
+    tensors = weight, threshold, gamma, beta
+    if all(each.is_contiguous() for each in tensors):
+        rows, *rest = weight.flatten(1), *tensors[1:]
+        _call(cpu_maps.fold, rows, *rest, torch.tensor(bound, dtype=weight.dtype).numpy()[()])
+    else:  # the kernel would need a copy, and this works in place
+        reference.fold(*tensors, bound)
 
 
 def standardise(weight: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:

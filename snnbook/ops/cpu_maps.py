@@ -50,6 +50,21 @@ def _sum(a, part):
 
 
 @_plain_driver
+def fold(weight, threshold, gamma, beta, bound):
+    """threshold and beta over gamma, gamma to 1, weights to within +- bound, all in place. Eq. (eq-fold)."""
+    for c in prange(len(weight)):
+        row, beyond = weight[c], 0
+        threshold[c] /= gamma[c]
+        beta[c] /= gamma[c]
+        gamma[c] = 1
+        for i in range(len(row)):
+            beyond += abs(row[i]) > bound
+        if beyond > 0:  # seldom: a look costs less than writing all again
+            for i in range(len(row)):
+                row[i] = bound if row[i] > bound else -bound if row[i] < -bound else row[i]
+
+
+@_plain_driver
 def standardise(weight, gamma, beta, floor, out, mean, std):
     """W_hat, the raw weights' means and their standard deviations. Eq. (eq-standardise). Weights are (C, fan-in)."""
     channels, size = weight.shape

@@ -1,6 +1,6 @@
 """What a forward pass leaves for its backward pass."""
 
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -39,33 +39,43 @@ class Saved:
         return replace(self, spikes=forced)
 
 
-def take_out(saved: Any) -> tuple[Any, list[Tensor]]:
+@dataclass(frozen=True)
+class Bare:
+    """A record without its tensors: its class, and its fields' values in order, None for every tensor."""
+
+    kind: type
+    values: list[Any]
+
+
+def take_out(saved: Any) -> tuple[Bare, list[Tensor]]:
     """Any engine's record of a pass without its tensors, and those: autograd lets go of tensors that it keeps itself.
 
     Args:
-        saved: a dataclass whose fields are tensors, such dataclasses, or settings
+        saved: a dataclass whose fields are tensors, a `Saved`, or settings
     Returns:
-        the record with None in place of every tensor, and the tensors in order
+        what is left of the record, and the tensors in order
     """
-    bare, tensors = {}, []
-    for field in fields(saved):
-        value = getattr(saved, field.name)
+    values: list[Any] = []
+    tensors: list[Tensor] = []
+    for value in vars(saved).values():
         if isinstance(value, Tensor):
-            bare[field.name] = None
+            values.append(None)
             tensors.append(value)
-        elif is_dataclass(value):
-            bare[field.name], inner = take_out(value)
-            tensors += inner
-    return replace(saved, **bare), tensors
+        elif isinstance(value, Saved):
+            inner, more = take_out(value)
+            values.append(inner)
+            tensors += more
+        else:
+            values.append(value)
+    return Bare(type(saved), values), tensors
 
 
-def put_back(bare: Any, tensors: list[Tensor]) -> Any:
+def put_back(bare: Bare, tensors: list[Tensor]) -> Any:
     """The record that `take_out` took apart; empties the list."""
-    whole = {}
-    for field in fields(bare):
-        value = getattr(bare, field.name)
+    values = []
+    for value in bare.values:
         if value is None:
-            whole[field.name] = tensors.pop(0)
-        elif is_dataclass(value):
-            whole[field.name] = put_back(value, tensors)
-    return replace(bare, **whole)
+            values.append(tensors.pop(0))
+        else:
+            values.append(put_back(value, tensors) if isinstance(value, Bare) else value)
+    return bare.kind(*values)
