@@ -182,12 +182,12 @@ def _other_images(names: set[str]) -> list[str]:
 
 
 def _print_tables(target: str, found: Sequence[Any]) -> None:
-    from . import render, reproduce, tables
+    from . import render, reproduce, runs, tables
 
     name = target.removeprefix("table")
     if name in tables.NAMES:
         table = tables.build(name, found)
     else:
         names = reproduce.TARGETS[target]
-        table = tables.runs_table([r for r in found if r.experiment.name.removesuffix(tables.RELEASED) in names])
+        table = runs.runs_table([r for r in found if r.experiment.name.removesuffix(tables.RELEASED) in names])
     print(f"\n{render.text(table)}")

@@ -72,6 +72,11 @@ class Result:
         return _in_turn(session.engine for session in self.record.provenance.sessions)
 
     @property
+    def torch(self) -> str:
+        """The versions of torch that it ran on, one after the other; "" where none is known."""
+        return _in_turn(filter(None, (session.versions.get("torch") for session in self.record.provenance.sessions)))
+
+    @property
     def commits(self) -> list[str | None]:
         """The commits that it ran on, each once, in turn; None where a session had no tree."""
         return list(dict.fromkeys(session.commit for session in self.record.provenance.sessions))

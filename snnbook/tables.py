@@ -6,7 +6,8 @@ one mean. What may be concluded is said by protocol.py.
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
+import statistics
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from . import paper, protocol
@@ -14,6 +15,7 @@ from .errors import unknown
 from .records import EpochFigures
 from .render import NONE, Cell, Table
 from .results import Result
+from .runs import runs_table
 
 NAMES = ("3", "4", "5", "figures", "runs")
 
@@ -230,25 +232,32 @@ def exit_table(results: list[Result]) -> Table:
     return Table(title, columns, tuple(rows), notes, spread=("ours %", "ours, steps", "ours / T"))
 
 
-METRICS: dict[str, tuple[str, Callable[[EpochFigures], float | None]]] = {
-    "test accuracy": ("%", lambda e: 100 * e.test_accuracy),
-    "train accuracy": ("%", lambda e: 100 * e.train_accuracy),
-    "sum of |e|": ("1/step", lambda e: e.grad_abs_sum),
-    "sum of e": ("1/step", lambda e: e.grad_sum),
-    "positive ratio": ("sum of e / sum of |e|", lambda e: e.positive_ratio),
-    "share of e > 0": ("of output spikes", lambda e: e.positive_share),
-    "output threshold": ("mean of the last layer", lambda e: math.fsum(e.output_thresholds) / len(e.output_thresholds)),
-    "output spikes": ("of a neuron, on test images", lambda e: math.fsum(e.firing_rates[-1])),
+def _ratio(epochs: Sequence[EpochFigures]) -> float | None:
+    """Sum of e over sum of |e| of some epochs together; None without any e."""
+    absolute = math.fsum(e.grad_abs_sum for e in epochs)
+    return math.fsum(e.grad_sum for e in epochs) / absolute if absolute else None
+
+
+METRICS: dict[str, tuple[str, Callable[[Sequence[EpochFigures]], float | None]]] = {
+    "test accuracy": ("%", lambda e: 100 * e[-1].test_accuracy),
+    "train accuracy": ("%", lambda e: 100 * e[-1].train_accuracy),
+    "sum of |e|": ("1/step", lambda e: e[-1].grad_abs_sum),
+    "sum of e": ("1/step", lambda e: e[-1].grad_sum),
+    "positive ratio": ("sum of e / sum of |e|", lambda e: e[-1].positive_ratio),
+    "ratio since the start": ("sum of e / sum of |e|", _ratio),
+    "share of e > 0": ("of output spikes", lambda e: e[-1].positive_share),
+    "output threshold": ("mean of the last layer", lambda e: statistics.fmean(e[-1].output_thresholds)),
+    "output spikes": ("of a neuron, on test images", lambda e: math.fsum(e[-1].firing_rates[-1])),
 }
 """What App. Fig. 1 and 2 plot (a: test accuracy, b: sum of |e|, c: sum of e, d: ratio), Fig. 3's mean, and more: unit,
-and the figure of one epoch. Sums are an epoch's own; the release adds them up from the start (disagreement 9)."""
+and the figure after some epochs. Sums are an epoch's own, where the release adds up from the start (disagreement 9)."""
 
 
 def curve(group: Group, metric: str) -> list[tuple[int, float]]:
     """A metric against the epoch, mean over seeds; epochs in which a run has none are left out."""
     points = []
     for epoch in range(1, group.epochs + 1):
-        values = [METRICS[metric][1](result.record.epochs[epoch - 1]) for result in group.results]
+        values = [METRICS[metric][1](result.record.epochs[:epoch]) for result in group.results]
         if values and None not in values:
             points.append((epoch, math.fsum(values) / len(values)))
     return points
@@ -271,29 +280,3 @@ def figures_table(results: list[Result]) -> Table:
     title = "Figures 1 to 3 in numbers: figures of single epochs, mean over seeds"
     columns = ("experiment", "epoch", *(f"{metric} ({unit})" for metric, (unit, _) in METRICS.items()))
     return Table(title, columns, tuple(rows), ("What is missing is run by: snnbook reproduce figures",), left=2)
-
-
-def _short(commit: str | None) -> str:
-    """The first digits of a commit, and whether the sources differed from it."""
-    digits, dirty, rest = (commit or NONE).partition("+")
-    return f"{digits[:8]}{dirty}{rest}"
-
-
-def runs_table(results: list[Result]) -> Table:
-    """Every run on file, whatever it was for: figures, time, hardware, sources, and the command that repeats it."""
-    rows = []
-    for result in results:
-        record, session = result.record, result.session
-        version, minutes = session.versions.get("torch"), result.seconds / 60
-        rows.append(
-            (
-                Cell(result.name, result.name, (result.name,)),
-                *(Cell(f"{100 * e.test_accuracy:.2f}", 100 * e.test_accuracy) for e in (record.best, record.last)),
-                Cell(f"{minutes:.1f}", minutes),
-                *(Cell(word or NONE, word) for word in (result.hardware, result.engine, version)),
-                Cell(", ".join(map(_short, result.commits)), ", ".join(c or NONE for c in result.commits)),
-                Cell(result.repeated_by or NONE, result.repeated_by),
-            )
-        )
-    columns = ("run", "best %", "last %", "minutes", "hardware", "engine", "torch", "commit", "command")
-    return Table("All runs on file", columns, tuple(rows), left=1)

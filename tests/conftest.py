@@ -31,9 +31,9 @@ def pytest_configure() -> None:
     """Compiled kernels must be those of the sources: Numba looks at a kernel's own file, not at what it calls."""
     folder = Path(ops.__file__).parent
     changed = max(source.stat().st_mtime for source in folder.glob("cpu_*.py"))
-    for index in folder.glob("__pycache__/cpu_*.nbi"):
-        if index.stat().st_mtime < changed:
-            index.unlink(missing_ok=True)
+    for compiled in folder.glob("__pycache__/cpu_*.nb[ic]"):
+        if compiled.stat().st_mtime < changed:
+            compiled.unlink(missing_ok=True)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -113,20 +113,32 @@ MUTATIONS = [
     ),
     Mutation(
         "ops/cpu_windows.py",
-        "length = builder.sub(channels, channel)",
-        "length = word(LANES)",
+        "emit(at, whole, left)",
+        "emit(at, whole, word(LANES))",
         "tests/test_cpu_maps.py::test_windows_are_pooled_and_shared_and_nothing_beside_them",
     ),
     Mutation(
         "ops/cpu_rows.py",
-        "lanes = builder.sub(length, word(LANES * (number - 1)))",
-        "lanes = word(LANES)",
+        "lanes = builder.sub(length, word(LANES * (number - 1))) if masks",
+        "lanes = word(LANES) if masks",
         "tests/test_cpu_maps.py::test_rows_are_added_and_nothing_beside_them",
     ),
     Mutation(
         "ops/cpu_rows.py",
-        "used = builder.mul(count, word(LANES))",
-        "used = builder.mul(vectors, word(LANES))",
+        'function.linkage = "internal"',
+        'function.linkage = "linkonce_odr"',
+        "tests/test_cpu_maps.py::test_functions_of_ours_belong_to_one_module",
+    ),
+    Mutation(
+        "ops/cpu_rows.py",
+        "word(LANES - 1 if masks else 0)",
+        "word(LANES - 1)",
+        "tests/test_cpu_maps.py::test_processors_without_masked_loads_add_the_same",
+    ),
+    Mutation(
+        "ops/cpu_rows.py",
+        "(source, builder.gep(source, [used]))",
+        "(source, source)",
         "tests/test_cpu_maps.py::test_rows_are_added_and_nothing_beside_them",
     ),
     Mutation(

@@ -1,5 +1,10 @@
 """The CPU engine's passes around the neurons: sums of rows, currents spike by spike, standardised weights."""
 
+import os
+import re
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -60,6 +65,26 @@ def test_windows_are_pooled_and_shared_and_nothing_beside_them(windows, channels
     np.testing.assert_array_equal(wide[: length * window], np.repeat(each[:, None], window, 1).ravel())
     assert (pooled[length:] == -1).all()
     assert (wide[length * window :] == -1).all()
+
+
+def test_functions_of_ours_belong_to_one_module():
+    """A common one would be that of whichever module was loaded first, from a cache of older sources for instance."""
+    total, source, offsets = np.zeros(4), np.ones(4), np.zeros(2, np.int64)
+    add_by_rows(total, 0, source, 0, offsets, np.ones(2), 0, 2, 4)
+    pool_and_share(total, total, source, 1, 4, 1, total)
+    for function, names in ((add_by_rows, ["add_rows"]), (pool_and_share, ["pool", "share"])):
+        code = "".join(function.inspect_llvm().values())
+        for name in names:
+            found = re.findall(rf"^define (.*)@snnbook_{name}_", code, re.MULTILINE)
+            assert found
+            assert all("internal" in words for words in found)
+
+
+def test_processors_without_masked_loads_add_the_same():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "nothing_beside_them"]
+    done = subprocess.run(command, env=os.environ | {"NUMBA_CPU_NAME": "generic"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
 
 
 @njit

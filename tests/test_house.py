@@ -55,6 +55,7 @@ FLOORS = {
     "protocol": 4.6,
     "results": 4.6,
     "render": 4.7,
+    "runs": 4.8,
     "plots": 5,
     "tables": 5,
     "book": 5.1,

@@ -515,5 +515,6 @@ def test_raw_weights_are_clipped_where_one_lies_beyond_the_bound(beyond):
     with torch.no_grad():
         layer.weight[1, 2] = beyond
     layer.fold()
+    assert layer.weight._version == writes + 2  # autograd is told of both
     assert layer.weight[1, 2] == math.copysign(layers.WEIGHT_BOUND, beyond)
     assert torch.equal(layer.weight.flatten()[:-1], before.flatten()[:-1])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from snnbook import datasets, estimates, experiments, paper, provenance, records, render, results, tables
+from snnbook import datasets, estimates, experiments, paper, provenance, records, render, results, runs, tables
 from snnbook.errors import UserError
 from snnbook.provenance import Provenance
 from snnbook.records import RunRecord
@@ -205,6 +205,18 @@ def test_curves_are_means_over_seeds(root):
     assert tables.curve(tables.groups(found, "fashion_mnist")[0], "sum of e") == []
 
 
+def test_the_ratio_since_the_start_weighs_every_epoch_by_its_gradients(root):
+    one = record("fashion_mnist", [0.5], epochs=3)
+    sums = [(0.0, 0.0), (3.0, 4.0), (-1.0, 6.0)]
+    epochs = [
+        replace(each, grad_sum=e, grad_abs_sum=absolute, positive_ratio=e / absolute if absolute else None)
+        for each, (e, absolute) in zip(one.epochs, sums, strict=True)
+    ]
+    group = tables.Group("fashion_mnist", 3, (results.Result("", replace(one, epochs=tuple(epochs))),))
+    assert tables.curve(group, "ratio since the start") == [(2, 0.75), (3, 0.2)]
+    assert tables.curve(group, "positive ratio") == [(2, 0.75), (3, pytest.approx(-1 / 6))]
+
+
 def test_figures_in_numbers(root):
     table = tables.build("figures", saved(root, record("fashion_mnist_ttfs_T", [0.5], epochs=20)))
     lines = [row for row in rows(table) if row["experiment"] == "fashion_mnist_ttfs_T"]
@@ -293,15 +305,16 @@ def test_records_on_file_are_of_the_published_images():
 
 def test_a_run_of_several_machines_names_them_all(root):
     one = record("fashion_mnist", [0.5], epochs=5)
-    gpu = replace(SESSION, device="NVIDIA H200", engine="triton", commit="abc")
-    here = replace(SESSION, from_epoch=2, commit="def", processor="Z80", threads=2)
+    gpu = replace(SESSION, device="NVIDIA H200", engine="triton", commit="abc", versions={"torch": "2.11"})
+    here = replace(SESSION, from_epoch=2, commit="def", processor="Z80", threads=2, versions={"torch": "2.13"})
     sessions = (gpu, here, replace(here, from_epoch=4))
     found = results.Result("", replace(one, provenance=Provenance(one.provenance.data, sessions)))
     assert found.hardware == "NVIDIA H200, then Z80, 2 threads"
     assert found.engine == "triton, then reference"
     assert found.commits == ["abc", "def"]
-    (shown,) = rows(tables.runs_table([found]))
+    (shown,) = rows(runs.runs_table([found]))
     assert (shown["hardware"], shown["engine"], shown["commit"]) == (found.hardware, found.engine, "abc, def")
+    assert shown["torch"] == "2.11, then 2.13"
     assert results.index_line(found)["commits"] == ["abc", "def"]
 
 
@@ -320,7 +333,7 @@ def test_a_run_is_shown_with_the_command_that_repeats_it_alone(made_by, repeated
     run = results.Result(
         "a/fashion_mnist-e5-seed0.jsonl", replace(one, provenance=Provenance(one.provenance.data, sessions))
     )
-    (shown,) = rows(tables.runs_table([run]))
+    (shown,) = rows(runs.runs_table([run]))
     assert shown["command"] == f"snnbook {repeated_by}"
 
 

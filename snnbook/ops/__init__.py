@@ -288,7 +288,10 @@ def fold(weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: 
         bound: largest magnitude of a raw weight
         engine: see `forward`
     """
-    _own("fold", engine, weight)(weight, threshold, gamma, beta, bound)
+    tensors = weight, threshold, gamma, beta
+    # an engine's own pass takes memory in order; of other memory it would change a copy
+    own = _own("fold", engine, weight) if all(x.is_contiguous() for x in tensors) else _module("reference").fold
+    own(*tensors, bound)
 
 
 def _own(name: str, engine: str, weight: Tensor) -> Callable[..., Any]:

@@ -1,4 +1,5 @@
-"""The engine for processors: tensors in, tensors out, around the compiled passes of cpu_kernels.py and cpu_events.py.
+"""The engine for processors: tensors in, tensors out, around the compiled passes of cpu_kernels.py, cpu_events.py and
+cpu_maps.py.
 
 From equal currents spikes are equal to the reference's to the bit; currents, weights and gradients agree up to the
 order of sums.
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..neuron import SLOPE_BOUND_TIMING, SLOPE_BOUND_WEIGHT, NeuronParameters
-from . import cpu_events, cpu_kernels, cpu_maps, reference
+from . import cpu_events, cpu_kernels, cpu_maps
 from .cpu_rows import LANES
 from .reference import VARIANCE_FLOOR
 from .saved import Saved
@@ -130,7 +131,7 @@ def forward_pooled(
 
 def backward_pooled(grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool) -> tuple[Tensor | None, Tensor]:
     """Arguments and results as in `snnbook.ops.backward_pooled`."""
-    runs, shape = saved.current, saved.current_shape
+    runs, shape, grad_pooled = saved.current, saved.current_shape, grad_pooled.to(saved.current.dtype)
     if sum_weight and len(runs) > 1:  # currents that differ
         return None, backward_pooled(grad_pooled, saved, False)[1].sum(0, keepdim=True)
     whole = all(side % saved.window == 0 for side in shape[3:])
@@ -199,12 +200,10 @@ def _currents_of_connected(x: Tensor, weight: Tensor, batch: torch.Size) -> Tens
 
 def fold(weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: float) -> None:
     """Arguments as in `snnbook.ops.fold`."""
-    tensors = weight, threshold, gamma, beta
-    if all(each.is_contiguous() for each in tensors):
-        rows, *rest = weight.flatten(1), *tensors[1:]
-        _call(cpu_maps.fold, rows, *rest, torch.tensor(bound, dtype=weight.dtype).numpy()[()])
-    else:  # the kernel would need a copy, and this works in place
-        reference.fold(*tensors, bound)
+    clipped, limit = np.empty(len(weight), np.bool_), torch.tensor(bound, dtype=weight.dtype).numpy()[()]
+    _call(cpu_maps.fold, weight.view(len(weight), -1), threshold, gamma, beta, limit, clipped)
+    # autograd looks at versions to see what was changed under it, and does not see what Numba changes
+    torch.autograd.graph.increment_version([threshold, gamma, beta, *[weight] * int(clipped.any())])
 
 
 def standardise(weight: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -242,7 +241,7 @@ def backward_events(
     """Arguments and results as in `snnbook.ops.backward_events`."""
     if saved.neuron.kernel == "exact":
         return None  # the exact kernel's G_t is no trace of its spikes alone
-    shape = saved.current_shape
+    shape, grad_pooled = saved.current_shape, grad_pooled.to(saved.current.dtype)
     height = math.prod(shape[3:-1])
     counts = np.empty((shape[1], shape[0], height), np.int64)
     _call(cpu_events.count, saved.bits, height, counts)

@@ -1,5 +1,5 @@
-"""The CPU engine's passes around the neurons: weights standardised in place of torch's many sweeps over memory, and
-the currents of a layer whose input holds few spikes, spike by spike.
+"""The CPU engine's passes around the neurons: weights folded and standardised in place of torch's many sweeps over
+memory, and the currents of a layer whose input holds few spikes, spike by spike.
 
 Their sums run in another order than torch's, so currents agree with the reference's to float32's last digits.
 """
@@ -50,8 +50,11 @@ def _sum(a, part):
 
 
 @_plain_driver
-def fold(weight, threshold, gamma, beta, bound):
-    """threshold and beta over gamma, gamma to 1, weights to within +- bound, all in place. Eq. (eq-fold)."""
+def fold(weight, threshold, gamma, beta, bound, clipped):
+    """threshold and beta over gamma, gamma to 1, weights to within +- bound, all in place. Eq. (eq-fold).
+
+    `clipped` says in which rows of weights that changed something.
+    """
     for c in prange(len(weight)):
         row, beyond = weight[c], 0
         threshold[c] /= gamma[c]
@@ -59,6 +62,7 @@ def fold(weight, threshold, gamma, beta, bound):
         gamma[c] = 1
         for i in range(len(row)):
             beyond += abs(row[i]) > bound
+        clipped[c] = beyond > 0
         if beyond > 0:  # seldom: a look costs less than writing all again
             for i in range(len(row)):
                 row[i] = bound if row[i] > bound else -bound if row[i] < -bound else row[i]

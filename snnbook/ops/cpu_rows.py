@@ -95,18 +95,19 @@ class Vectors:
 def own_function(module: Any, name: str, arguments: Sequence[Any]) -> tuple[ir.Function, bool]:
     """A function of this module by name, without a result, and whether it still has no body.
 
-    It takes pointers and numbers; arrays of Numba's would be passed field by field, seven for each.
+    It takes pointers and numbers; arrays of Numba's would be passed field by field, seven for each. Other modules have
+    functions of their own by that name: a common one would be that of whichever was loaded first, be it an old one.
     """
     function = module.globals.get(name)
     if function is not None:
         return function, False
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
-    function.linkage = "linkonce_odr"
+    function.linkage = "internal"
     function.attributes.add("noinline")
     return function, True
 
 
-def _sum_function(module: Any, element: Any, size: int, most: int) -> ir.Function:
+def _sum_function(module: Any, element: Any, size: int, most: int, masks: bool) -> ir.Function:
     """What `add_rows` calls: (total, source, offsets, factors, first, last, length), the first four as pointers.
 
     It goes through the sum's entries up to `most` vectors at a time, each number of them with a loop of its own: so
@@ -116,6 +117,7 @@ def _sum_function(module: Any, element: Any, size: int, most: int) -> ir.Functio
         module: gets the function, where it does not have it yet
         element, size: type of an entry and its bytes
         most: vectors that fit into the processor's registers
+        masks: whether it can load a part of a vector at once; if not, what fills no vector is added by itself
     """
     word, pointer = ir.IntType(64), element.as_pointer()
     arguments = [pointer, pointer, word.as_pointer(), pointer, word, word, word]
@@ -131,21 +133,22 @@ def _sum_function(module: Any, element: Any, size: int, most: int) -> ir.Functio
     total, source, length = builder.phi(pointer), builder.phi(pointer), builder.phi(word)
     for phi, start in ((total, all_total), (source, all_source), (length, all_length)):
         phi.add_incoming(start, entry)
-    vectors = builder.sdiv(builder.add(length, word(LANES - 1)), word(LANES))
+    vectors = builder.sdiv(builder.add(length, word(LANES - 1 if masks else 0)), word(LANES))
     half = builder.sdiv(builder.add(vectors, word(1)), word(2))
     long = builder.select(builder.icmp_signed("<=", vectors, word(2 * most)), half, word(most))
     count = builder.select(builder.icmp_signed("<=", vectors, word(most)), vectors, long)
     choice = builder.switch(count, done)
-    for number in range(1, most + 1):
+    for number in range(1 if masks else 0, most + 1):
         block = function.append_basic_block(f"vectors_{number}")
         choice.add_case(word(number), block)
         builder.position_at_end(block)
-        lanes = builder.sub(length, word(LANES * (number - 1)))
-        _emit_sum(Vectors(builder, element, size), total, source, offsets, factors, first, last, number, lanes)
+        lanes = builder.sub(length, word(LANES * (number - 1))) if masks else None if number else length
+        given = total, source, offsets, factors, first, last
+        _emit_sum(Vectors(builder, element, size), *given, max(number, 1), lanes)
         builder.branch(following)
 
     builder.position_at_end(following)
-    used = builder.mul(count, word(LANES))
+    used = builder.mul(builder.select(builder.icmp_signed(">", count, word(0)), count, word(1)), word(LANES))
     left = builder.sub(length, used)
     for phi, value in ((total, builder.gep(total, [used])), (source, builder.gep(source, [used])), (length, left)):
         phi.add_incoming(value, following)
@@ -158,7 +161,7 @@ def _sum_function(module: Any, element: Any, size: int, most: int) -> ir.Functio
 def _emit_sum(
     vectors: Vectors, total: Any, source: Any, offsets: Any, factors: Any, first: Any, last: Any, count: int, lanes: Any
 ) -> None:
-    """The sum for `count` vectors of neighbours, of the last no more than `lanes` entries; first < last."""
+    """The sum for `count` vectors of neighbours, of the last no more than `lanes` entries, if told; first < last."""
     builder, word = vectors.builder, first.type
     lengths = [*[None] * (count - 1), lanes]
 
@@ -202,10 +205,9 @@ def add_rows(typing: Any, total: Any, at: Any, source: Any, shift: Any, offsets:
         )
         element = context.get_value_type(signature.args[0].dtype)
         size = context.get_abi_sizeof(element)
-        wide = "+avx512f" in context.codegen().magic_tuple()[2]
-        function = _sum_function(
-            builder.module, element, size, (WIDE_REGISTERS if wide else REGISTERS) // (LANES * size)
-        )
+        features = context.codegen().magic_tuple()[2]
+        registers = WIDE_REGISTERS if "+avx512f" in features else REGISTERS
+        function = _sum_function(builder.module, element, size, registers // (LANES * size), "+avx" in features)
         starts = builder.gep(total, [values[1]]), builder.gep(source, [values[3]])
         builder.call(function, [*starts, offsets, factors, *values[6:]])
         return context.get_dummy_value()

@@ -15,25 +15,23 @@ from .cpu_rows import LANES, Vectors, own_function
 
 
 def _function(module: Any, element: Any, size: int, shared: bool) -> ir.Function:
-    """(sums, windows, channels, window, pooled) or, `shared`, (..., pooled, wide); arrays are pointers."""
+    """(pooled, sums, windows, channels, window) or, `shared`, (..., wide), as below; arrays are pointers."""
     word, pointer = ir.IntType(64), element.as_pointer()
-    name, arguments = f"snnbook_{'share' if shared else 'pool'}_{8 * size}", [pointer, word, word, word, pointer]
+    name, arguments = f"snnbook_{'share' if shared else 'pool'}_{8 * size}", [pointer, pointer, word, word, word]
     function, empty = own_function(module, name, [*arguments, pointer] if shared else arguments)
     if not empty:
         return function
-    sums, windows, channels, window, pooled, *wide = function.args
+    pooled, sums, windows, channels, window, *wide = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     vectors = Vectors(builder, element, size)
     total = cgutils.alloca_once(builder, vectors.type)
-    every_window = cgutils.for_range(builder, windows)
-    every_vector = cgutils.for_range_slice(builder, word(0), channels, word(LANES), inc=True)
-    with every_window as across, every_vector as (channel, _):
-        length = builder.sub(channels, channel)
-        at = builder.mul(across.index, channels)
+
+    def emit(at: Any, channel: Any, length: Any) -> None:
+        """One vector of a window, from `channel` on, or the `length` channels that are left."""
         place = builder.gep(pooled, [builder.add(at, channel)])
         first = builder.add(builder.mul(at, window), channel)
 
-        def column(start: Any, number: Any, first: Any = first) -> Any:
+        def column(start: Any, number: Any) -> Any:
             return builder.gep(start, [builder.add(first, builder.mul(number, channels))])
 
         builder.store(vectors.zeros, total)
@@ -43,24 +41,33 @@ def _function(module: Any, element: Any, size: int, shared: bool) -> ir.Function
         spikes = builder.load(total)
         if shared:
             quotient = builder.fdiv(vectors.load(place, length), spikes)
-            share = builder.select(builder.fcmp_ordered(">", spikes, vectors.zeros), quotient, vectors.zeros)
+            each = builder.select(builder.fcmp_ordered(">", spikes, vectors.zeros), quotient, vectors.zeros)
             with cgutils.for_range(builder, window) as along:
-                vectors.store(share, column(wide[0], along.index), length)
+                vectors.store(each, column(wide[0], along.index), length)
         else:
             vectors.store(spikes, place, length)
+
+    left = builder.srem(channels, word(LANES))
+    whole = builder.sub(channels, left)
+    with cgutils.for_range(builder, windows) as across:
+        at = builder.mul(across.index, channels)
+        with cgutils.for_range_slice(builder, word(0), whole, word(LANES), inc=True) as (channel, _):
+            emit(at, channel, None)
+        with builder.if_then(builder.icmp_signed(">", left, word(0))):
+            emit(at, whole, left)
     builder.ret_void()
     return function
 
 
 def _emit_call(context: Any, builder: Any, signature: Any, values: Any, shared: bool) -> Any:
-    """Call the function above for arrays (pooled, sums, windows, channels, window) and, `shared`, wide."""
+    """Call the function above for arrays."""
 
     def pointer(number: int) -> Any:
         return context.make_array(signature.args[number])(context, builder, values[number]).data
 
     element = context.get_value_type(signature.args[0].dtype)
     function = _function(builder.module, element, context.get_abi_sizeof(element), shared)
-    arguments = [pointer(1), *values[2:5], pointer(0)]
+    arguments = [pointer(0), pointer(1), *values[2:5]]
     builder.call(function, [*arguments, pointer(5)] if shared else arguments)
     return context.get_dummy_value()
 

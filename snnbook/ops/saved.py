@@ -39,7 +39,7 @@ class Saved:
         return replace(self, spikes=forced)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bare:
     """A record without its tensors: its class, and its fields' values in order, None for every tensor."""
 

@@ -208,11 +208,7 @@ def _launch_rows(kernel: Any, weight: Tensor, *arguments: Any) -> None:
 
 def fold(weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: float) -> None:
     """Arguments as in `snnbook.ops.fold`."""
-    tensors = weight, threshold, gamma, beta
-    if all(each.is_contiguous() for each in tensors):
-        _launch_rows(weights.fold, weight, *tensors, bound)
-    else:  # the kernel would need a copy, and this works in place
-        reference.fold(*tensors, bound)
+    _launch_rows(weights.fold, weight, weight, threshold, gamma, beta, bound)
 
 
 def standardise(weight: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,7 +4,7 @@ import itertools
 
 import torch
 
-from ...neuron import NeuronParameters, kappa
+from ...neuron import NeuronParameters, eps, kappa
 from ...ops.reference import pool_backward
 from . import Wrong, close, exercise, number, try_cases
 
@@ -92,11 +92,12 @@ def hand_it_down(answer):
 @exercise(
     "2.3",
     "An amplifier",
-    solution=(6, 4),
+    solution=(4, 6),
     mistakes={
         "too young": (2, 4),
         "too weak": (6, 1),
         "the loudest of the sliders": (6, 3),
+        "the neuron would have fired before": (6, 4),
         "too strong, no slope is left": (6, 10),
         "a negative weight": (0, -0.6),
     },
@@ -120,6 +121,13 @@ def amplifier(answer):
         raise Wrong(
             f"it gets {share:+.4g} of the gradient, not less than {LOUD:g}",
             hint="beyond the peak kappa is negative; a larger weight makes its part larger and the slope smaller",
+        )
+    peak, at_spike = (max(eps(k, neuron) for k in range(int(age))), eps(int(age), neuron)) if age else (0, 0)
+    if weight * peak >= weight * at_spike + eps(0, neuron):
+        raise Wrong(
+            f"a threshold that is reached with {weight * at_spike + eps(0, neuron):.4g} would have been before, "
+            f"when the old input alone lifted the potential to {weight * peak:.4g}",
+            hint="a younger old input has not sunk so far when the new one comes",
         )
     return f"it gets {share:+.2f} of the gradient, and the new input {1 - share:+.2f}"
 

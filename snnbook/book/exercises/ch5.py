@@ -6,13 +6,16 @@ import math
 import torch
 
 from ...losses import TimeToFirstSpike
-from . import Wrong, close, exercise, number, try_cases
+from . import Wrong, exercise, number, try_cases
 
 STEPS = 5
 """T of the exercises that name times."""
 
 WANTED_SUM = 0.25
 """The sum that exercise 5.2 asks for."""
+
+ROUNDED = 1e-3
+"""How far a number may be off: three digits are an answer."""
 
 
 def _gradients(first: list[int], t_unfired: float, steps: int = STEPS) -> list[float]:
@@ -70,7 +73,7 @@ def sum_to_order(answer):
             f"t_unfired = {t_unfired:g} is no time after the start", hint="give a number above 0, in units of T"
         )
     total = sum(_gradients([1, 4, 0, 0, 0], t_unfired))
-    if not close(total, WANTED_SUM):
+    if not abs(total - WANTED_SUM) <= ROUNDED:
         raise Wrong(
             f"with t_unfired = {t_unfired:.6g} T the gradients sum to {total:.6g}, not {WANTED_SUM}",
             hint="the sum is the share of the three silent neurons; solve it for their weight first",
@@ -115,7 +118,7 @@ def flat(answer):
 def best_case(answer):
     pull = number(answer)
     expected = _gradients([1] + [STEPS] * 9, t_unfired=4.0)[0]
-    if not close(pull, expected):
+    if not abs(pull - expected) <= ROUNDED:
         raise Wrong(
             f"{pull:.6g} is {'too large' if pull > expected else 'too small'}",
             hint="scores are 1 - (t - 1)/T; the gradient is 1 - q of the label, and nine others share the rest",
