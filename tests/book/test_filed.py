@@ -69,7 +69,7 @@ def test_where_the_runs_ended():
     page = built("09_the_tables")
     shown = re.search(r"The last epoch of each row.*?</table>", page, re.S)[0]
     cells = [re.sub("<[^>]+>", "", cell) for cell in re.findall(r"<td.*?</td>", shown, re.S)]
-    by_title = {cells[i]: cells[i + 1 : i + 8] for i in range(0, len(cells), 8)}
+    by_title = {cells[i]: cells[i + 1 : i + 9] for i in range(0, len(cells), 9)}
     rows = [*paper.TABLES["3"], *(row for row in paper.TABLES["4"] if row.experiment != "fashion_mnist_ttfs")]
     assert list(by_title) == [row.title for row in rows]
     on_file = [r for r in results.load(ROOT) if r.as_named]
@@ -79,9 +79,11 @@ def test_where_the_runs_ended():
         ran = [r for r in on_file if r.experiment.name == row.experiment]
         records = [r.record for r in ran if r.experiment.epochs == epochs]
         ends = [record.last for record in records]
-        wanted = ["missing"] * 7
+        wanted = ["missing"] * 8
         if ends:
             ratio = sum(e.positive_ratio for e in ends) / len(ends)
+            sums = [[sum(getattr(e, f"grad_{k}sum") for e in r.epochs) for k in ("", "abs_")] for r in records]
+            since_start = sum(signed / absolute for signed, absolute in sums) / len(sums)
             accuracies = [100 * sum(getattr(e, f"{s}_accuracy") for e in ends) / len(ends) for s in ("train", "test")]
             begun, ended = (sum(sum(r.epochs[k].output_thresholds) for r in records) for k in (0, -1))
             spikes = sum(sum(e.firing_rates[-1]) for e in ends) / len(ends)
@@ -90,6 +92,7 @@ def test_where_the_runs_ended():
                 str(len(ends)),
                 *(f"{a:.1f}" for a in accuracies),
                 f"{ratio:+.2f}",
+                f"{since_start:+.2f}",
                 f"{ended / begun:.2f}",
                 f"{spikes:.2f}",
             ]
