@@ -118,6 +118,16 @@ def test_fused_pooling_equals_reference(neuron, shape, window, repeats, poisoned
         assert summed or relative(got_t, want_t) < 1e-5
 
 
+def test_a_gradient_of_another_precision_than_the_currents_is_taken():
+    pytest.importorskip("numba")
+    current, threshold, _ = random_layer((5, 2, 3, 6, 6), seed=3)
+    pooled, saved = ops.forward_pooled(current, threshold, NeuronParameters(), 2, engine="cpu")
+    e = torch.randn(pooled.shape, generator=torch.Generator().manual_seed(4))
+    pairs = [ops.backward_pooled(grad, saved) for grad in (e, e.double())]
+    for one, other in zip(*pairs, strict=True):
+        assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize("case", ["orig_T7", "exp_T7"])
 def test_cpu_engine_runs_without_the_reference(case, monkeypatch):
     pytest.importorskip("numba")

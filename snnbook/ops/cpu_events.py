@@ -182,10 +182,10 @@ def _by_channel(channel, rows, membrane, synaptic, ends, later, behind, offsets,
         behind[c] = ends[c + 1]
     for j in range(len(channel)):
         c, trace = channel[j], membrane[j] - synaptic[j]
-        first = np.int64(trace != 0)  # a number and no branch, which would be guessed wrong again and again
-        behind[c] -= 1 - first
-        at = later[c] * first + behind[c] * (1 - first)
-        later[c] += first
+        both = np.int64(trace != 0)  # a number and no branch, which would be guessed wrong again and again
+        behind[c] -= 1 - both
+        at = later[c] * both + behind[c] * (1 - both)
+        later[c] += both
         offsets[at], responses[at], traces[at] = rows[j], membrane[j], trace
 
 

@@ -6,7 +6,8 @@
 
 Compiled from plain loops, a row's sum would travel to the cache and back for every j. Here it stays in vector
 registers while j runs. Sums are fused multiply-adds. `turn` transposes a matrix, LANES x LANES entries at a time;
-`raised` and `trailing_zeros` find the spikes among many neurons.
+`raised` and `trailing_zeros` find the spikes among many neurons. `Vectors` and `own_function` are what such functions
+are written with, here and in cpu_windows.py.
 """
 
 from collections.abc import Sequence
@@ -138,7 +139,7 @@ def _sum_function(module: Any, element: Any, size: int, most: int, masks: bool) 
     long = builder.select(builder.icmp_signed("<=", vectors, word(2 * most)), half, word(most))
     count = builder.select(builder.icmp_signed("<=", vectors, word(most)), vectors, long)
     choice = builder.switch(count, done)
-    for number in range(1 if masks else 0, most + 1):
+    for number in range(1 if masks else 0, most + 1):  # without masks whole vectors first, and 0 is what is left
         block = function.append_basic_block(f"vectors_{number}")
         choice.add_case(word(number), block)
         builder.position_at_end(block)

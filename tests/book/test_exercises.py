@@ -27,6 +27,12 @@ def test_the_solution_is_right(which):
     assert verdict(which, which.solution).startswith("right")
 
 
+@pytest.mark.parametrize(("which", "rounded"), [("5.2", 1.76), ("5.4", 0.802), ("5.4", 0.8017)])
+def test_three_digits_are_an_answer(which, rounded):
+    assert verdict(load()[which], rounded).startswith("right")
+    assert verdict(load()[which], rounded + 0.01).startswith("not yet: ")
+
+
 @pytest.mark.parametrize(("which", "mistake"), MISTAKES)
 def test_a_typical_mistake_gets_a_counterexample_and_a_hint(which, mistake):
     said = verdict(load()[which], load()[which].mistakes[mistake])
