@@ -165,7 +165,9 @@ def currents(
         by_engine = ops.event_currents(x, weight, affine.padding, engine, kept)
         if by_engine is not None:
             return by_engine
-    current = affine.current(steps.flatten(0, 1), weight).unflatten(0, steps.shape[:2])
+    current = ops.image_currents(steps, weight, affine.padding, engine)
+    if current is None:
+        current = affine.current(steps.flatten(0, 1), weight).unflatten(0, steps.shape[:2])
     return current.expand(len(x), *current.shape[1:])
 
 
@@ -209,8 +211,12 @@ class _SpikingAffine(torch.autograd.Function):
         need_input, need_weight = ctx.needs_input_grad[:2]
         steps = x if need_input else distinct_steps(x)
         repeats = len(distinct_steps(x)) < len(x)  # then summing over time leaves one dense product, which is less
-        dense = repeats or ctx.affine.backward_dtype is not None or isinstance(pass_, ops.Saved)
-        if need_weight and not dense:
+        dense = ctx.affine.backward_dtype is not None or isinstance(pass_, ops.Saved)
+        if repeats and need_weight and not (need_input or dense):
+            by_engine = ops.backward_image(grad_times, pass_, steps, weight, ctx.affine.padding)
+            if by_engine is not None:
+                return None, by_engine, None, None, None, None, None, None
+        elif need_weight and not (repeats or dense):
             by_engine = ops.backward_events(grad_times, pass_, x, weight, ctx.affine.padding, need_input, kept)
             if by_engine is not None:
                 return *by_engine, None, None, None, None, None, None

@@ -70,7 +70,8 @@ class TrainingStep:
         self._loss.joint = share.sum
         for layer in self._dropouts:
             layer.share = share
-        self.optimiser.zero_grad(set_to_none=True)
+        for parameter in self._parameters:
+            parameter.grad = None
         spikes, raw = self.net(encode(self.experiment, images), labels=labels)
         spikes.retain_grad()
         loss = self._loss(spikes, labels)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from snnbook import NeuronParameters, ops
 from snnbook.errors import UserError
-from snnbook.ops import reference
+from snnbook.ops import engines, reference
 
 from .conftest import Golden, golden_cases, relative
 from .oracle import one_neuron
@@ -275,13 +275,13 @@ def test_auto_falls_back_where_triton_cannot_build_its_launcher(monkeypatch):
 
     monkeypatch.setattr(driver, "_active", Active())
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    ops._launcher_obstacle.cache_clear()
+    engines._launcher_obstacle.cache_clear()
     try:
         assert ops.engine_name("auto", torch.device("cuda")) == "reference"
         with pytest.raises(UserError, match=r"C compiler and Python's headers \(Failed to find"):
             ops.engine_name("triton", torch.device("cuda"))
     finally:
-        ops._launcher_obstacle.cache_clear()
+        engines._launcher_obstacle.cache_clear()
 
 
 def test_the_cpu_engine_leaves_torchs_threads_alone():
@@ -313,16 +313,16 @@ def test_what_is_kept_for_backward_comes_apart_and_together(engine):
 
 def test_numba_is_told_its_threads_once(monkeypatch):
     """Telling it takes a lock that forked processes share; one that is killed in between would stop the others."""
-    cpu = pytest.importorskip("snnbook.ops.cpu")
+    calls = pytest.importorskip("snnbook.ops.cpu_calls")
     x, threshold, neuron = torch.rand(3, 2, 4), torch.ones(4), NeuronParameters()
     ops.forward(x, threshold, neuron, "cpu")
     told = []
-    monkeypatch.setattr(cpu.numba, "set_num_threads", told.append)
+    monkeypatch.setattr(calls.numba, "set_num_threads", told.append)
     ops.forward(x, threshold, neuron, "cpu")
     assert told == []
     before = torch.get_num_threads()
     monkeypatch.setattr(torch, "get_num_threads", lambda: before + 1)
     monkeypatch.setattr(torch, "set_num_threads", lambda number: None)
     ops.forward(x, threshold, neuron, "cpu")
-    assert told == [min(before + 1, cpu.numba.config.NUMBA_NUM_THREADS)]
-    cpu._told.threads = before
+    assert told == [min(before + 1, calls.numba.config.NUMBA_NUM_THREADS)]
+    calls._told.threads = before

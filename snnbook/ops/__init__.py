@@ -4,106 +4,36 @@
 average pooling at the end, for layers: an engine may fuse what it likes in them, and a test holds both ways equal.
 """
 
-import functools
-import os
-import subprocess
 from collections.abc import Callable, Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import UserError, unknown
+from ..errors import UserError
 from ..neuron import NeuronParameters
+from .engines import ENGINES, engine_name, module_of
 from .saved import Saved, put_back, take_out
-
-ENGINES = ("reference", "cpu", "triton")
 
 __all__ = [
     "ENGINES",
     "Saved",
     "backward",
     "backward_events",
+    "backward_image",
     "backward_pooled",
     "engine_name",
     "event_currents",
     "fold",
     "forward",
     "forward_pooled",
+    "image_currents",
     "put_back",
     "standardise",
     "standardise_backward",
     "take_out",
 ]
-
-
-def engine_name(engine: str, device: torch.device, dtype: torch.dtype = torch.float32) -> str:
-    """The engine that will run: the one asked for, or for "auto" the fastest that can.
-
-    Args:
-        engine: "auto", "reference", "cpu" (Numba) or "triton" (GPUs)
-        device, dtype: of the currents
-    Raises:
-        UserError: if the name is unknown, or the engine asked for cannot run on this device, dtype or installation
-    """
-    if engine not in ("auto", *ENGINES):
-        raise unknown("engine", engine, ("auto", *ENGINES))
-    if engine == "reference":
-        return engine
-    if engine == "auto":
-        fused = "cpu" if device.type == "cpu" else "triton"
-        return "reference" if _OBSTACLES[fused](device, dtype) else fused
-    if obstacle := _OBSTACLES[engine](device, dtype):
-        raise UserError(f"engine {engine!r} cannot run here: {obstacle}; take engine 'reference' or 'auto'")
-    return engine
-
-
-def _cpu_obstacle(device: torch.device, dtype: torch.dtype) -> str:
-    """Why the fused CPU engine cannot run, or "" if it can."""
-    if device.type != "cpu":
-        return f"the tensors are on {device}"
-    if dtype not in (torch.float32, torch.float64):
-        return f"it computes in float32 or float64, not {dtype}"
-    if find_spec("numba") is None:
-        return "Numba is not installed (pip install numba)"
-    return ""
-
-
-def _triton_obstacle(device: torch.device, dtype: torch.dtype) -> str:
-    """Why the Triton engine cannot run, or "" if it can."""
-    if find_spec("triton") is None:
-        return "Triton is not installed (pip install triton)"
-    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-    if device.type != "cuda" and not (interpreted and device.type == "cpu"):
-        return f"the tensors are on {device}, and it needs a GPU"
-    if device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) < (8, 0):
-        return "the GPU is older than Triton supports (compute capability 8.0)"
-    if dtype != torch.float32:
-        return f"it computes in float32, not {dtype}"
-    return _launcher_obstacle() if device.type == "cuda" else ""
-
-
-@functools.cache
-def _launcher_obstacle() -> str:
-    """Triton builds what starts its kernels at the first use, with a C compiler that slim images lack."""
-    from triton.runtime import driver
-
-    try:
-        getattr(driver.active, "utils", None)
-    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
-        reason = str(error).strip().split("\n")[0]
-        return f"Triton cannot build its launcher, which takes a C compiler and Python's headers ({reason})"
-    return ""
-
-
-_OBSTACLES = {"cpu": _cpu_obstacle, "triton": _triton_obstacle}
-
-
-def _module(name: str) -> ModuleType:
-    return import_module(f"{__name__}.{name}")
 
 
 def _for_currents(current: Tensor, threshold: Tensor, engine: str) -> ModuleType:
@@ -118,7 +48,7 @@ def _for_currents(current: Tensor, threshold: Tensor, engine: str) -> ModuleType
         raise UserError(
             f"threshold must have one entry per channel, shape ({current.shape[2]},), not {tuple(threshold.shape)}"
         )
-    return _module(engine_name(engine, current.device, current.dtype))
+    return module_of(engine_name(engine, current.device, current.dtype))
 
 
 def _check_gradient(grad: Tensor, like: torch.Size) -> None:
@@ -160,7 +90,7 @@ def backward(grad_times: Tensor, saved: Saved) -> tuple[Tensor, Tensor]:
         UserError: if the shapes differ
     """
     _check_gradient(grad_times, saved.spikes.shape)
-    return _module(saved.engine).backward(grad_times, saved)
+    return module_of(saved.engine).backward(grad_times, saved)
 
 
 @torch.no_grad()
@@ -193,7 +123,7 @@ def backward_pooled(grad_pooled: Tensor, saved: Any, sum_weight: bool = False) -
         grad_timing G_t and grad_weight G_w, (T, N, C, H, W)
     """
     _check_gradient(grad_pooled, saved.output_shape)
-    return _module(saved.engine).backward_pooled(grad_pooled, saved, sum_weight)
+    return module_of(saved.engine).backward_pooled(grad_pooled, saved, sum_weight)
 
 
 @torch.no_grad()
@@ -211,7 +141,7 @@ def event_currents(
     Returns:
         currents (T, N, C_out, ...), up to the order of sums; or None where the dense product is the better choice
     """
-    way = getattr(_module(engine_name(engine, x.device, x.dtype)), "event_currents", None)
+    way = getattr(module_of(engine_name(engine, x.device, x.dtype)), "event_currents", None)
     return None if way is None else way(x, weight, padding, [] if kept is None else kept)
 
 
@@ -246,7 +176,7 @@ def backward_events(
         UserError: if the shapes do not make one layer
     """
     _check_gradient(grad_pooled, saved.output_shape)
-    way = getattr(_module(saved.engine), "backward_events", None)
+    way = getattr(module_of(saved.engine), "backward_events", None)
     if way is None:
         return None
     map_ = tuple(side + 2 * padding - k + 1 for side, k in zip(x.shape[3:], weight.shape[2:], strict=False))
@@ -256,6 +186,37 @@ def backward_events(
             f"does not make currents of shape {tuple(saved.current_shape)}"
         )
     return way(grad_pooled, saved, x, weight, padding, need_input, kept)
+
+
+@torch.no_grad()
+def image_currents(x: Tensor, weight: Tensor, padding: int, engine: str = "auto") -> Tensor | None:
+    """Input currents of a first layer, whose maps have few channels, by the engine's own way where it has one.
+
+    Args:
+        x: the steps that differ, (S, N, C_in, H, W)
+        weight, padding: as for `backward_events`
+        engine: see `forward`
+    Returns:
+        currents (S, N, C_out, H', W'), up to the order of sums; or None where torch's way is the better choice
+    """
+    way = getattr(module_of(engine_name(engine, x.device, x.dtype)), "image_currents", None)
+    return None if way is None else way(x, weight, padding)
+
+
+@torch.no_grad()
+def backward_image(grad_pooled: Tensor, saved: Any, x: Tensor, weight: Tensor, padding: int) -> Tensor | None:
+    """The weight's gradient of a first layer whose image repeats at every step, by the engine's own way if it has one.
+
+    Args:
+        grad_pooled, saved: as for `backward_pooled`
+        x: the image, (1, N, C_in, H, W)
+        weight, padding: as for `backward_events`
+    Returns:
+        the same as `backward_pooled` with `sum_weight` and the transposed map give, up to the order of sums; or None
+    """
+    _check_gradient(grad_pooled, saved.output_shape)
+    way = getattr(module_of(saved.engine), "backward_image", None)
+    return None if way is None else way(grad_pooled, saved, x, weight, padding)
 
 
 @torch.no_grad()
@@ -290,11 +251,11 @@ def fold(weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: 
     """
     tensors = weight, threshold, gamma, beta
     # an engine's own pass takes memory in order; of other memory it would change a copy
-    own = _own("fold", engine, weight) if all(x.is_contiguous() for x in tensors) else _module("reference").fold
+    own = _own("fold", engine, weight) if all(x.is_contiguous() for x in tensors) else module_of("reference").fold
     own(*tensors, bound)
 
 
 def _own(name: str, engine: str, weight: Tensor) -> Callable[..., Any]:
     """A function of the engine that runs here, or the reference's where the engine has none of its own."""
-    module = _module(engine_name(engine, weight.device, weight.dtype))
-    return getattr(module, name, None) or getattr(_module("reference"), name)
+    module = module_of(engine_name(engine, weight.device, weight.dtype))
+    return getattr(module, name, None) or getattr(module_of("reference"), name)

@@ -1,27 +1,39 @@
-"""The engine for processors: tensors in, tensors out, around the compiled passes of cpu_kernels.py, cpu_events.py and
-cpu_maps.py.
+"""The engine for processors: tensors in, tensors out, around the compiled passes of cpu_kernels.py, cpu_events.py,
+cpu_connected.py and cpu_maps.py; those of a first layer stand in cpu_images.py with theirs.
 
 From equal currents spikes are equal to the reference's to the bit; currents, weights and gradients agree up to the
 order of sums.
 """
 
-import functools
 import math
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..neuron import SLOPE_BOUND_TIMING, SLOPE_BOUND_WEIGHT, NeuronParameters
-from . import cpu_events, cpu_kernels, cpu_maps
+from ..neuron import NeuronParameters
+from . import cpu_connected, cpu_events, cpu_kernels, cpu_maps
+from .cpu_calls import as_maps, call, constants, currents_and_thresholds, number, runs_of
+from .cpu_images import NARROW, backward_image, image_currents
 from .cpu_rows import LANES
 from .reference import VARIANCE_FLOOR
 from .saved import Saved
+
+__all__ = [
+    "backward",
+    "backward_events",
+    "backward_image",
+    "backward_pooled",
+    "event_currents",
+    "fold",
+    "forward",
+    "forward_pooled",
+    "image_currents",
+    "standardise",
+    "standardise_backward",
+]
 
 EVENT_LIMIT = 0.3
 """Spikes per neuron and step up to which the event-driven backward is the faster one (benchmarks/crossover.py)."""
@@ -41,9 +53,6 @@ BLOCK_BYTES = 48 * 1024
 PART = (128, 64)
 """Inputs and outputs of a fully connected map whose weights are worked on at a time: they fill the first cache."""
 
-NARROW = 8
-"""Input channels from which on currents are made spike by spike; with fewer the dense product is the faster one."""
-
 
 @dataclass(frozen=True, eq=False)
 class SavedPooled:
@@ -58,75 +67,34 @@ class SavedPooled:
     engine: str = "cpu"
 
 
-@functools.cache
-def _constants(neuron: NeuronParameters, dtype: torch.dtype) -> np.ndarray:
-    """The constants of the kernels, in the currents' own precision. They are shared: nobody may write to them."""
-    values = [neuron.decay_m, neuron.decay_s, neuron.decay_g, neuron.gain, neuron.leaky]
-    values += [neuron.kernel == "exact", SLOPE_BOUND_WEIGHT, SLOPE_BOUND_TIMING]
-    return torch.tensor(values, dtype=dtype).numpy()
-
-
-_told = threading.local()
-"""How many threads Numba was told to use; it keeps a number for every thread that calls it. Telling it takes a lock
-that forked processes share: one that is killed in the middle would leave the others waiting for ever."""
-
-
-def _call(driver: Any, *arguments: Any) -> None:
-    """Call a driver on as many threads as torch uses, tensors as arrays."""
-    threads = torch.get_num_threads()
-    if getattr(_told, "threads", None) != threads:
-        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-        _told.threads = threads
-    driver(*(x.detach().numpy() if isinstance(x, Tensor) else x for x in arguments))
-    if torch.get_num_threads() != threads:  # Numba's first start of its threads sets torch's number too
-        torch.set_num_threads(threads)
-
-
-def _runs(x: Tensor) -> Tensor:
-    """(T, N, C, ...) -> contiguous (T, R, L); no copy where memory has channels last already."""
-    rows = x.movedim(2, -1).contiguous()
-    return rows.flatten(-2).flatten(1, -2) if rows.dim() > 3 else rows
-
-
-def _currents(current: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
-    """Currents (S, R, L), S = 1 where one step is expanded over time, and the thresholds of a run, (L,)."""
-    runs = _runs(current[:1] if current.stride(0) == 0 else current)
-    return runs, threshold.expand(runs.shape[2] // len(threshold), -1).flatten().contiguous()
-
-
-def _like(runs: Tensor, shape: torch.Size) -> Tensor:
-    """(T, R, L) -> (T, N, C, ...) of the given shape, a view."""
-    return runs.view(len(runs), shape[1], *shape[3:], shape[2]).movedim(-1, 2)
-
-
 def forward(current: Tensor, threshold: Tensor, neuron: NeuronParameters) -> tuple[Tensor, Saved]:
     """Arguments and results as in `snnbook.ops.forward`."""
-    runs, theta = _currents(current, threshold)
+    runs, theta = currents_and_thresholds(current, threshold)
     spikes, du, dg = (runs.new_empty((len(current), *runs.shape[1:])) for _ in range(3))
-    _call(cpu_kernels.forward, runs, theta, _constants(neuron, runs.dtype), spikes, du, dg)
-    spikes, du, dg = (_like(x, current.shape) for x in (spikes, du, dg))
+    call(cpu_kernels.forward, runs, theta, constants(neuron, runs.dtype), spikes, du, dg)
+    spikes, du, dg = (as_maps(x, current.shape) for x in (spikes, du, dg))
     return spikes, Saved(spikes, du, dg, neuron, "cpu")
 
 
 def backward(grad_times: Tensor, saved: Saved) -> tuple[Tensor, Tensor]:
     """Arguments and results as in `snnbook.ops.backward`."""
-    inputs = [_runs(x) for x in (grad_times, saved.spikes, saved.du, saved.dg)]
+    inputs = [runs_of(x) for x in (grad_times, saved.spikes, saved.du, saved.dg)]
     timing, weight = torch.empty_like(inputs[0]), torch.empty_like(inputs[0])
-    _call(cpu_kernels.backward, *inputs, _constants(saved.neuron, grad_times.dtype), timing, weight)
-    return _like(timing, grad_times.shape), _like(weight, grad_times.shape)
+    call(cpu_kernels.backward, *inputs, constants(saved.neuron, grad_times.dtype), timing, weight)
+    return as_maps(timing, grad_times.shape), as_maps(weight, grad_times.shape)
 
 
 def forward_pooled(
     current: Tensor, threshold: Tensor, neuron: NeuronParameters, window: int
 ) -> tuple[Tensor, SavedPooled]:
     """Arguments and results as in `snnbook.ops.forward_pooled`."""
-    (runs, theta), shape = _currents(current, threshold), current.shape
+    (runs, theta), shape = currents_and_thresholds(current, threshold), current.shape
     output = shape if window == 1 else torch.Size((*shape[:3], shape[3] // window, shape[4] // window))
     bits = runs.new_zeros((math.ceil(len(current) / 8), *runs.shape[1:]), dtype=torch.uint8)
     pooled = runs.new_empty((shape[0], shape[1] * math.prod(output[3:-1]), math.prod(output[3:][-1:]) * shape[2]))
-    k, height = _constants(neuron, runs.dtype), math.prod(shape[3:-1])
-    _call(cpu_kernels.forward_pooled, runs, theta, k, height, shape[2], window, bits, pooled)
-    return _like(pooled, output), SavedPooled(runs, bits, neuron, window, shape, output)
+    k, height = constants(neuron, runs.dtype), math.prod(shape[3:-1])
+    call(cpu_kernels.forward_pooled, runs, theta, k, height, shape[2], window, bits, pooled)
+    return as_maps(pooled, output), SavedPooled(runs, bits, neuron, window, shape, output)
 
 
 def backward_pooled(grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool) -> tuple[Tensor | None, Tensor]:
@@ -138,12 +106,12 @@ def backward_pooled(grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool) -
     empty = runs.new_empty if whole else runs.new_zeros
     weight = empty((1 if sum_weight else len(grad_pooled), *runs.shape[1:]))
     timing = empty((0 if sum_weight else len(grad_pooled), *runs.shape[1:]))
-    k, height = _constants(saved.neuron, runs.dtype), math.prod(shape[3:-1])
+    k, height = constants(saved.neuron, runs.dtype), math.prod(shape[3:-1])
     settings = (k, height, shape[2], saved.window, saved.bits, sum_weight)
-    _call(cpu_kernels.backward_pooled, runs, _runs(grad_pooled), *settings, timing, weight)
+    call(cpu_kernels.backward_pooled, runs, runs_of(grad_pooled), *settings, timing, weight)
     if sum_weight:
-        return None, _like(weight, torch.Size((1, *shape[1:])))
-    return _like(timing, shape), _like(weight, shape)
+        return None, as_maps(weight, torch.Size((1, *shape[1:])))
+    return as_maps(timing, shape), as_maps(weight, shape)
 
 
 def event_currents(x: Tensor, weight: Tensor, padding: int, _kept: list[Tensor]) -> Tensor | None:
@@ -162,7 +130,7 @@ def event_currents(x: Tensor, weight: Tensor, padding: int, _kept: list[Tensor])
     )
     turned = _in_lines(weight.flip(2, 3).unflatten(0, (blocks, -1)).permute(0, 3, 2, 4, 1))
     current = x.new_empty((len(maps), *shape, outputs))
-    _call(cpu_maps.convolution, maps, len(x), turned, padding, current)
+    call(cpu_maps.convolution, maps, len(x), turned, padding, current)
     return current.unflatten(0, x.shape[:2]).movedim(-1, 2)
 
 
@@ -177,7 +145,7 @@ def _in_lines(x: Tensor) -> Tensor:
 def _entries(rows: Tensor, span: int) -> np.ndarray:
     """Entries of rows (B, L) that are not 0, by stretches of `span` columns and rows, (stretches, B)."""
     counts = np.empty((math.ceil(rows.shape[1] / span), len(rows)), np.int64)
-    _call(cpu_maps.count, rows, span, counts)
+    call(cpu_maps.count, rows, span, counts)
     return counts
 
 
@@ -192,16 +160,16 @@ def _currents_of_connected(x: Tensor, weight: Tensor, batch: torch.Size) -> Tens
     ends = counts.cumsum().reshape(counts.shape) + np.arange(len(counts))[:, None]  # each stretch has a place to spare
     bounds = np.concatenate((ends[:, :1] - counts[:, :1], ends), 1)
     offsets, factors = np.empty(bounds[-1, -1] + 1, np.int64), x.new_empty(bounds[-1, -1] + 1)
-    _call(cpu_maps.list_entries, x, span, width, bounds, offsets, factors)
+    call(cpu_connected.list_entries, x, span, width, bounds, offsets, factors)
     current = x.new_zeros((len(x), len(weight)))
-    _call(cpu_maps.connected, weight.contiguous(), span, width, bounds, offsets, factors, current)
+    call(cpu_connected.connected, weight.contiguous(), span, width, bounds, offsets, factors, current)
     return current.unflatten(0, batch)
 
 
 def fold(weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: float) -> None:
     """Arguments as in `snnbook.ops.fold`."""
-    clipped, limit = np.empty(len(weight), np.bool_), torch.tensor(bound, dtype=weight.dtype).numpy()[()]
-    _call(cpu_maps.fold, weight.view(len(weight), -1), threshold, gamma, beta, limit, clipped)
+    clipped = np.empty(len(weight), np.bool_)
+    call(cpu_maps.fold, weight.view(len(weight), -1), threshold, gamma, beta, number(bound, weight.dtype), clipped)
     # autograd looks at versions to see what was changed under it, and does not see what Numba changes
     torch.autograd.graph.increment_version([threshold, gamma, beta, *[weight] * int(clipped.any())])
 
@@ -210,8 +178,8 @@ def standardise(weight: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Te
     """Arguments and results as in `snnbook.ops.standardise`."""
     weight = weight.contiguous()
     out, mean, std = torch.empty_like(weight), torch.empty_like(gamma), torch.empty_like(gamma)
-    floor = torch.tensor(VARIANCE_FLOOR, dtype=weight.dtype).numpy()[()]
-    _call(cpu_maps.standardise, weight, gamma.contiguous(), beta.contiguous(), floor, out, mean, std)
+    floor = number(VARIANCE_FLOOR, weight.dtype)
+    call(cpu_maps.standardise, weight, gamma.contiguous(), beta.contiguous(), floor, out, mean, std)
     return out, mean, std
 
 
@@ -225,7 +193,7 @@ def standardise_backward(
         torch.empty_like(gamma),
     )
     inputs = (grad.contiguous(), weight.contiguous(), gamma.contiguous(), mean, std)
-    _call(cpu_maps.standardise_backward, *inputs, *results)
+    call(cpu_maps.standardise_backward, *inputs, *results)
     return results
 
 
@@ -244,7 +212,7 @@ def backward_events(
     shape, grad_pooled = saved.current_shape, grad_pooled.to(saved.current.dtype)
     height = math.prod(shape[3:-1])
     counts = np.empty((shape[1], shape[0], height), np.int64)
-    _call(cpu_events.count, saved.bits, height, counts)
+    call(cpu_events.count, saved.bits, height, counts)
     ends = counts.cumsum()
     spikes = int(ends[-1])
     limit = EVENT_LIMIT * (1 if weight.dim() == 2 or weight.nbytes <= NEAR_BYTES else FAR_SHARE)
@@ -254,11 +222,11 @@ def backward_events(
     bounds = np.append(first[:, :, 0], ends[shape[0] * height - 1 :: shape[0] * height, None], 1)
     place, channel = np.empty(spikes, np.int32), np.empty(spikes, np.int32)
     timing, membrane, synaptic = impulses = [grad_pooled.new_empty(spikes) for _ in range(3)]
-    k = _constants(saved.neuron, grad_pooled.dtype)
+    k = constants(saved.neuron, grad_pooled.dtype)
     inputs = x.shape[2]
     line = (x.shape[-1] + 2 * padding) * inputs if weight.dim() == 4 else 0
     settings = (k, height, line, inputs, shape[2], saved.window, saved.bits, first, place, channel, *impulses)
-    _call(cpu_events.impulses, saved.current, _runs(grad_pooled), *settings)
+    call(cpu_events.impulses, saved.current, runs_of(grad_pooled), *settings)
 
     where = (place, channel) if weight.dim() == 4 else (channel,)
     to_input, to_weight = (bounds, *where, timing, k[2]), (bounds, *where, membrane, synaptic, k)
@@ -280,10 +248,10 @@ def _back_through_convolution(
     if need_input:
         grad_x = torch.empty_like(maps)
         rows, span = _in_lines(weight.permute(2, 0, 3, 1)), side[1] * inputs
-        _call(cpu_events.convolution_input, *to_input, rows, span, *geometry, grad_x)
-        grad_x = _like(grad_x.flatten(1, 2), x.shape)
+        call(cpu_events.convolution_input, *to_input, rows, span, *geometry, grad_x)
+        grad_x = as_maps(grad_x.flatten(1, 2), x.shape)
     partial = weight.new_empty((min(torch.get_num_threads(), x.shape[1]), outputs, side[0], side[1] * inputs))
-    _call(cpu_events.convolution_weight, *to_weight, *geometry, partial)
+    call(cpu_events.convolution_weight, *to_weight, *geometry, partial)
     return grad_x, partial.sum(0).view(outputs, *side, inputs).movedim(-1, 1)
 
 
@@ -294,6 +262,6 @@ def _back_through_connected(
     x, weight = x.contiguous(), weight.contiguous()
     grad_x, grad_w = torch.empty_like(x) if need_input else None, torch.empty_like(weight)
     if need_input:
-        _call(cpu_events.connected_input, *to_input, weight, x, grad_x)
-    _call(cpu_events.connected_weight, *to_weight, x, grad_w)
+        call(cpu_connected.connected_input, *to_input, weight, x, grad_x)
+    call(cpu_connected.connected_weight, *to_weight, x, grad_w)
     return grad_x, grad_w

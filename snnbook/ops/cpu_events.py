@@ -21,8 +21,8 @@ from .cpu_rows import WORD, add_rows, aligned, raised, trailing_zeros
 _run_kernel = njit(error_model="numpy", cache=True, fastmath={"contract"})
 _driver = njit(error_model="numpy", cache=True, parallel=True, fastmath={"contract"})
 
-CACHED = 2**16
-"""Filtered inputs that a fully connected map works on at a time (two arrays of them lie in the second cache)."""
+SMALL = 2**14
+"""Filtered inputs of a small map, of which several steps are worked on together, and so fewer and longer sums made."""
 
 
 @_driver
@@ -112,12 +112,12 @@ def impulses(
 
 
 @_run_kernel
-def _filter(spikes, decay_m, decay_s, slow, response):
+def _filter(spikes, decay_m, decay_s, slow, response, next_slow, next_response):
     """One step of the filtered inputs: the synaptic trace, and how far the membrane's is above it. All (L,)."""
     for i in range(len(spikes)):
         membrane = (slow[i] + response[i] + spikes[i]) * decay_m
-        slow[i] = (slow[i] + spikes[i]) * decay_s
-        response[i] = membrane - slow[i]
+        next_slow[i] = (slow[i] + spikes[i]) * decay_s
+        next_response[i] = membrane - next_slow[i]
 
 
 @_driver
@@ -199,31 +199,45 @@ def convolution_weight(bounds, place, channel, membrane, synaptic, k, inputs, pa
     shares, channels, side, span = partial.shape
     zero = k.dtype.type(0)
     line = length + 2 * padding * inputs
+    height, size = rows + 2 * padding, (rows + 2 * padding) * line
+    together = min(max(SMALL // size, 1), steps)
     most = 0
     for n in range(images):
-        for t in range(steps):
-            most = max(most, bounds[n, t + 1] - bounds[n, t])
+        for t in range(0, steps, together):
+            most = max(most, bounds[n, min(t + together, steps)] - bounds[n, t])
     for share in prange(shares):
         total = partial[share].reshape(-1)
         total[:] = zero
         inside = slice(padding * inputs, padding * inputs + length)
-        slow, response = aligned((rows + 2 * padding) * line, x), aligned((rows + 2 * padding) * line, x)
-        slow_map, response_map = slow.reshape((-1, line)), response.reshape((-1, line))
+        maps = together + 1  # one to begin with: results in place of what they are made from would not be vectors
+        slow, response = aligned(maps * size, x), aligned(maps * size, x)
+        slow[:] = zero
+        response[:] = zero
+        slow_maps, response_maps = slow.reshape((maps, height, line)), response.reshape((maps, height, line))
         ends, later, behind = (
             np.empty(channels + 1, np.int64),
             np.empty(channels, np.int64),
             np.empty(channels, np.int64),
         )
         offsets, responses, traces = np.empty(most, np.int64), np.empty(most, k.dtype), np.empty(most, k.dtype)
+        inputs_of = np.empty(most, np.int64)
         for n in range(share, images, shares):
-            slow[:] = zero
-            response[:] = zero
-            for t in range(steps):
-                for y in range(rows):
-                    _filter(x[t, n, y], k[0], k[1], slow_map[y + padding, inside], response_map[y + padding, inside])
-                now = slice(bounds[n, t], bounds[n, t + 1])
+            slow_maps[-1] = zero
+            response_maps[-1] = zero
+            for start in range(0, steps, together):
+                begin, end = bounds[n, start], bounds[n, min(start + together, steps)]
+                for t in range(start, min(start + together, steps)):
+                    before, now = (t + together) % maps, t % maps
+                    for y in range(rows):
+                        _filter(
+                            x[t, n, y], k[0], k[1],
+                            slow_maps[before, y + padding, inside], response_maps[before, y + padding, inside],
+                            slow_maps[now, y + padding, inside], response_maps[now, y + padding, inside],
+                        )  # fmt: skip
+                    for j in range(bounds[n, t], bounds[n, t + 1]):
+                        inputs_of[j - begin] = place[j] + now * size
                 _by_channel(
-                    channel[now], place[now], membrane[now], synaptic[now],
+                    channel[begin:end], inputs_of[: end - begin], membrane[begin:end], synaptic[begin:end],
                     ends, later, behind, offsets, responses, traces,
                 )  # fmt: skip
                 for c in range(channels):
@@ -231,63 +245,3 @@ def convolution_weight(bounds, place, channel, membrane, synaptic, k, inputs, pa
                         at, shift = (c * side + row) * span, row * line
                         add_rows(total, at, response, shift, offsets, responses, ends[c], ends[c + 1], span)
                         add_rows(total, at, slow, shift, offsets, traces, ends[c], later[c], span)
-
-
-@_driver
-def connected_input(bounds, channel, timing, decay, weight, x, grad_x):
-    """grad_x = x W^T G_t, (T, N, F_in), for weight (F_out, F_in): some columns at a time. Eq. (eq-grad-timing)."""
-    steps, images, features = x.shape
-    columns = max(16, min(128, 2 * CACHED // len(weight) // 16 * 16))
-    offsets = channel.astype(np.int64) * columns
-    for block in prange((features + columns - 1) // columns):
-        start = block * columns
-        size = min(columns, features - start)
-        trace, near = np.empty(size, weight.dtype), aligned(len(weight) * columns, weight)
-        for c in range(len(weight)):
-            # side by side: rows some power of two apart would share few places in a cache
-            near[c * columns : c * columns + size] = weight[c, start : start + size]
-        for n in range(images):
-            trace[:] = 0
-            for t in range(steps - 1, -1, -1):
-                add_rows(trace, 0, near, 0, offsets, timing, bounds[n, t], bounds[n, t + 1], size)
-                spikes, out = x[t, n, start : start + size], grad_x[t, n, start : start + size]
-                for i in range(size):
-                    trace[i] *= decay
-                    out[i] = trace[i] * spikes[i]
-
-
-@_driver
-def connected_weight(bounds, channel, membrane, synaptic, k, x, grad_weight):
-    """grad_W, (F_out, F_in), some columns at a time. Eq. (eq-grad-weight)."""
-    steps, images, features = x.shape
-    channels, spikes = len(grad_weight), len(channel)
-    zero = k.dtype.type(0)
-    columns = max(16, min(128, CACHED // (steps * images) // 16 * 16))
-    rows, offsets = np.empty(spikes, np.int64), np.empty(spikes, np.int64)
-    responses, traces = np.empty(spikes, k.dtype), np.empty(spikes, k.dtype)
-    ends, later, behind = np.empty(channels + 1, np.int64), np.empty(channels, np.int64), np.empty(channels, np.int64)
-    for n in range(images):
-        for t in range(steps):
-            for j in range(bounds[n, t], bounds[n, t + 1]):  # as one assignment, threads would be started for each
-                rows[j] = (n * steps + t) * columns
-    _by_channel(channel, rows, membrane, synaptic, ends, later, behind, offsets, responses, traces)
-    for block in prange((features + columns - 1) // columns):
-        start = block * columns
-        size = min(columns, features - start)
-        slow, response = aligned(images * steps * columns, x), aligned(images * steps * columns, x)
-        slow[:] = zero
-        response[:] = zero
-        slow_rows, response_rows = slow.reshape((-1, columns)), response.reshape((-1, columns))
-        for n in range(images):
-            for t in range(steps):
-                r = n * steps + t
-                if t > 0:
-                    slow_rows[r] = slow_rows[r - 1]
-                    response_rows[r] = response_rows[r - 1]
-                _filter(x[t, n, start : start + size], k[0], k[1], slow_rows[r], response_rows[r])
-        total = grad_weight.reshape(-1)
-        for c in range(channels):
-            at = c * features + start
-            total[at : at + size] = zero
-            add_rows(total, at, response, 0, offsets, responses, ends[c], ends[c + 1], size)
-            add_rows(total, at, slow, 0, offsets, traces, ends[c], later[c], size)

@@ -8,7 +8,7 @@ is kept between forward and backward but the currents and one bit per neuron and
 Arithmetic is done in the reference's order, without contraction, so spikes are equal to the bit.
 Inside this file arrays have channels last: currents (S, R, L), with S the steps that differ (1 where the input
 repeats), R runs, and L = W C neurons a run, so that the inner loops are long and over neighbours in memory.
-`k` holds the neuron's constants in the order of `cpu._constants`, in the currents' precision.
+`k` holds the neuron's constants in the order of `cpu_calls.constants`, in the currents' precision.
 """
 
 import numpy as np

@@ -7,7 +7,7 @@ Their sums run in another order than torch's, so currents agree with the referen
 import numpy as np
 from numba import njit, prange
 
-from .cpu_rows import add_rows, aligned, turn
+from .cpu_rows import add_rows, aligned
 
 _run_kernel = njit(error_model="numpy", cache=True)
 _plain_driver = njit(error_model="numpy", cache=True, parallel=True)
@@ -158,42 +158,3 @@ def convolution(x, steps, weight, padding, current):
             parts = total.reshape((blocks, height, width, outputs))
             for block in range(blocks):
                 current[image, :, :, block * outputs : (block + 1) * outputs] = parts[block]
-
-
-@_driver
-def list_entries(x, span, width, bounds, offsets, factors):
-    """Entries of x (rows, F) that are not 0, stretch by stretch of `span` columns, row by row.
-
-    Args:
-        width: what lies between one column and the next in `connected`'s part of the weights
-        bounds: where the entries of every stretch and row begin, and where a stretch ends, (stretches, rows + 1); one
-            place more is free
-        offsets, factors: of every entry: results
-    """
-    for k in prange(len(bounds)):
-        start = k * span
-        for r in range(len(x)):
-            row, at = x[r, start : start + span], bounds[k, r]
-            for i in range(len(row)):
-                offsets[at], factors[at] = i * width, row[i]
-                at += row[i] != 0
-
-
-@_driver
-def connected(weight, span, width, bounds, offsets, factors, current):
-    """Currents (B, F_out) of the entries that `list_entries` found, for weight (F_out, F_in).
-
-    A part of the weights, `width` outputs and `span` inputs, is transposed into the first cache and serves all rows.
-    """
-    outputs, inputs = weight.shape
-    weights, total = weight.reshape(-1), current.reshape(-1)
-    for block in prange((outputs + width - 1) // width):
-        part = aligned(span * width, weight)
-        first = block * width
-        size = min(width, outputs - first)
-        for k in range(len(bounds)):
-            start = k * span
-            turn(weights, first * inputs + start, inputs, size, min(span, inputs - start), part, width)
-            for r in range(len(current)):
-                at = r * outputs + first
-                add_rows(total, at, part, 0, offsets, factors, bounds[k, r], bounds[k, r + 1], size)

@@ -1,0 +1,64 @@
+"""What the CPU engine's hosts share: calling a compiled pass, and arranging memory for it."""
+
+import functools
+import threading
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..neuron import SLOPE_BOUND_TIMING, SLOPE_BOUND_WEIGHT, NeuronParameters
+
+
+@functools.cache
+def constants(neuron: NeuronParameters, dtype: torch.dtype) -> np.ndarray:
+    """The constants of the kernels, in the currents' own precision. They are shared: nobody may write to them."""
+    values = [neuron.decay_m, neuron.decay_s, neuron.decay_g, neuron.gain, neuron.leaky]
+    values += [neuron.kernel == "exact", SLOPE_BOUND_WEIGHT, SLOPE_BOUND_TIMING]
+    return torch.tensor(values, dtype=dtype).numpy()
+
+
+_told = threading.local()
+"""How many threads Numba was told to use; it keeps a number for every thread that calls it. Telling it takes a lock
+that forked processes share: one that is killed in the middle would leave the others waiting for ever."""
+
+
+def call(driver: Any, *arguments: Any) -> None:
+    """Call a driver on as many threads as torch uses, tensors as arrays."""
+    threads = torch.get_num_threads()
+    if getattr(_told, "threads", None) != threads:
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        _told.threads = threads
+    driver(*[as_array(x) if isinstance(x, Tensor) else x for x in arguments])
+    if torch.get_num_threads() != threads:  # Numba's first start of its threads sets torch's number too
+        torch.set_num_threads(threads)
+
+
+def as_array(x: Tensor) -> np.ndarray:
+    """The same memory as an array."""
+    return x.detach().numpy() if x.requires_grad else x.numpy()
+
+
+@functools.cache
+def number(value: float, dtype: torch.dtype) -> np.floating:
+    """A number of the kernels' own precision."""
+    return torch.tensor(value, dtype=dtype).numpy()[()]
+
+
+def runs_of(x: Tensor) -> Tensor:
+    """(T, N, C, ...) -> contiguous (T, R, L); no copy where memory has channels last already."""
+    rows = x.movedim(2, -1).contiguous()
+    return rows.flatten(-2).flatten(1, -2) if rows.dim() > 3 else rows
+
+
+def currents_and_thresholds(current: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
+    """Currents (S, R, L), S = 1 where one step is expanded over time, and the thresholds of a run, (L,)."""
+    runs = runs_of(current[:1] if current.stride(0) == 0 else current)
+    return runs, threshold.expand(runs.shape[2] // len(threshold), -1).flatten().contiguous()
+
+
+def as_maps(runs: Tensor, shape: torch.Size) -> Tensor:
+    """(T, R, L) -> (T, N, C, ...) of the given shape, a view."""
+    return runs.view(len(runs), shape[1], *shape[3:], shape[2]).movedim(-1, 2)
