@@ -202,7 +202,7 @@ MUTATIONS = [
         "tests/test_cpu_maps.py::test_currents_of_few_spikes_equal_the_dense_product",
     ),
     Mutation(
-        "ops/cpu_maps.py",
+        "ops/cpu_connected.py",
         "factors[at] = i * width, row[i]",
         "factors[at] = i * width, 1",
         "tests/test_cpu_maps.py::test_fully_connected_currents_of_few_spikes_equal_the_dense_product",
@@ -609,9 +609,51 @@ MUTATIONS = [
     ),
     Mutation(
         "events.py",
-        "dense = repeats or ctx.affine.backward_dtype is not None or isinstance",
-        "dense = repeats or isinstance",
+        "dense = ctx.affine.backward_dtype is not None or isinstance",
+        "dense = isinstance",
         "tests/test_step.py::test_bf16_backward_keeps_spikes_and_nearly_the_gradients",
+    ),
+    Mutation(
+        "events.py",
+        "if repeats and need_weight and not (need_input or dense):",
+        "if repeats and need_weight and not dense:",
+        "tests/test_cpu_images.py::test_a_gradient_of_other_steps_or_wanted_for_the_image_goes_the_dense_way",
+    ),
+    Mutation(
+        "ops/cpu_images.py",
+        "(factors, factors, across)):",
+        "(factors, factors, apart)):",
+        "tests/test_cpu_images.py::test_products_are_added_and_nothing_beside_them",
+    ),
+    Mutation(
+        "ops/cpu_images.py",
+        "vectors.store(value, place, lanes)",
+        "vectors.store(value, place)",
+        "tests/test_cpu_images.py::test_products_are_added_and_nothing_beside_them",
+    ),
+    Mutation(
+        "ops/cpu_images.py",
+        "start = (n * image.shape[1] + y + i) * line",
+        "start = (n * image.shape[1] + y) * line",
+        "tests/test_cpu_images.py::test_the_weights_gradient_is_the_dense_one",
+    ),
+    Mutation(
+        "ops/cpu_images.py",
+        "or len(saved.current) > 1:",
+        "or False:",
+        "tests/test_cpu_images.py::test_a_gradient_of_other_steps_or_wanted_for_the_image_goes_the_dense_way",
+    ),
+    Mutation(
+        "ops/cpu_events.py",
+        "slow_maps[-1] = zero",
+        "pass",
+        "tests/test_event_driven.py::test_equals_the_dense_reference",
+    ),
+    Mutation(
+        "ops/cpu_events.py",
+        "inputs_of[j - begin] = place[j] + now * size",
+        "inputs_of[j - begin] = place[j]",
+        "tests/test_event_driven.py::test_equals_the_dense_reference",
     ),
     Mutation(
         "book/scaling.py",

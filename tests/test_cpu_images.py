@@ -17,7 +17,9 @@ from snnbook.events import Convolution, spiking_affine
 
 from .conftest import relative
 
-numba = pytest.importorskip("numba")
+pytest.importorskip("numba")
+from numba import njit
+
 from snnbook.ops import cpu_images  # needs Numba
 from snnbook.ops.cpu_images import WIDE_SUMS, add_products
 from snnbook.ops.cpu_rows import LANES
@@ -104,7 +106,7 @@ def test_other_layers_are_left_to_others(weight, padding):
 def test_an_image_smaller_than_the_kernel_is_torchs_to_refuse():
     x, weight = torch.zeros(5, 2, 1, 3, 3), torch.zeros(4, 1, 5, 5)
     assert ops.image_currents(x[:1], weight, 0) is None
-    with pytest.raises(RuntimeError, match="[Kk]ernel size"):
+    with pytest.raises(RuntimeError, match=r"[Kk]ernel size"):
         events.currents(x, weight, Convolution(0))
 
 
@@ -119,7 +121,7 @@ def test_a_gradient_of_other_steps_or_wanted_for_the_image_goes_the_dense_way():
     assert image.grad.abs().max() > 0
 
 
-@numba.njit
+@njit
 def summed(
     total, at, apart, vectors, first, step, row, factors, start, along, line, across, rows, count, number, lanes
 ):

@@ -257,7 +257,7 @@ def test_wrong_input_gets_one_line():
 def test_auto_falls_back_where_the_fast_engine_cannot_run(monkeypatch):
     device = torch.device("cpu")
     assert ops.engine_name("auto", device, torch.float16) == "reference"
-    monkeypatch.setattr(ops, "find_spec", lambda name: None)
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
     assert ops.engine_name("auto", device) == "reference"
     with pytest.raises(UserError, match="pip install numba"):
         ops.engine_name("cpu", device)
