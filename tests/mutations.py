@@ -627,8 +627,8 @@ MUTATIONS = [
     ),
     Mutation(
         "ops/cpu_images.py",
-        "vectors.store(value, place, lanes)",
-        "vectors.store(value, place)",
+        "builder.gep(source_row, [row])",
+        "builder.gep(source_row, [line])",
         "tests/test_cpu_images.py::test_products_are_added_and_nothing_beside_them",
     ),
     Mutation(

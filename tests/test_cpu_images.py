@@ -111,7 +111,7 @@ def test_an_image_smaller_than_the_kernel_is_torchs_to_refuse():
 
 
 def test_a_gradient_of_other_steps_or_wanted_for_the_image_goes_the_dense_way():
-    x, weight = torch.rand(5, 2, 1, 6, 6), torch.randn(4, 1, 3, 3)
+    x, weight = torch.rand(5, 2, 1, 6, 6), torch.randn(4, 1, 3, 3, requires_grad=True)
     _, saved = ops.forward_pooled(ops.image_currents(x, weight, 0), torch.ones(4), NeuronParameters(), 1, "cpu")
     assert ops.backward_image(torch.ones(5, 2, 4, 4, 4), saved, x[:1], weight, 0) is None
     image = x[:1].clone().requires_grad_()
