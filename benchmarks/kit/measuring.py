@@ -25,22 +25,12 @@ Row = dict[str, Any]
 
 
 def take_turns(
-    tasks: Mapping[str, Callable[[], object]], rounds: int = ROUNDS, warm_ups: int = WARM_UPS, ahead: int = 0
+    tasks: Mapping[str, Callable[[], object]], rounds: int = ROUNDS, warm_ups: int = WARM_UPS
 ) -> dict[str, list[float]]:
-    """Seconds of every round, by task; the tasks take turns, so that what else the machine does meets all alike.
-
-    Args:
-        tasks: by name
-        rounds: turns that count
-        warm_ups: turns before them
-        ahead: calls in each turn before the one that is timed, which then follows one of its own, as in training,
-            and not one of another task, which leaves the caches full of other things
-    """
+    """Seconds of every round, by task; the tasks take turns, so that what else the machine does meets all alike."""
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for round_ in range(warm_ups + rounds):
         for name, task in tasks.items():
-            for _ in range(ahead):
-                task()
             start = time.perf_counter()
             task()
             if round_ >= warm_ups:
