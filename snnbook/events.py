@@ -15,6 +15,7 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 
 from . import ops
 from .devices import on_host
+from .errors import UserError
 from .neuron import NeuronParameters
 
 
@@ -49,6 +50,14 @@ def _rounded(product: Callable[[Tensor, Tensor], Tensor], dtype: torch.dtype | N
     return product(a, b) if dtype is None else product(a.to(dtype), b.to(dtype)).to(a.dtype)
 
 
+def _check_inputs(x: Tensor, weight: Tensor) -> None:
+    if x.dim() != weight.dim() or x.shape[1] != weight.shape[1]:
+        raise UserError(
+            f"a weight of shape {tuple(weight.shape)} takes no input of shape {tuple(x.shape)} at each step: "
+            "axis 1 is channels or features on both"
+        )
+
+
 @dataclass(frozen=True)
 class Convolution:
     """x (B, C_in, H, W), weight (C_out, C_in, K, K), stride 1, `padding` zeros on every side."""
@@ -58,6 +67,7 @@ class Convolution:
 
     def current(self, x: Tensor, weight: Tensor) -> Tensor:
         """Input currents, (B, C_out, H', W')."""
+        _check_inputs(x, weight)
         return F.conv2d(_channels_last(x), weight, padding=self.padding)
 
     def grad_input(self, grad: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
@@ -129,6 +139,7 @@ class FullyConnected:
 
     def current(self, x: Tensor, weight: Tensor) -> Tensor:
         """Input currents, (B, F_out)."""
+        _check_inputs(x, weight)
         return F.linear(x, weight)
 
     def grad_input(self, grad: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
@@ -154,18 +165,23 @@ def currents(
 ) -> Tensor:
     """Input currents of every step, (T, N, C, ...); an input that repeats is mapped once and expanded again.
 
+    Where a gradient is wanted of them, torch makes them, and carries it.
+
     Args:
         x: spikes or an expanded image, (T, N, ...)
         weight, affine: the map
         engine: see `snnbook.ops`; one may have a faster way
         kept: see `ops.event_currents`
+    Raises:
+        UserError: for another number of input channels than the weight has
     """
-    steps = distinct_steps(x)
-    if len(steps) == len(x):
-        by_engine = ops.event_currents(x, weight, affine.padding, engine, kept)
-        if by_engine is not None:
-            return by_engine
-    current = ops.image_currents(steps, weight, affine.padding, engine)
+    steps, current = distinct_steps(x), None
+    if not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)):
+        if len(steps) == len(x):
+            by_engine = ops.event_currents(x, weight, affine.padding, engine, kept)
+            if by_engine is not None:
+                return by_engine
+        current = ops.image_currents(steps, weight, affine.padding, engine)
     if current is None:
         current = affine.current(steps.flatten(0, 1), weight).unflatten(0, steps.shape[:2])
     return current.expand(len(x), *current.shape[1:])

@@ -13,7 +13,9 @@ from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
 from snnbook import NeuronParameters, events, experiments, ops
+from snnbook.errors import UserError
 from snnbook.events import Convolution, spiking_affine
+from snnbook.layers import SpikingConv2d
 
 from .conftest import relative
 
@@ -108,6 +110,41 @@ def test_an_image_smaller_than_the_kernel_is_torchs_to_refuse():
     assert ops.image_currents(x[:1], weight, 0) is None
     with pytest.raises(RuntimeError, match=r"[Kk]ernel size"):
         events.currents(x, weight, Convolution(0))
+
+
+@pytest.mark.parametrize("channels", [(1, 3), (2, 1), (16, 8), (8, 9)])
+def test_channels_that_do_not_fit_are_refused(channels):
+    given, wanted = channels
+    layer = SpikingConv2d(wanted, 4, 3)
+    for x in (torch.rand(5, 2, given, 6, 6), torch.rand(2, given, 6, 6).expand(5, -1, -1, -1, -1)):
+        with pytest.raises(UserError, match="axis 1 is channels"):
+            layer(x)
+    assert ops.image_currents(x[:1], layer.weight, 0) is None
+    assert ops.event_currents(x, layer.weight, 0) is None
+    for flat in (torch.rand(5, 2, wanted, 6), torch.rand(5, 2, wanted)):
+        with pytest.raises(UserError, match="axis 1 is channels"):
+            layer(flat)
+
+
+@pytest.mark.parametrize("size", [(1, 2, 1, 5, 6), (1, 3, 1, 6, 6), (1, 2, 2, 6, 6), (3, 2, 1, 6, 6)])
+def test_a_gradient_of_another_image_is_refused(size):
+    x, weight = torch.rand(1, 2, 1, 6, 6), torch.randn(4, 1, 3, 3)
+    current = ops.image_currents(x, weight, 0).expand(5, -1, -1, -1, -1)
+    _, saved = ops.forward_pooled(current, torch.ones(4), NeuronParameters(), 1, "cpu")
+    assert ops.backward_image(torch.ones(5, 2, 4, 4, 4), saved, x, weight, 0).isfinite().all()
+    with pytest.raises(UserError, match="does not make currents"):
+        ops.backward_image(torch.ones(5, 2, 4, 4, 4), saved, torch.rand(size), weight, 0)
+
+
+@pytest.mark.parametrize("channels", [1, 9])
+def test_currents_alone_carry_a_gradient(channels):
+    layer = SpikingConv2d(channels, 4, 3)
+    for x in (torch.rand(5, 2, channels, 6, 6), torch.rand(2, channels, 6, 6).expand(5, -1, -1, -1, -1)):
+        layer.current(x).sum().backward()
+        assert layer.weight.grad.isfinite().all()
+        with torch.no_grad():
+            torch.testing.assert_close(layer.current(x), layer.current(x).clone())
+            assert not layer.current(x).requires_grad
 
 
 def test_a_gradient_of_other_steps_or_wanted_for_the_image_goes_the_dense_way():

@@ -22,7 +22,7 @@ from .test_networks import Step, follow_golden_steps
 from .test_ops import LAYER_CASES, VARIANTS, follow_golden_layer, random_layer
 from .test_step import KINDS, everything, same
 from .test_triton import ODD_SIZES
-from .test_triton_maps import LAYERS, a_gradient, by_torch, drawn, exact, maps, products
+from .test_triton_maps import LAYERS, a_gradient, drawn, exact, maps, products
 
 pytestmark = [
     pytest.mark.usefixtures("data"),
@@ -97,15 +97,18 @@ def test_kernels_equal_the_reference(neuron, shape, window, repeats, channels_la
     ],
 )
 def test_products_are_nearly_as_exact_as_float32(shape, size, padding, kind):
-    """The units cut sums off where a CPU rounds them: long sums end too small, by no more than torch's may be off."""
+    """The units cut sums off where a CPU rounds them, which makes them some 1e-6 too small, and long ones more.
+
+    cuDNN's gradients to the weights of the last layer are off by 1.9e-5 to 3.7e-5 in full precision (results/LOG.md).
+    """
     x, weight, generator = drawn(shape, size, kind)
     grad = a_gradient(x, weight, padding, generator)
     on_gpu = [each.to(GPU) for each in (x, weight)]
     assert maps.fits(*on_gpu, padding)
-    got, theirs = (way(*on_gpu, padding, grad.to(GPU)) for way in (products, by_torch))
-    for ours, plain, want in zip(got, theirs, exact(x, weight, padding, grad), strict=True):
-        off = relative(plain.double().cpu(), want)
-        assert relative(ours.double().cpu(), want) < max(1e-5, 2 * off)
+    got = products(*on_gpu, padding, grad.to(GPU))
+    bounds = 1e-5, 1e-5, 4e-5 if shape[2:3] == (256,) else 1e-5
+    for ours, want, bound in zip(got, exact(x, weight, padding, grad), bounds, strict=True):
+        assert relative(ours.double().cpu(), want) < bound
 
 
 # ---- steps ----

@@ -44,12 +44,7 @@ def drawn(shape, size, kind):
 
 def exact(x, weight, padding, grad):
     """Currents and both gradients in float64."""
-    return by_torch(x.double(), weight.double(), padding, grad.double())
-
-
-def by_torch(x, weight, padding, grad):
-    """The same in the precision of what is given."""
-    x, grad = x.flatten(0, 1), grad.flatten(0, 1)
+    x, weight, grad = x.flatten(0, 1).double(), weight.double(), grad.flatten(0, 1).double()
     if weight.dim() == 2:
         return x @ weight.T, grad @ weight * x, grad.T @ x
     return (

@@ -142,7 +142,7 @@ def event_currents(
         currents (T, N, C_out, ...), up to the order of sums; or None where the dense product is the better choice
     """
     way = getattr(module_of(engine_name(engine, x.device, x.dtype)), "event_currents", None)
-    return None if way is None else way(x, weight, padding, [] if kept is None else kept)
+    return None if way is None or not _fits(x, weight) else way(x, weight, padding, [] if kept is None else kept)
 
 
 @torch.no_grad()
@@ -179,13 +179,24 @@ def backward_events(
     way = getattr(module_of(saved.engine), "backward_events", None)
     if way is None:
         return None
+    _check_layer(x, weight, padding, saved, saved.current_shape[0])
+    return way(grad_pooled, saved, x, weight, padding, need_input, kept)
+
+
+def _fits(x: Tensor, weight: Tensor) -> bool:
+    """Whether x (T, N, C_in, ...) is an input of a convolution or a fully connected map; torch refuses others."""
+    return x.dim() == weight.dim() + 1 and x.shape[2] == weight.shape[1]
+
+
+def _check_layer(x: Tensor, weight: Tensor, padding: int, saved: Any, steps: int) -> None:
+    """That an input of so many steps, a weight and a pass belong together."""
     map_ = tuple(side + 2 * padding - k + 1 for side, k in zip(x.shape[3:], weight.shape[2:], strict=False))
-    if (*x.shape[:2], len(weight), *map_) != tuple(saved.current_shape) or x.shape[2] != weight.shape[1]:
+    made = len(x), x.shape[1], len(weight), *map_
+    if not _fits(x, weight) or made != (steps, *saved.current_shape[1:]):
         raise UserError(
             f"an input of shape {tuple(x.shape)} under a weight of shape {tuple(weight.shape)} with padding {padding} "
             f"does not make currents of shape {tuple(saved.current_shape)}"
         )
-    return way(grad_pooled, saved, x, weight, padding, need_input, kept)
 
 
 @torch.no_grad()
@@ -200,7 +211,7 @@ def image_currents(x: Tensor, weight: Tensor, padding: int, engine: str = "auto"
         currents (S, N, C_out, H', W'), up to the order of sums; or None where torch's way is the better choice
     """
     way = getattr(module_of(engine_name(engine, x.device, x.dtype)), "image_currents", None)
-    return None if way is None else way(x, weight, padding)
+    return None if way is None or not _fits(x, weight) else way(x, weight, padding)
 
 
 @torch.no_grad()
@@ -213,10 +224,15 @@ def backward_image(grad_pooled: Tensor, saved: Any, x: Tensor, weight: Tensor, p
         weight, padding: as for `backward_events`
     Returns:
         the same as `backward_pooled` with `sum_weight` and the transposed map give, up to the order of sums; or None
+    Raises:
+        UserError: if the shapes do not make one layer
     """
     _check_gradient(grad_pooled, saved.output_shape)
     way = getattr(module_of(saved.engine), "backward_image", None)
-    return None if way is None else way(grad_pooled, saved, x, weight, padding)
+    if way is None:
+        return None
+    _check_layer(x, weight, padding, saved, 1)
+    return way(grad_pooled, saved, x, weight, padding)
 
 
 @torch.no_grad()

@@ -210,6 +210,8 @@ def backward_events(
     if saved.neuron.kernel == "exact":
         return None  # the exact kernel's G_t is no trace of its spikes alone
     shape, grad_pooled = saved.current_shape, grad_pooled.to(saved.current.dtype)
+    if 0 in shape:
+        return None
     height = math.prod(shape[3:-1])
     counts = np.empty((shape[1], shape[0], height), np.int64)
     call(cpu_events.count, saved.bits, height, counts)

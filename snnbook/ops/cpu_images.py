@@ -184,7 +184,7 @@ def _weight_gradient(current, grad, k, height, channels, window, bits, image, si
     """grad_W of a layer whose input, a padded image (N, H, W C_in), repeats at every step. Eq. (eq-grad-weight).
 
     Arguments up to `bits` as in `cpu_kernels.backward_pooled`; a share of the rows adds to each of partial (shares,
-    blocks, K K C_in, LANES), whose entries for channels that there are not are left as they are.
+    blocks, K K C_in, LANES), where channels that there are not get 0.
     """
     steps, rows, _ = grad.shape
     length = current.shape[2]
@@ -218,10 +218,12 @@ def _weight_gradient(current, grad, k, height, channels, window, bits, image, si
 
 def image_currents(x: Tensor, weight: Tensor, padding: int) -> Tensor | None:
     """Arguments and results as in `snnbook.ops.image_currents`."""
-    map_ = [size + 2 * padding - weight.shape[-1] + 1 for size in x.shape[3:]]
-    if not _of_images(x, weight, padding) or min(map_) < 1:
+    if not _of_images(x, weight, padding):
         return None
     outputs, inputs, side, _ = weight.shape
+    map_ = [size + 2 * padding - side + 1 for size in x.shape[3:]]
+    if min(map_) < 1:
+        return None
     taps = weight.new_zeros((side * side * inputs, math.ceil(outputs / LANES) * LANES))
     taps[:, :outputs] = weight.permute(2, 3, 1, 0).flatten(0, 2)
     taps = taps.unflatten(1, (-1, LANES)).movedim(1, 0).contiguous()
