@@ -81,7 +81,8 @@ def test_where_the_runs_ended():
         ends = [record.last for record in records]
         wanted = ["missing"] * 8
         if ends:
-            ratio = sum(e.positive_ratio for e in ends) / len(ends)
+            ratios = [e.positive_ratio for e in ends]  # None where no spike had an e
+            ratio = "–" if None in ratios else f"{sum(ratios) / len(ratios):+.2f}"
             sums = [[sum(getattr(e, f"grad_{k}sum") for e in r.epochs) for k in ("", "abs_")] for r in records]
             since_start = sum(signed / absolute for signed, absolute in sums) / len(sums)
             accuracies = [100 * sum(getattr(e, f"{s}_accuracy") for e in ends) / len(ends) for s in ("train", "test")]
@@ -91,7 +92,7 @@ def test_where_the_runs_ended():
                 str(epochs),
                 str(len(ends)),
                 *(f"{a:.1f}" for a in accuracies),
-                f"{ratio:+.2f}",
+                ratio,
                 f"{since_start:+.2f}",
                 f"{ended / begun:.2f}",
                 f"{spikes:.2f}",
