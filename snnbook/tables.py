@@ -155,7 +155,7 @@ def _notes(name: str) -> tuple[str, ...]:
         "best: highest test accuracy of any epoch, as the paper presumably reports; crossed: epoch chosen on one half "
         "of the test images, judged on the other, both ways; last: of the last epoch. Mean and deviation over n seeds; "
         "difference: best minus paper. Verdicts as in results/PROTOCOL.md.",
-        f"What is missing is run by: snnbook reproduce table{name} --seeds {protocol.SEEDS}",
+        f"Runs are added by: snnbook reproduce table{name} --seeds {protocol.SEEDS}, or more",
     )
 
 
@@ -227,7 +227,7 @@ def exit_table(results: list[Result]) -> Table:
     title = f"Table 5: accuracy and exit time on MNIST, T = 10, the paper's ({paper.SOURCES['5']}) beside ours"
     notes = (
         "Accuracy and time are running bests, each on its own. The paper's time has no unit: ours stands in both.",
-        f"What is missing is run by: snnbook reproduce table5 --seeds {protocol.SEEDS}",
+        f"Runs are added by: snnbook reproduce table5 --seeds {protocol.SEEDS}, or more",
     )
     return Table(title, columns, tuple(rows), notes, spread=("ours %", "ours, steps", "ours / T"))
 
@@ -279,4 +279,4 @@ def figures_table(results: list[Result]) -> Table:
                 rows.append((Cell(name, name), Cell(f"0 of {group.epochs}", 0), *empty))
     title = "Figures 1 to 3 in numbers: figures of single epochs, mean over seeds"
     columns = ("experiment", "epoch", *(f"{metric} ({unit})" for metric, (unit, _) in METRICS.items()))
-    return Table(title, columns, tuple(rows), ("What is missing is run by: snnbook reproduce figures",), left=2)
+    return Table(title, columns, tuple(rows), ("Runs are added by: snnbook reproduce figures",), left=2)
