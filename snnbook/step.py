@@ -70,7 +70,7 @@ class TrainingStep:
         self._loss.joint = share.sum
         for layer in self._dropouts:
             layer.share = share
-        for parameter in self._parameters:
+        for parameter in self._parameters:  # the optimiser's own way takes 0.05 ms, of a small step's 9
             parameter.grad = None
         spikes, raw = self.net(encode(self.experiment, images), labels=labels)
         spikes.retain_grad()

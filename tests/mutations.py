@@ -137,8 +137,8 @@ MUTATIONS = [
     ),
     Mutation(
         "ops/cpu_rows.py",
-        "(source, builder.gep(source, [used]))",
-        "(source, source)",
+        "builder.gep(source, [used]), left)",
+        "source, left)",
         "tests/test_cpu_maps.py::test_rows_are_added_and_nothing_beside_them",
     ),
     Mutation(
@@ -621,8 +621,8 @@ MUTATIONS = [
     ),
     Mutation(
         "ops/cpu_images.py",
-        "(factors, factors, across)):",
-        "(factors, factors, apart)):",
+        "builder.gep(factors, [builder.mul(sums, across)])",
+        "builder.gep(factors, [builder.mul(sums, apart)])",
         "tests/test_cpu_images.py::test_products_are_added_and_nothing_beside_them",
     ),
     Mutation(

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from .cpu_calls import call, constants, runs_of
 from .cpu_kernels import _shares, _sum_back, _unpack_window
-from .cpu_rows import LANES, Vectors, aligned, own_function
+from .cpu_rows import LANES, Vectors, aligned, going_round, own_function
 
 _driver = njit(error_model="numpy", cache=True, parallel=True, fastmath={"contract"})
 
@@ -42,7 +42,7 @@ def _products_function(module: Any, element: Any, size: int, most: int) -> ir.Fu
     It takes up to `most` sums at a time, each number of them by loops of its own.
     """
     word, pointer = ir.IntType(64), element.as_pointer()
-    arguments = [pointer, word, pointer, word, word, pointer, word, word, word, *[word] * 4]
+    arguments = [pointer, word, pointer, word, word, pointer, *[word] * 7]
     function, empty = own_function(module, f"snnbook_add_products_{8 * size}", arguments)
     if not empty:
         return function
@@ -55,8 +55,6 @@ def _products_function(module: Any, element: Any, size: int, most: int) -> ir.Fu
 
     builder.position_at_end(piece)
     total, factors, number = builder.phi(pointer), builder.phi(pointer), builder.phi(word)
-    for phi, start in ((total, all_total), (factors, all_factors), (number, all_number)):
-        phi.add_incoming(start, entry)
     sums = builder.select(builder.icmp_signed("<", number, word(most)), number, word(most))
     choice = builder.switch(sums, done)
     for chosen in range(1, most + 1):
@@ -69,9 +67,10 @@ def _products_function(module: Any, element: Any, size: int, most: int) -> ir.Fu
 
     builder.position_at_end(following)
     left = builder.sub(number, sums)
-    for phi, start, apart_ in ((total, total, apart), (factors, factors, across)):
-        phi.add_incoming(builder.gep(start, [builder.mul(sums, apart_)]), following)
-    number.add_incoming(left, following)
+    next_total = builder.gep(total, [builder.mul(sums, apart)])
+    next_factors = builder.gep(factors, [builder.mul(sums, across)])
+    begin, ahead = (all_total, all_factors, all_number), (next_total, next_factors, left)
+    going_round((total, factors, number), begin, entry, ahead, following)
     builder.cbranch(builder.icmp_signed(">", left, word(0)), piece, done)
     builder.position_at_end(done)
     builder.ret_void()
@@ -106,20 +105,16 @@ def _emit_products(
         factor = vectors.spread(builder.load(builder.gep(factor_at, [builder.mul(across, word(p))])))
         added.append(builder.fadd(one, builder.fmul(vector, factor, flags=("contract",)), flags=("contract",)))
     following = builder.add(j, word(1))
-    ahead = following, builder.gep(vector_at, [step]), builder.gep(factor_at, [along]), *added
     begin = word(0), source_row, factor_row, *of_row
-    for phi, start, value in zip((j, vector_at, factor_at, *sums), begin, ahead, strict=True):
-        phi.add_incoming(start, outer)
-        phi.add_incoming(value, inner)
+    ahead = following, builder.gep(vector_at, [step]), builder.gep(factor_at, [along]), *added
+    going_round((j, vector_at, factor_at, *sums), begin, outer, ahead, inner)
     builder.cbranch(builder.icmp_signed("<", following, count), inner, next_row)
 
     builder.position_at_end(next_row)
     later = builder.add(r, word(1))
-    ahead = later, builder.gep(source_row, [row]), builder.gep(factor_row, [line]), *added
     begin = word(0), source, factors, *begun
-    for phi, start, value in zip((r, source_row, factor_row, *of_row), begin, ahead, strict=True):
-        phi.add_incoming(start, before)
-        phi.add_incoming(value, next_row)
+    ahead = later, builder.gep(source_row, [row]), builder.gep(factor_row, [line]), *added
+    going_round((r, source_row, factor_row, *of_row), begin, before, ahead, next_row)
     builder.cbranch(builder.icmp_signed("<", later, rows), outer, end)
 
     builder.position_at_end(end)

@@ -6,8 +6,8 @@
 
 Compiled from plain loops, a row's sum would travel to the cache and back for every j. Here it stays in vector
 registers while j runs. Sums are fused multiply-adds. `turn` transposes a matrix, LANES x LANES entries at a time;
-`raised` and `trailing_zeros` find the spikes among many neurons. `Vectors` and `own_function` are what such functions
-are written with, here and in cpu_windows.py.
+`raised` and `trailing_zeros` find the spikes among many neurons. `Vectors`, `own_function` and `going_round` are what
+such functions are written with, here, in cpu_windows.py and in cpu_images.py.
 """
 
 from collections.abc import Sequence
@@ -93,6 +93,13 @@ class Vectors:
         return self.builder.call(function, arguments)
 
 
+def going_round(phis: Sequence[Any], start: Sequence[Any], before: Any, value: Sequence[Any], body: Any) -> None:
+    """A loop's variables: what they are on coming from block `before`, and after each turn, from block `body`."""
+    for phi, one, other in zip(phis, start, value, strict=True):
+        phi.add_incoming(one, before)
+        phi.add_incoming(other, body)
+
+
 def own_function(module: Any, name: str, arguments: Sequence[Any]) -> tuple[ir.Function, bool]:
     """A function of this module by name, without a result, and whether it still has no body.
 
@@ -132,8 +139,6 @@ def _sum_function(module: Any, element: Any, size: int, most: int, masks: bool) 
 
     builder.position_at_end(piece)
     total, source, length = builder.phi(pointer), builder.phi(pointer), builder.phi(word)
-    for phi, start in ((total, all_total), (source, all_source), (length, all_length)):
-        phi.add_incoming(start, entry)
     vectors = builder.sdiv(builder.add(length, word(LANES - 1 if masks else 0)), word(LANES))
     half = builder.sdiv(builder.add(vectors, word(1)), word(2))
     long = builder.select(builder.icmp_signed("<=", vectors, word(2 * most)), half, word(most))
@@ -151,8 +156,8 @@ def _sum_function(module: Any, element: Any, size: int, most: int, masks: bool) 
     builder.position_at_end(following)
     used = builder.mul(builder.select(builder.icmp_signed(">", count, word(0)), count, word(1)), word(LANES))
     left = builder.sub(length, used)
-    for phi, value in ((total, builder.gep(total, [used])), (source, builder.gep(source, [used])), (length, left)):
-        phi.add_incoming(value, following)
+    begin, ahead = (all_total, all_source, all_length), (builder.gep(total, [used]), builder.gep(source, [used]), left)
+    going_round((total, source, length), begin, entry, ahead, following)
     builder.cbranch(builder.icmp_signed(">", left, word(0)), piece, done)
     builder.position_at_end(done)
     builder.ret_void()
@@ -181,9 +186,7 @@ def _emit_sum(
     products = [builder.fmul(factor, one, flags=("contract",)) for one in rows]
     added = [builder.fadd(one, other, flags=("contract",)) for one, other in zip(sums, products, strict=True)]
     following = builder.add(j, word(1))
-    for phi, start, value in zip((j, *sums), (first, *begun), (following, *added), strict=True):
-        phi.add_incoming(start, before)
-        phi.add_incoming(value, body)
+    going_round((j, *sums), (first, *begun), before, (following, *added), body)
     builder.cbranch(builder.icmp_signed("<", following, last), body, end)
 
     builder.position_at_end(end)
