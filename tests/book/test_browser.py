@@ -65,10 +65,14 @@ def assert_complete(seen, name):
 ICONS = """() => [...document.querySelectorAll("[class*='fa-']:not(svg *)")].map(icon => [
     icon.dataset.icon ?? icon.className, icon.querySelector("path") !== null && !icon.querySelector(".missing")])"""
 
+DRAWN = "html.fontawesome-i2svg-complete"
+"""How Font Awesome says that it has been through the page: some time after the page has loaded."""
+
 
 @every_page
 def test_every_icon_is_drawn(disk):
     """The script has the icons that are shown, and no others (icons.py); for one that it lacks it draws another."""
+    disk.page.wait_for_selector(DRAWN)
     drawn = disk.page.evaluate(ICONS)
     assert len(drawn) > 3
     assert [icon for icon, own in drawn if not own] == []
