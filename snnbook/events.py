@@ -17,6 +17,7 @@ from . import ops
 from .devices import on_host
 from .errors import UserError
 from .neuron import NeuronParameters
+from .products import FEW, image_products, needs_care, product
 
 
 class Affine(Protocol):
@@ -45,9 +46,9 @@ class Affine(Protocol):
         ...
 
 
-def _rounded(product: Callable[[Tensor, Tensor], Tensor], dtype: torch.dtype | None, a: Tensor, b: Tensor) -> Tensor:
-    """The product of a and b in this type, as a's own type again."""
-    return product(a, b) if dtype is None else product(a.to(dtype), b.to(dtype)).to(a.dtype)
+def _rounded(made: Callable[[Tensor, Tensor], Tensor], dtype: torch.dtype | None, a: Tensor, b: Tensor) -> Tensor:
+    """What is made of a and b in this type, as a's own type again."""
+    return made(a, b) if dtype is None else made(a.to(dtype), b.to(dtype)).to(a.dtype)
 
 
 def _check_inputs(x: Tensor, weight: Tensor) -> None:
@@ -77,40 +78,12 @@ class Convolution:
     def grad_weight(self, grad: Tensor, x: Tensor, shape: torch.Size) -> Tensor:
         """(C_out, C_in, K, K)."""
 
-        def product(g: Tensor, x: Tensor) -> Tensor:
+        def made(g: Tensor, x: Tensor) -> Tensor:
             if needs_care(g, shape):
                 return image_products(g, x, shape, self.padding)
             return conv2d_weight(_channels_last(x), shape, g, padding=self.padding)
 
-        return _rounded(product, self.backward_dtype, grad, x)
-
-
-FEW = 8
-"""Channels below which maps are those of a first layer. (Deeper ones come from the engine, in the order it likes.)"""
-
-SAFE_SIDE = 3
-"""The largest kernel's side at which cuDNN's gradients of weights, by Winograd's way, are as exact as float32 goes: at
-5 they were 1e-4 to 3e-3 of the largest entry off (results/LOG.md)."""
-
-MOST_ENTRIES = 2**26
-"""Entries that `image_products` may take its inputs apart into, or make."""
-
-
-def needs_care(grad: Tensor, shape: torch.Size) -> bool:
-    """Whether a weight's gradient (C_out, C_in, K, K) is better left to a matrix product than to cuDNN.
-
-    It is where cuDNN is inexact, and of a first layer, where it is slow.
-    """
-    exact = grad.dtype == torch.float32 and not torch.backends.cudnn.allow_tf32
-    entries = len(grad) * max(shape[0], grad.shape[2:].numel()) * shape[1:].numel()
-    return not on_host(grad) and exact and (max(shape[2:]) > SAFE_SIDE or shape[1] < FEW) and entries <= MOST_ENTRIES
-
-
-def image_products(grad: Tensor, x: Tensor, shape: torch.Size, padding: int) -> Tensor:
-    """Sum over the batch of grad (x) x by a matrix product per image; arguments as in `Convolution.grad_weight`."""
-    windows = F.pad(x, [padding] * 4).unfold(2, shape[2], 1).unfold(3, shape[3], 1)  # (B, C_in, H', W', K, K)
-    columns = windows.permute(0, 1, 4, 5, 2, 3).flatten(4).flatten(1, 3)  # (B, C_in K K, H' W')
-    return torch.bmm(grad.flatten(2), columns.transpose(1, 2)).sum(0).view(shape)
+        return _rounded(made, self.backward_dtype, grad, x)
 
 
 def _channels_last(x: Tensor) -> Tensor:
@@ -140,15 +113,15 @@ class FullyConnected:
     def current(self, x: Tensor, weight: Tensor) -> Tensor:
         """Input currents, (B, F_out)."""
         _check_inputs(x, weight)
-        return F.linear(x, weight)
+        return product(x, weight)
 
     def grad_input(self, grad: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
         """(B, F_in)."""
-        return _rounded(torch.matmul, self.backward_dtype, grad, weight)
+        return _rounded(product, self.backward_dtype, grad, weight.T)
 
     def grad_weight(self, grad: Tensor, x: Tensor, shape: torch.Size) -> Tensor:
         """(F_out, F_in)."""
-        return _rounded(torch.matmul, self.backward_dtype, grad.T, x)
+        return _rounded(product, self.backward_dtype, grad.T, x.T)
 
 
 Force = Callable[[ops.Saved], Tensor]

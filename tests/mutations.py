@@ -656,6 +656,24 @@ MUTATIONS = [
         "tests/test_event_driven.py::test_equals_the_dense_reference",
     ),
     Mutation(
+        "products.py",
+        " and not tracked",
+        "",
+        "tests/test_products.py::test_a_product_carries_gradients_where_they_are_wanted",
+    ),
+    Mutation(
+        "products.py",
+        "a.dtype == b.dtype == torch.float32",
+        "a.dtype == b.dtype",
+        "tests/test_products.py::test_other_products_are_torchs_own",
+    ),
+    Mutation(
+        "ops/cpu.py",
+        "(1 - FEWEST / len(weight))",
+        "1",
+        "tests/test_cpu_maps.py::test_currents_are_made_spike_by_spike_where_inputs_are_few",
+    ),
+    Mutation(
         "book/scaling.py",
         'if row["changed"] == axis:',
         'if row["changed"]:',

@@ -146,11 +146,12 @@ def test_currents_are_made_spike_by_spike_where_inputs_are_few():
     assert ops.event_currents(few, weight, 3, "cpu") is None  # padding beyond the kernel's reach
     assert ops.event_currents(few, weight[:, :, :1], 0, "cpu") is None  # a kernel that is not square
     assert ops.event_currents(few[:, :, :7], weight[:, :7], 1, "cpu") is None  # narrow
-    flat = few.flatten(2), many.flatten(2)
-    connected = torch.randn(64, 8 * 81)
-    assert ops.event_currents(flat[0], connected, 0, "cpu") is not None
-    assert ops.event_currents(flat[1], connected, 0, "cpu") is None
-    assert ops.event_currents(flat[0], connected[:63], 0, "cpu") is None  # less than one part of the weights
+    flat, connected = sparse((4, 5, 8, 9, 9), 0.3).flatten(2), torch.randn(1280, 8 * 81)
+    assert ops.event_currents(flat, connected, 0, "cpu") is not None
+    assert ops.event_currents(many.flatten(2), connected, 0, "cpu") is None
+    assert ops.event_currents(flat, connected[:640], 0, "cpu") is None  # the fewer outputs, the lower the limit
+    assert ops.event_currents(few.flatten(2), connected[:640], 0, "cpu") is not None
+    assert ops.event_currents(0 * flat, connected[: cpu.FEWEST], 0, "cpu") is None
 
 
 def test_a_layer_uses_them(monkeypatch):
@@ -184,6 +185,7 @@ def test_standardised_weights_equal_the_reference(shape, dtype):
 @pytest.mark.parametrize("outputs", [64, 70, 150])
 def test_fully_connected_currents_of_few_spikes_equal_the_dense_product(inputs, outputs, dtype, monkeypatch):
     monkeypatch.setattr(cpu, "INPUT_LIMIT", float("inf"))
+    monkeypatch.setattr(cpu, "FEWEST", 0)
     x, weight = sparse((3, 5, inputs), 0.3, dtype), torch.randn(outputs, inputs, dtype=dtype)
     x[1] = 0
     x[2, 4] = 1

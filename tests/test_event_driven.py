@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from snnbook import NeuronParameters, ops
 from snnbook.errors import UserError
-from snnbook.events import Convolution, FullyConnected, currents, image_products, needs_care, spiking_affine
+from snnbook.events import Convolution, FullyConnected, currents, spiking_affine
 
 from .conftest import relative
 
@@ -112,16 +112,17 @@ def test_chosen_where_spikes_are_few_and_the_kernel_allows(name, monkeypatch):
         out, saved = ops.forward_pooled(current, threshold, neuron or NeuronParameters(), window, engine)
         return out.mean(), ops.backward_events(torch.ones_like(out), saved, x, weight, affine.padding, True)
 
-    monkeypatch.setattr(cpu, "EVENT_LIMIT", float(way()[0]) + 1e-4)
+    share = 1 if name == "pooled" else cpu.FAR_SHARE  # a fully connected layer's limit is the lower one
+    monkeypatch.setattr(cpu, "EVENT_LIMIT", (float(way()[0]) + 1e-4) / share)
     assert way()[1] is not None
     assert way(engine="reference")[1] is None
     assert way(NeuronParameters(kernel="exact"))[1] is None
-    monkeypatch.setattr(cpu, "NEAR_BYTES", 0)  # where a convolution's weights are far away its limit is lower
-    assert (way()[1] is None) == (name == "pooled")
+    monkeypatch.setattr(cpu, "EVENT_LIMIT", (float(way()[0]) - 1e-4) / share)
+    assert way()[1] is None
+    monkeypatch.setattr(cpu, "NEAR_BYTES", 0)  # and so is that of a convolution whose weights are far away
     monkeypatch.setattr(cpu, "EVENT_LIMIT", (float(way()[0]) + 1e-4) / cpu.FAR_SHARE)
     assert way()[1] is not None
-    monkeypatch.undo()
-    monkeypatch.setattr(cpu, "EVENT_LIMIT", float(way()[0]) - 1e-4)
+    monkeypatch.setattr(cpu, "EVENT_LIMIT", (float(way()[0]) - 1e-4) / cpu.FAR_SHARE)
     assert way()[1] is None
 
 
@@ -171,27 +172,3 @@ def test_shapes_that_make_no_layer_get_one_line():
     for wrong in [(x, weight, 1), (x[:, :2], weight, 2), (x[:, :, :8], weight, 2), (x, weight[:5], 2)]:
         with pytest.raises(UserError, match="does not make currents of shape"):
             ops.backward_events(torch.ones_like(out), saved, *wrong, True)
-
-
-def test_which_gradients_of_weights_are_left_to_image_products(monkeypatch):
-    """Those of wide kernels and of first layers, off the CPU, in full precision, where memory allows it."""
-    grad, wide = torch.empty(50, 4, 28, 28, device="meta"), torch.Size((4, 1, 5, 5))
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    assert needs_care(grad, wide)
-    assert needs_care(grad, torch.Size((4, 9, 5, 5)))
-    assert needs_care(grad, torch.Size((4, 1, 3, 3)))
-    assert not needs_care(grad, torch.Size((4, 9, 3, 3)))
-    assert not needs_care(torch.empty(grad.shape), wide)
-    assert not needs_care(grad.bfloat16(), wide)
-    assert not needs_care(grad, torch.Size((4, 999, 5, 5)))
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    assert not needs_care(grad, wide)
-
-
-@pytest.mark.parametrize(("size", "padding"), [((4, 3, 5, 5), 2), ((6, 1, 3, 5), 0), ((2, 2, 1, 1), 1)])
-def test_a_weights_gradient_is_image_products(size, padding):
-    """What a GPU does for wide kernels in place of cuDNN's way, which is not exact enough."""
-    x = torch.randn(3, size[1], 9, 8, dtype=torch.double)
-    grad = torch.randn_like(Convolution(padding).current(x, torch.zeros(size, dtype=torch.double)))
-    got = image_products(grad, x, torch.Size(size), padding)
-    assert relative(got, Convolution(padding).grad_weight(grad, x, torch.Size(size))) < 1e-13

@@ -24,6 +24,7 @@ FLOORS = {
     "files": 0.2,
     "parallel": 0.3,
     "interrupts": 0.3,
+    "products": 0.2,
     "ops": 1,
     "events": 2,
     "encoding": 2,

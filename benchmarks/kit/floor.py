@@ -7,6 +7,7 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 
 from snnbook.layers import SpikingLayer
 from snnbook.networks import Network
+from snnbook.products import product
 
 
 class DenseFloor:
@@ -34,7 +35,7 @@ class DenseFloor:
     @staticmethod
     def _current(layer: SpikingLayer, x: Tensor) -> Tensor:
         weight = layer.weight.detach()
-        return F.conv2d(x, weight, padding=layer.affine.padding) if weight.dim() == 4 else F.linear(x, weight)
+        return F.conv2d(x, weight, padding=layer.affine.padding) if weight.dim() == 4 else product(x, weight)
 
     @torch.no_grad()
     def infer(self) -> None:
@@ -53,8 +54,8 @@ class DenseFloor:
                 if number:
                     conv2d_input(x.shape, weight, grad, padding=pad)
             else:
-                grad.T @ x
-                grad @ weight
+                product(grad.T, x.T)
+                product(grad, weight.T)
 
 
 def _format(dimensions: int) -> torch.memory_format:

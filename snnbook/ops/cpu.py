@@ -39,13 +39,17 @@ EVENT_LIMIT = 0.3
 """Spikes per neuron and step up to which the event-driven backward is the faster one (benchmarks/crossover.py)."""
 
 NEAR_BYTES = 2**22
-"""Weights of a convolution up to which that limit holds. (A fully connected layer's are worked on part by part.)"""
+"""Weights of a convolution up to which that limit holds."""
 
 FAR_SHARE = 2 / 3
-"""Of the limit, where a convolution has more than that: every spike then fetches its own from further away."""
+"""Of the limit, where a convolution has more than that, so that every spike fetches its own from further away, and in
+fully connected layers, whose dense products are the fastest there are."""
 
 INPUT_LIMIT = 0.5
-"""Share of inputs that are not 0 up to which currents are made spike by spike (same benchmark)."""
+"""Share of inputs that are not 0 up to which a convolution's currents are made spike by spike (same benchmark)."""
+
+FEWEST = 320
+"""Outputs of a fully connected layer up to which they never are; from there on its limit rises towards the other."""
 
 BLOCK_BYTES = 48 * 1024
 """Weights that such a pass goes over again and again: they should stay near the first cache."""
@@ -151,11 +155,11 @@ def _entries(rows: Tensor, span: int) -> np.ndarray:
 
 def _currents_of_connected(x: Tensor, weight: Tensor, batch: torch.Size) -> Tensor | None:
     """Currents of a fully connected map, x (B, F_in)."""
-    if len(weight) < PART[1]:
+    if len(weight) <= FEWEST:
         return None
     (span, width), x = PART, x.contiguous()
     counts = _entries(x, span)
-    if counts.sum() > INPUT_LIMIT * x.numel():
+    if counts.sum() > INPUT_LIMIT * (1 - FEWEST / len(weight)) * x.numel():
         return None
     ends = counts.cumsum().reshape(counts.shape) + np.arange(len(counts))[:, None]  # each stretch has a place to spare
     bounds = np.concatenate((ends[:, :1] - counts[:, :1], ends), 1)
@@ -217,7 +221,7 @@ def backward_events(
     call(cpu_events.count, saved.bits, height, counts)
     ends = counts.cumsum()
     spikes = int(ends[-1])
-    limit = EVENT_LIMIT * (1 if weight.dim() == 2 or weight.nbytes <= NEAR_BYTES else FAR_SHARE)
+    limit = EVENT_LIMIT * (1 if weight.dim() == 4 and weight.nbytes <= NEAR_BYTES else FAR_SHARE)
     if spikes > limit * math.prod(shape):
         return None
     first = (ends - counts.ravel()).reshape(counts.shape)

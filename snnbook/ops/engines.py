@@ -76,6 +76,7 @@ def _launcher_obstacle() -> str:
 _OBSTACLES = {"cpu": _cpu_obstacle, "triton": _triton_obstacle}
 
 
+@functools.cache
 def module_of(name: str) -> ModuleType:
     """An engine's module by the engine's name."""
     return import_module(f".{name}", __package__)

@@ -1,0 +1,62 @@
+"""Products that are better made in another way than torch's usual one, for exactness or speed; the numbers are the same
+but for the order of their sums.
+"""
+
+import functools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .devices import on_host
+
+FEW = 8
+"""Channels below which maps are those of a first layer. (Deeper ones come from the engine, in the order it likes.)"""
+
+SAFE_SIDE = 3
+"""The largest kernel's side at which cuDNN's gradients of weights, by Winograd's way, are as exact as float32 goes: at
+5 they were 1e-4 to 3e-3 of the largest entry off (results/LOG.md)."""
+
+MOST_ENTRIES = 2**26
+"""Entries that `image_products` may take its inputs apart into, or make."""
+
+
+def needs_care(grad: Tensor, shape: torch.Size) -> bool:
+    """Whether a weight's gradient (C_out, C_in, K, K) is better left to a matrix product than to cuDNN.
+
+    It is where cuDNN is inexact, and of a first layer, where it is slow.
+    """
+    exact = grad.dtype == torch.float32 and not torch.backends.cudnn.allow_tf32
+    entries = len(grad) * max(shape[0], grad.shape[2:].numel()) * shape[1:].numel()
+    return not on_host(grad) and exact and (max(shape[2:]) > SAFE_SIDE or shape[1] < FEW) and entries <= MOST_ENTRIES
+
+
+def image_products(grad: Tensor, x: Tensor, shape: torch.Size, padding: int) -> Tensor:
+    """Sum over the batch of grad (x) x by a matrix product per image; arguments as in `Convolution.grad_weight`."""
+    windows = F.pad(x, [padding] * 4).unfold(2, shape[2], 1).unfold(3, shape[3], 1)  # (B, C_in, H', W', K, K)
+    columns = windows.permute(0, 1, 4, 5, 2, 3).flatten(4).flatten(1, 3)  # (B, C_in K K, H' W')
+    return torch.bmm(grad.flatten(2), columns.transpose(1, 2)).sum(0).view(shape)
+
+
+MANY = 2**24
+"""Multiplications from which on `product` leaves torch's usual way; below, neither is the faster one."""
+
+
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """a b^T of two matrices, (A, K) and (B, K).
+
+    On a CPU torch leaves float32 products to MKL, which takes a slow path on AMD's processors (half as fast, measured
+    on two cores of a Zen 5). torch's other library there, oneDNN, is asked directly: by itself torch turns to it where
+    products may be rounded to bfloat16 (`torch.set_float32_matmul_precision("medium")`), and they shall not be.
+    """
+    tracked = torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)
+    own = on_host(a) and a.dtype == b.dtype == torch.float32 and a.numel() * len(b) >= MANY and not tracked
+    way = _onednn() if own else None
+    return F.linear(a, b) if way is None else way(a, b, None, "none", [], "")
+
+
+@functools.cache
+def _onednn() -> Callable[..., Tensor] | None:
+    """torch's map by oneDNN, of an input, a weight and a bias, with nothing done afterwards; None if it has none."""
+    return getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None

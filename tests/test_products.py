@@ -1,0 +1,93 @@
+"""Products made in another way than torch's usual one: when, and that the numbers are the same."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snnbook import products
+from snnbook.events import Convolution
+from snnbook.products import image_products, needs_care, product
+
+from .conftest import relative
+
+
+def test_which_gradients_of_weights_are_left_to_image_products(monkeypatch):
+    """Those of wide kernels and of first layers, off the CPU, in full precision, where memory allows it."""
+    grad, wide = torch.empty(50, 4, 28, 28, device="meta"), torch.Size((4, 1, 5, 5))
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    assert needs_care(grad, wide)
+    assert needs_care(grad, torch.Size((4, 9, 5, 5)))
+    assert needs_care(grad, torch.Size((4, 1, 3, 3)))
+    assert not needs_care(grad, torch.Size((4, 9, 3, 3)))
+    assert not needs_care(torch.empty(grad.shape), wide)
+    assert not needs_care(grad.bfloat16(), wide)
+    assert not needs_care(grad, torch.Size((4, 999, 5, 5)))
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    assert not needs_care(grad, wide)
+
+
+@pytest.mark.parametrize(("size", "padding"), [((4, 3, 5, 5), 2), ((6, 1, 3, 5), 0), ((2, 2, 1, 1), 1)])
+def test_a_weights_gradient_is_image_products(size, padding):
+    """What a GPU does for wide kernels in place of cuDNN's way, which is not exact enough."""
+    x = torch.randn(3, size[1], 9, 8, dtype=torch.double)
+    grad = torch.randn_like(Convolution(padding).current(x, torch.zeros(size, dtype=torch.double)))
+    got = image_products(grad, x, torch.Size(size), padding)
+    assert relative(got, Convolution(padding).grad_weight(grad, x, torch.Size(size))) < 1e-13
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What oneDNN is asked for, as shapes."""
+    shapes, way = [], products._onednn()
+    if way is None:
+        pytest.skip("this torch has no oneDNN")
+
+    def ask(a, b, *rest):
+        shapes.append((tuple(a.shape), tuple(b.shape)))
+        return way(a, b, *rest)
+
+    monkeypatch.setattr(products, "_onednn", lambda: ask)
+    return shapes
+
+
+@pytest.mark.parametrize("turned", [(False, False), (True, False), (False, True), (True, True)])
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 70))
+def test_a_product_in_any_order_of_memory(turned, rows, columns, inner):
+    """Shapes that fill no vector, and matrices that are transposes of what lies in memory, as the backward pass has."""
+    generator = torch.Generator().manual_seed(rows * columns * inner)
+    a, b = torch.randn(rows, inner, generator=generator), torch.randn(columns, inner, generator=generator)
+    a, b = (x.T.contiguous().T if t else x for x, t in zip((a, b), turned, strict=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(products, "MANY", 0)
+        assert relative(product(a, b).double(), a.double() @ b.double().T) < 2e-6
+
+
+def test_large_products_go_to_onednn_in_full_precision(asked):
+    a, b = (torch.randn(size, generator=torch.Generator().manual_seed(0)) for size in ((300, 1024), (64, 1024)))
+    assert relative(product(a, b).double(), a.double() @ b.double().T) < 1e-6  # bfloat16 is some 3e-3 off
+    assert asked == [((300, 1024), (64, 1024))]
+
+
+def test_other_products_are_torchs_own(asked):
+    a, b = torch.ones(300, 1024), torch.ones(64, 1024)
+    wanted = a @ b.T
+    assert torch.equal(product(a.double(), b.double()), wanted.double())
+    assert torch.equal(product(a.bfloat16(), b.bfloat16()), wanted.bfloat16())
+    assert torch.equal(product(a[:100], b[:10]), wanted[:100, :10])
+    assert asked == []
+
+
+def test_a_product_carries_gradients_where_they_are_wanted(asked):
+    a, b = torch.randn(300, 1024), torch.randn(64, 1024, requires_grad=True)
+    product(a, b).sum().backward()
+    assert torch.allclose(b.grad, a.sum(0).expand_as(b), atol=1e-4)
+    with torch.no_grad():
+        product(a, b)
+    assert len(asked) == 1
+
+
+def test_without_onednn_torchs_own_way_is_taken(monkeypatch):
+    monkeypatch.setattr(products, "_onednn", lambda: None)
+    a, b = torch.randn(300, 1024), torch.randn(64, 1024)
+    assert torch.equal(product(a, b), torch.nn.functional.linear(a, b))
