@@ -11,13 +11,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.grad import conv2d_input, conv2d_weight
+from torch.nn.grad import conv2d_weight
 
 from . import ops
 from .devices import on_host
 from .errors import UserError
 from .neuron import NeuronParameters
-from .products import FEW, image_products, needs_care, product
+from .products import FEW, image_products, map_gradient, needs_care, product
 
 
 class Affine(Protocol):
@@ -73,7 +73,7 @@ class Convolution:
 
     def grad_input(self, grad: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
         """(B, C_in, H, W)."""
-        return _rounded(lambda g, w: conv2d_input(shape, w, g, padding=self.padding), self.backward_dtype, grad, weight)
+        return _rounded(lambda g, w: map_gradient(g, w, shape, self.padding), self.backward_dtype, grad, weight)
 
     def grad_weight(self, grad: Tensor, x: Tensor, shape: torch.Size) -> Tensor:
         """(C_out, C_in, K, K)."""

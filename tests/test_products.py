@@ -4,10 +4,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.grad import conv2d_input
 
 from snnbook import products
 from snnbook.events import Convolution
-from snnbook.products import image_products, needs_care, product
+from snnbook.products import image_products, map_gradient, needs_care, product
 
 from .conftest import relative
 
@@ -34,6 +35,19 @@ def test_a_weights_gradient_is_image_products(size, padding):
     grad = torch.randn_like(Convolution(padding).current(x, torch.zeros(size, dtype=torch.double)))
     got = image_products(grad, x, torch.Size(size), padding)
     assert relative(got, Convolution(padding).grad_weight(grad, x, torch.Size(size))) < 1e-13
+
+
+@pytest.mark.parametrize("places", [(9, 8), (3, 4)])  # large enough for channels last, and not
+@pytest.mark.parametrize(("size", "padding"), [((4, 9, 5, 5), 2), ((6, 8, 3, 3), 1), ((2, 3, 1, 1), 0)])
+def test_a_maps_gradient_in_either_order_of_memory(size, padding, places):
+    weight, x = torch.randn(size), torch.randn(3, size[1], *places)
+    grad = torch.randn_like(Convolution(padding).current(x, weight))
+    want = conv2d_input(x.shape, weight.double(), grad.double(), padding=padding)
+    last = torch.channels_last
+    for one in (grad, grad.contiguous(memory_format=last)):
+        assert relative(map_gradient(one, weight, x.shape, padding).double(), want) < 1e-6
+    large = map_gradient(grad.contiguous(memory_format=last), weight, x.shape, padding)
+    assert large.is_contiguous(memory_format=last) or places == (3, 4) or size[2] == 1  # both orders are one there
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.grad import conv2d_input, conv2d_weight
+from torch.nn.grad import conv2d_weight
 
 from snnbook.layers import SpikingLayer
 from snnbook.networks import Network
-from snnbook.products import product
+from snnbook.products import map_gradient, product
 
 
 class DenseFloor:
@@ -52,7 +52,7 @@ class DenseFloor:
             if weight.dim() == 4:
                 conv2d_weight(x, weight.shape, grad, padding=pad)
                 if number:
-                    conv2d_input(x.shape, weight, grad, padding=pad)
+                    map_gradient(grad, weight, x.shape, pad)
             else:
                 product(grad.T, x.T)
                 product(grad, weight.T)
