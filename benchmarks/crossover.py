@@ -2,13 +2,14 @@
 
 Backward: both ways compute the gradients of one layer (T = 5 and 10, batch 50) on the fused CPU engine, in turn, at
 thresholds that set its firing rate; `snnbook.ops.cpu.EVENT_LIMIT` is what the layers choose by. Forward: the currents
-of a convolution (T = 5), at inputs of several densities; there it is `INPUT_LIMIT`. Both ways must agree before a time
+of two layers (T = 5), at inputs of several densities; there it is `INPUT_LIMIT`. Both ways must agree before a time
 is told. Run it as `python benchmarks/crossover.py` with nothing else going on; `--record` writes the answer for the
 book.
 """
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 
 import torch
@@ -21,19 +22,20 @@ from snnbook.ops import cpu
 
 STEPS, BATCH, ROUNDS, WARM_UPS = (5, 10), 50, 5, 1
 CONVOLUTION = "convolution 32 x 14 x 14 -> 64, 5 x 5"
+CONNECTED = "fully connected 3136 -> 1024"
 LAYERS = {
     CONVOLUTION: ((32, 14, 14), (64, 32, 5, 5), events.Convolution(2), 2),
     "convolution 256 x 8 x 8 -> 256, 3 x 3": ((256, 8, 8), (256, 256, 3, 3), events.Convolution(1), 1),
     "convolution 512 x 4 x 4 -> 512, 3 x 3": ((512, 4, 4), (512, 512, 3, 3), events.Convolution(1), 1),
-    "fully connected 3136 -> 1024": ((3136,), (1024, 3136), events.FullyConnected(), 1),
+    CONNECTED: ((3136,), (1024, 3136), events.FullyConnected(), 1),
 }
 RATES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4)
 """Spikes per neuron and step."""
 
 DENSITIES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
-"""Shares of a convolution's inputs that are not 0."""
+"""Shares of a layer's inputs that are not 0."""
 
-LIMITS = ("EVENT_LIMIT", "FAR_SHARE", "NEAR_BYTES", "INPUT_LIMIT")
+LIMITS = ("EVENT_LIMIT", "FAR_SHARE", "NEAR_BYTES", "INPUT_LIMIT", "FEWEST")
 """What the engine chooses by."""
 
 ALWAYS, NEVER = float("inf"), -1.0
@@ -117,19 +119,20 @@ def main() -> int:
                 return benchmark.refuse(f"{name}, backward: {row}")
             rates = {"steps": steps, "spikes_per_neuron_and_step": round(layer.rate, 3), "inputs_not_0": None}
             rows.append({"way": "backward", "layer": name, **rates, **row})
-    shape, size, affine, _ = LAYERS[CONVOLUTION]
-    weight = weights(size)
-    for density in DENSITIES:
-        x = inputs(STEPS[0], shape, density)
+    for name, density in product((CONVOLUTION, CONNECTED), DENSITIES):
+        shape, size, affine, _ = LAYERS[name]
+        x, weight = inputs(STEPS[0], shape, density), weights(size)
         share = round((x != 0).float().mean().item(), 3)
-        if isinstance(row := compare("INPUT_LIMIT", lambda x=x: [events.currents(x, weight, affine, "cpu")]), str):
-            return benchmark.refuse(f"{CONVOLUTION}, forward: {row}")
+        task = partial(events.currents, x, weight, affine, "cpu")
+        if isinstance(row := compare("INPUT_LIMIT", lambda task=task: [task()]), str):
+            return benchmark.refuse(f"{name}, forward: {row}")
         rates = {"steps": STEPS[0], "spikes_per_neuron_and_step": None, "inputs_not_0": share}
-        rows.append({"way": "forward", "layer": CONVOLUTION, **rates, **row})
+        rows.append({"way": "forward", "layer": name, **rates, **row})
     remarks = [
-        "backward: event-driven up to EVENT_LIMIT spikes per neuron and step, and FAR_SHARE of that where a "
-        "convolution's weights are more than NEAR_BYTES",
-        "forward: event-driven up to INPUT_LIMIT of the inputs",
+        "backward: event-driven up to EVENT_LIMIT spikes per neuron and step, and FAR_SHARE of that in fully connected "
+        "layers and where a convolution's weights are more than NEAR_BYTES",
+        "forward: event-driven up to INPUT_LIMIT of a convolution's inputs, and 1 - FEWEST / outputs of that in fully "
+        "connected layers",
     ]
     return benchmark.answer(rows, remarks)
 

@@ -137,12 +137,18 @@ class Evaluation:
             half and judged on the other
         exit_time: mean early-exit step, as a share of T
         firing_rates: spikes per neuron: a list of layers, each a list of T steps
+        by_class: the accuracy on the images of each class; NaN where there is none
+        tied: share of the images where several classes have the highest score, and the lowest of them is read
+        among: share of the images whose label has the highest score, alone or not
     """
 
     accuracy: float
     halves: tuple[float, float]
     exit_time: float
     firing_rates: list[list[float]]
+    by_class: list[float]
+    tied: float
+    among: float
 
 
 @torch.no_grad()
@@ -165,8 +171,9 @@ def evaluate(
     net.eval()
     device = net.spiking[0].threshold.device
     rates = [torch.zeros(net.steps, dtype=torch.float64, device=device) for _ in net.spiking]
-    exits = torch.zeros((), dtype=torch.int64, device=device)
-    correct, samples = torch.zeros(2, dtype=torch.int64, device=device), torch.zeros(2, dtype=torch.int64)
+    classes, whole = len(net.spiking[-1].threshold), {"dtype": torch.int64, "device": device}
+    correct, samples = torch.zeros(2, **whole), torch.zeros(2, dtype=torch.int64)
+    found, of_class = torch.zeros(3, **whole), torch.zeros(2, classes, **whole)
 
     def count(index: int) -> Callable[[Any, Any, Tensor], None]:
         def hook(layer: Any, inputs: Any, output: Tensor) -> None:
@@ -179,18 +186,26 @@ def evaluate(
     try:
         for images, labels in batches:
             spikes = net(encode(images))
-            right = readout.predict(spikes, by) == labels
+            scores = readout.score(spikes, by)
+            right, winners = scores.argmax(1) == labels, scores == scores.amax(1, keepdim=True)
             correct = correct + torch.stack([right[half::2].sum() for half in (0, 1)])
-            exits = exits + readout.exit_step(spikes, labels, by).sum()
+            exits = readout.exit_step(spikes, labels, by).sum()
+            among = winners.gather(1, labels.long()[:, None]).sum()
+            found = found + torch.stack([exits, (winners.sum(1) > 1).sum(), among])
+            member = labels[:, None] == torch.arange(classes, device=device)
+            of_class = of_class + torch.stack([member.sum(0), (member & right[:, None]).sum(0)])
             samples += torch.tensor([len(labels) - len(labels) // 2, len(labels) // 2])
     finally:
         for handle in handles:
             handle.remove()
-    counts = team.sum(torch.cat([correct.cpu(), samples, exits.cpu()[None]])).tolist()
-    correct, samples, exits = counts[:2], counts[2:4], counts[4]
+    counts = team.sum(torch.cat([correct.cpu(), samples, found.cpu(), of_class.flatten().cpu()])).tolist()
+    correct, samples, found, of_class = counts[:2], counts[2:4], counts[4:7], counts[7:]
     halves = tuple(c / max(n, 1) for c, n in zip(correct, samples, strict=True))
-    means = team.sum(torch.stack(rates).cpu()) / sum(samples)
-    return Evaluation(sum(correct) / sum(samples), halves, exits / (sum(samples) * net.steps), means.tolist())
+    total = sum(samples)
+    exit_time, tied, among = found[0] / (total * net.steps), found[1] / total, found[2] / total
+    means = (team.sum(torch.stack(rates).cpu()) / total).tolist()
+    by_class = [c / n if n else math.nan for n, c in zip(of_class[:classes], of_class[classes:], strict=True)]
+    return Evaluation(sum(correct) / total, halves, exit_time, means, by_class, tied, among)
 
 
 def silent(firing_rates: list[list[float]]) -> list[int]:

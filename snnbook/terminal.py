@@ -1,5 +1,6 @@
 """What the trainer says to a person: a progress bar where there is a terminal, a line per epoch, a summary."""
 
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -134,13 +135,20 @@ def summary(record: RunRecord, folder: Path) -> str:
 def evaluation(figures: Evaluation, run: str, which: str) -> str:
     """What a test of a run showed."""
     rates = [f"  layer {number}  {sum(rates):.3f}" for number, rates in enumerate(figures.firing_rates, start=1)]
+    classes = [
+        f"  class {number}  {share:.2%}" for number, share in enumerate(figures.by_class) if not math.isnan(share)
+    ]
     return "\n".join(
         [
             f"{run}, {which} checkpoint",
             f"test accuracy            {figures.accuracy:.2%}",
+            f"  highest score shared   {figures.tied:.2%} (then the lowest class is read)",
+            f"  label's is the highest {figures.among:.2%} (alone or not)",
             f"early exit (share of T)  {figures.exit_time:.3f}",
             "spikes per neuron",
             *rates,
+            "test accuracy by class",
+            *classes,
         ]
     )
 

@@ -656,6 +656,12 @@ MUTATIONS = [
         "tests/test_event_driven.py::test_equals_the_dense_reference",
     ),
     Mutation(
+        "measure.py",
+        "(winners.sum(1) > 1).sum()",
+        "(winners.sum(1) > 0).sum()",
+        "tests/test_training.py::test_classes_and_ties_are_counted",
+    ),
+    Mutation(
         "products.py",
         " and not tracked",
         "",

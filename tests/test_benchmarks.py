@@ -11,7 +11,7 @@ import torch
 from snnbook import experiments, ops
 from snnbook.book.measured import Measured
 from snnbook.errors import UserError
-from snnbook.events import Convolution
+from snnbook.events import Convolution, FullyConnected
 from snnbook.trainer import batches
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -160,21 +160,19 @@ def test_the_crossover_has_a_row_for_every_layer_length_and_rate(arguments, monk
     import crossover
 
     arguments("--record")
-    name = crossover.CONVOLUTION
-    monkeypatch.setattr(crossover, "LAYERS", {name: ((8, 6, 6), (16, 8, 3, 3), Convolution(1), 2)})
+    layers = {
+        crossover.CONVOLUTION: ((8, 6, 6), (16, 8, 3, 3), Convolution(1), 2),
+        crossover.CONNECTED: ((40,), (330, 40), FullyConnected(), 1),
+    }
+    monkeypatch.setattr(crossover, "LAYERS", layers)
     for setting, value in {"STEPS": (3, 4), "BATCH": 6, "RATES": (0.1, 0.3), "DENSITIES": (0.2,), "ROUNDS": 1}.items():
         monkeypatch.setattr(crossover, setting, value)
     assert crossover.main() == 0
     record = json.loads((tmp_path / "results" / "benchmarks" / "crossover.json").read_text())
-    rows = [(row["way"], row["steps"], row["spikes_per_neuron_and_step"]) for row in record["rows"]]
-    assert [row[:2] for row in rows] == [
-        ("backward", 3),
-        ("backward", 3),
-        ("backward", 4),
-        ("backward", 4),
-        ("forward", 3),
-    ]
-    assert [rate for *_, rate in rows[:4]] == pytest.approx([0.1, 0.3, 0.1, 0.3], abs=0.02)
+    rows = [(row["way"], row["layer"], row["steps"], row["spikes_per_neuron_and_step"]) for row in record["rows"]]
+    backward = [("backward", name, steps) for name in layers for steps in (3, 3, 4, 4)]
+    assert [row[:3] for row in rows] == [*backward, *[("forward", name, 3) for name in layers]]
+    assert [rate for *_, rate in rows[:8]] == pytest.approx([0.1, 0.3, 0.1, 0.3] * 2, abs=0.02)
 
 
 def test_the_record_of_the_crossover_is_of_the_limits_in_use():

@@ -624,6 +624,20 @@ def test_halves_are_the_even_and_the_odd_places():
     assert found.accuracy == pytest.approx(3 / 7)
 
 
+def test_classes_and_ties_are_counted(monkeypatch):
+    """Class 2 loses an image to class 0 by a tie, and one outright; class 1 has two right; others have no image."""
+    net = networks.build("2C5-P4-8", (1, 28, 28), 10, steps=3)
+    spikes = torch.zeros(3, 5, 10)
+    for image, firing in enumerate([(1,), (1,), (0, 2), (2,), (0,)]):
+        spikes[:, image, list(firing)] = 1
+    monkeypatch.setattr(net, "forward", lambda images: spikes[:, images.long()])
+    batches = [(torch.tensor([0.0, 1, 2]), torch.tensor([1, 1, 2])), (torch.tensor([3.0, 4]), torch.tensor([2, 2]))]
+    found = measure.evaluate(net, batches, lambda images: images)
+    assert found.by_class[:3] == [pytest.approx(math.nan, nan_ok=True), 1.0, pytest.approx(1 / 3)]
+    assert all(math.isnan(share) for share in found.by_class[3:])
+    assert (found.accuracy, found.tied, found.among) == (3 / 5, 1 / 5, 4 / 5)
+
+
 def test_evaluate_repeats_the_recorded_figures(finished):
     record = records.read(finished)
     for which, figures in (("best", record.best), ("last", record.last)):
@@ -632,6 +646,7 @@ def test_evaluate_repeats_the_recorded_figures(finished):
         assert found.exit_time == pytest.approx(figures.exit_time, rel=1e-6)
         assert list(found.halves) == pytest.approx(figures.test_accuracy_halves, rel=1e-6)
         assert found.accuracy * TEST == pytest.approx(round(found.accuracy * TEST))
+        assert found.accuracy <= found.among <= 1
 
 
 def test_evaluate_says_what_is_missing_or_does_not_fit(finished, tmp_path):
