@@ -11,7 +11,7 @@ import sys
 from kit.contenders import Step, disagreement
 from kit.floor import DenseFloor
 from kit.measuring import Benchmark, Row, run, take_turns, timing
-from kit.peers import LEARNING_RATE, available
+from kit.peers import LEARNING_RATE, Tuned, available
 
 BATCH = 50
 ROUNDS = 31
@@ -41,7 +41,8 @@ def main() -> int:
         peers = (
             available(fused.images, fused.labels, LEARNING_RATE, remarks.append) if network == "fashion_mnist" else {}
         )
-        contenders = {**{f"snnbook {engine}": step for engine, step in ours.items()}, **peers}
+        tuned = {f"{title}, oneDNN": Tuned(peer) for title, peer in peers.items()}
+        contenders = {**{f"snnbook {engine}": step for engine, step in ours.items()}, **peers, **tuned}
         contenders["dense floor"] = DenseFloor(fused.net, BATCH)
         for what in ("train", "infer"):
             tasks = {name: getattr(contender, what) for name, contender in contenders.items()}
@@ -51,6 +52,7 @@ def main() -> int:
             rows += [row | {"times_ours": round(row["ms"] / own, 2)} for row in found]
         remarks.append(f"{network}: spikes per neuron and example, layer by layer: {fused.rates()}; engines agree")
         remarks += [f"{peer.title}: {peer.settings}" for peer in peers.values()]
+        remarks += ['oneDNN: the same under torch.set_float32_matmul_precision("medium")'] * bool(peers)
     return benchmark.answer(rows, remarks)
 
 

@@ -155,6 +155,19 @@ def test_the_two_ways_of_a_layer_are_compared_before_they_are_timed():
     assert kept == crossover.cpu.EVENT_LIMIT
 
 
+def test_a_tuned_peer_is_the_peer_at_another_precision():
+    precisions = []
+
+    class Fake:
+        train = staticmethod(lambda: precisions.append(torch.get_float32_matmul_precision()))
+        infer = staticmethod(lambda: torch.get_float32_matmul_precision())
+
+    kept, tuned = torch.get_float32_matmul_precision(), peers.Tuned(Fake)
+    tuned.train()
+    assert precisions == [tuned.infer()] == ["medium"]
+    assert torch.get_float32_matmul_precision() == kept != "medium"
+
+
 def test_the_crossover_has_a_row_for_every_layer_length_and_rate(arguments, monkeypatch, tmp_path):
     pytest.importorskip("numba")
     import crossover

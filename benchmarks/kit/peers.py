@@ -8,6 +8,7 @@ is reported and left out: `pip install snntorch spikingjelly norse` brings them.
 
 from collections.abc import Callable
 from importlib.metadata import version
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -162,6 +163,37 @@ class Norse(Peer):
 
     def outputs(self) -> Tensor:
         return self.net(self.images.expand(STEPS, *self.images.shape))[0]
+
+
+class Tuned:
+    """A peer whose fully connected products go to oneDNN, as our engine's do.
+
+    torch sends them there for all who ask for `torch.set_float32_matmul_precision("medium")`, which no library's
+    tutorial does. (On processors that can, they are then rounded to bfloat16.)
+
+    Args:
+        peer: whose network and step it is
+    """
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+
+    def train(self) -> None:
+        """One step."""
+        self._within(self._peer.train)
+
+    def infer(self) -> Tensor:
+        """Output spikes, (T, N, classes)."""
+        return self._within(self._peer.infer)
+
+    @staticmethod
+    def _within(task: Callable[[], Any]) -> Any:
+        kept = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("medium")
+        try:
+            return task()
+        finally:
+            torch.set_float32_matmul_precision(kept)
 
 
 PEERS: tuple[type[Peer], ...] = (SnnTorch, SpikingJelly, Norse)
