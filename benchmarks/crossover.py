@@ -2,9 +2,9 @@
 
 Backward: both ways compute the gradients of one layer (T = 5 and 10, batch 50) on the fused CPU engine, in turn, at
 thresholds that set its firing rate; `snnbook.ops.cpu.EVENT_LIMIT` is what the layers choose by. Forward: the currents
-of two layers (T = 5), at inputs of several densities; there it is `INPUT_LIMIT`. Both ways must agree before a time
-is told. Run it as `python benchmarks/crossover.py` with nothing else going on; `--record` writes the answer for the
-book.
+of two layers (T = 5), at inputs of several densities; there it is `INPUT_LIMIT`, and `FEWEST` beside it. Both ways must
+agree before a time is told. Run it as `python benchmarks/crossover.py` with nothing else going on; `--record` writes
+the answer for the book.
 """
 
 import sys

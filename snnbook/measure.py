@@ -138,7 +138,8 @@ class Evaluation:
         exit_time: mean early-exit step, as a share of T
         firing_rates: spikes per neuron: a list of layers, each a list of T steps
         by_class: the accuracy on the images of each class; NaN where there is none
-        tied: share of the images where several classes have the highest score, and the lowest of them is read
+        tied: share of the images where several classes have the highest score, equal to the last digit, and the lowest
+            of them is read; without an output spike all have it
         among: share of the images whose label has the highest score, alone or not
     """
 
@@ -173,7 +174,7 @@ def evaluate(
     rates = [torch.zeros(net.steps, dtype=torch.float64, device=device) for _ in net.spiking]
     classes, whole = len(net.spiking[-1].threshold), {"dtype": torch.int64, "device": device}
     correct, samples = torch.zeros(2, **whole), torch.zeros(2, dtype=torch.int64)
-    found, of_class = torch.zeros(3, **whole), torch.zeros(2, classes, **whole)
+    found, of_class, numbers = torch.zeros(3, **whole), torch.zeros(2, classes, **whole), torch.arange(classes, **whole)
 
     def count(index: int) -> Callable[[Any, Any, Tensor], None]:
         def hook(layer: Any, inputs: Any, output: Tensor) -> None:
@@ -190,9 +191,8 @@ def evaluate(
             right, winners = scores.argmax(1) == labels, scores == scores.amax(1, keepdim=True)
             correct = correct + torch.stack([right[half::2].sum() for half in (0, 1)])
             exits = readout.exit_step(spikes, labels, by).sum()
-            among = winners.gather(1, labels.long()[:, None]).sum()
-            found = found + torch.stack([exits, (winners.sum(1) > 1).sum(), among])
-            member = labels[:, None] == torch.arange(classes, device=device)
+            member = labels[:, None] == numbers
+            found = found + torch.stack([exits, (winners.sum(1) > 1).sum(), (winners & member).sum()])
             of_class = of_class + torch.stack([member.sum(0), (member & right[:, None]).sum(0)])
             samples += torch.tensor([len(labels) - len(labels) // 2, len(labels) // 2])
     finally:

@@ -41,14 +41,14 @@ def image_products(grad: Tensor, x: Tensor, shape: torch.Size, padding: int) -> 
 
 
 LARGE_MAP = 32
-"""Places of a map from which on its gradient is made with channels last: 8 x 8 and 4 x 4 lie on either side."""
+"""Places of the output's map from which on the input's gradient is made with channels last: 8 x 8 is, 4 x 4 is not."""
 
 
 def map_gradient(grad: Tensor, weight: Tensor, shape: torch.Size, padding: int) -> Tensor:
     """The gradient of a convolution's input map: W^T grad, in this shape, (B, C_in, H, W).
 
     torch lays it out as it finds the weight. A CPU's engine works with channels last, and then so should this product:
-    1.3 to 2.4 times as fast (two cores of a Zen 5), but a tenth slower for small maps.
+    1.3 to 1.6 times as fast (two cores of a Zen 5), but a fifth slower for small maps.
     """
     if on_host(grad) and grad.shape[2:].numel() >= LARGE_MAP and grad.is_contiguous(memory_format=torch.channels_last):
         weight = weight.contiguous(memory_format=torch.channels_last)
@@ -62,17 +62,28 @@ MANY = 2**24
 def product(a: Tensor, b: Tensor) -> Tensor:
     """a b^T of two matrices, (A, K) and (B, K).
 
-    On a CPU torch leaves float32 products to MKL, which takes a slow path on AMD's processors (half as fast, measured
-    on two cores of a Zen 5). torch's other library there, oneDNN, is asked directly: by itself torch turns to it where
-    products may be rounded to bfloat16 (`torch.set_float32_matmul_precision("medium")`), and they shall not be.
+    On x86 processors torch leaves float32 products to MKL, which takes a slow path on AMD's (half as fast, measured on
+    two cores of a Zen 5). torch's other library there, oneDNN, is asked directly: by itself torch turns to it only
+    where the caller lets products be rounded to bfloat16 (`torch.set_float32_matmul_precision("medium")`), which
+    processors that can then do.
     """
     tracked = torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)
     own = on_host(a) and a.dtype == b.dtype == torch.float32 and a.numel() * len(b) >= MANY and not tracked
     way = _onednn() if own else None
-    return F.linear(a, b) if way is None else way(a, b, None, "none", [], "")
+    if way is None:
+        return F.linear(a, b)
+    return way(a, b if b.is_contiguous() or b.T.is_contiguous() else b.contiguous())
 
 
 @functools.cache
-def _onednn() -> Callable[..., Tensor] | None:
-    """torch's map by oneDNN, of an input, a weight and a bias, with nothing done afterwards; None if it has none."""
-    return getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
+def _onednn() -> Callable[[Tensor, Tensor], Tensor] | None:
+    """torch's own call of oneDNN for such a product; None where this torch has none that works."""
+
+    def way(a: Tensor, b: Tensor) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")  # no bias, nothing done afterwards
+
+    one = torch.ones(1, 1)
+    try:  # no public function: another torch may have it otherwise
+        return way if torch.backends.mkldnn.is_available() and way(one, one).item() == 1 else None
+    except (AttributeError, RuntimeError, TypeError, NotImplementedError):
+        return None

@@ -135,9 +135,8 @@ def summary(record: RunRecord, folder: Path) -> str:
 def evaluation(figures: Evaluation, run: str, which: str) -> str:
     """What a test of a run showed."""
     rates = [f"  layer {number}  {sum(rates):.3f}" for number, rates in enumerate(figures.firing_rates, start=1)]
-    classes = [
-        f"  class {number}  {share:.2%}" for number, share in enumerate(figures.by_class) if not math.isnan(share)
-    ]
+    shares = [f"{number:4} {share:7.2%}" for number, share in enumerate(figures.by_class) if not math.isnan(share)]
+    classes = ["".join(shares[start : start + 5]) for start in range(0, len(shares), 5)]
     return "\n".join(
         [
             f"{run}, {which} checkpoint",

@@ -663,6 +663,12 @@ MUTATIONS = [
     ),
     Mutation(
         "products.py",
+        ">= LARGE_MAP",
+        ">= 0",
+        "tests/test_products.py::test_a_maps_gradient_in_either_order_of_memory",
+    ),
+    Mutation(
+        "products.py",
         " and not tracked",
         "",
         "tests/test_products.py::test_a_product_carries_gradients_where_they_are_wanted",

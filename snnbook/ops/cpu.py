@@ -43,13 +43,14 @@ NEAR_BYTES = 2**22
 
 FAR_SHARE = 2 / 3
 """Of the limit, where a convolution has more than that, so that every spike fetches its own from further away, and in
-fully connected layers, whose dense products are the fastest there are."""
+fully connected layers, whose dense way is one large matrix product, with no windows to gather."""
 
 INPUT_LIMIT = 0.5
 """Share of inputs that are not 0 up to which a convolution's currents are made spike by spike (same benchmark)."""
 
 FEWEST = 320
-"""Outputs of a fully connected layer up to which they never are; from there on its limit rises towards the other."""
+"""Outputs of a fully connected layer up to which its currents are never made so; above, its limit is INPUT_LIMIT times
+1 - FEWEST / outputs."""
 
 BLOCK_BYTES = 48 * 1024
 """Weights that such a pass goes over again and again: they should stay near the first cache."""
