@@ -64,8 +64,8 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 
     On x86 processors torch leaves float32 products to MKL, which takes a slow path on AMD's (half as fast, measured on
     two cores of a Zen 5). torch's other library there, oneDNN, is asked directly: by itself torch turns to it only
-    where the caller lets products be rounded to bfloat16 (`torch.set_float32_matmul_precision("medium")`), which
-    processors that can then do.
+    where the caller lets products be rounded to bfloat16 (torch's float32 matmul precision "medium"), which processors
+    that can then do.
     """
     tracked = torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)
     own = on_host(a) and a.dtype == b.dtype == torch.float32 and a.numel() * len(b) >= MANY and not tracked

@@ -127,10 +127,12 @@ def test_a_raster_is_played_by_keyboard(visit, name):
         word = "added" if spikes[0, neurons - 2] else "taken away"
         keyboard.press("Space")
         word = "added" if word == "taken away" else "taken away"
-        seen.page.wait_for_function("f => f.querySelector('.snn-status').textContent", arg=figure.element_handle())
+        wanted = [figure.element_handle(), f"spike {word}. counting: sum "]  # the keys before it have been told of, too
+        seen.page.wait_for_function(
+            "([f, words]) => f.querySelector('.snn-status').textContent.includes(words)", arg=wanted
+        )
         told = figure.locator(".snn-status").text_content()
         assert told.startswith(f"neuron {neurons - 1}")
-        assert f"spike {word}. counting: sum " in told
         assert told.count("ratio") == len(FAMILIES)
         keyboard.press("Tab")
         assert figure.locator("[role=grid] button:focus").count() == 0  # one stop for the whole grid
