@@ -92,6 +92,11 @@ class Layer:
         return list(torch.autograd.grad(self.spikes, (self.x, self.weight), self.e, retain_graph=True))
 
 
+def forward(x: Tensor, weight: Tensor, affine: events.Affine) -> list[Tensor]:
+    """Currents of a layer."""
+    return [events.currents(x, weight, affine, "cpu")]
+
+
 def compare(limit: str, task: Callable[[], list[Tensor]]) -> Row | str:
     """Both ways of a task in turn, or how much they differ."""
     ways = {"event_driven": limited(limit, ALWAYS, task), "dense": limited(limit, NEVER, task)}
@@ -123,8 +128,7 @@ def main() -> int:
         shape, size, affine, _ = LAYERS[name]
         x, weight = inputs(STEPS[0], shape, density), weights(size)
         share = round((x != 0).float().mean().item(), 3)
-        task = partial(events.currents, x, weight, affine, "cpu")
-        if isinstance(row := compare("INPUT_LIMIT", lambda task=task: [task()]), str):
+        if isinstance(row := compare("INPUT_LIMIT", partial(forward, x, weight, affine)), str):
             return benchmark.refuse(f"{name}, forward: {row}")
         rates = {"steps": STEPS[0], "spikes_per_neuron_and_step": None, "inputs_not_0": share}
         rows.append({"way": "forward", "layer": name, **rates, **row})
