@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..neuron import NeuronParameters
 from . import cpu_connected, cpu_events, cpu_kernels, cpu_maps
-from .cpu_calls import as_maps, call, constants, currents_and_thresholds, number, runs_of
+from .cpu_calls import as_maps, call, constants, currents_and_thresholds, number, runs_of, shares
 from .cpu_images import NARROW, backward_image, image_currents
 from .cpu_rows import LANES
 from .reference import VARIANCE_FLOOR
@@ -54,6 +54,9 @@ FEWEST = 320
 
 BLOCK_BYTES = 48 * 1024
 """Weights that such a pass goes over again and again: they should stay near the first cache."""
+
+ROWS_BYTES = 64 * 1024
+"""Weights of several rows of a kernel that are gone over together."""
 
 PART = (128, 64)
 """Inputs and outputs of a fully connected map whose weights are worked on at a time: they fill the first cache."""
@@ -95,10 +98,11 @@ def forward_pooled(
     """Arguments and results as in `snnbook.ops.forward_pooled`."""
     (runs, theta), shape = currents_and_thresholds(current, threshold), current.shape
     output = shape if window == 1 else torch.Size((*shape[:3], shape[3] // window, shape[4] // window))
-    bits = runs.new_zeros((math.ceil(len(current) / 8), *runs.shape[1:]), dtype=torch.uint8)
+    empty = runs.new_empty if math.prod(shape[3:-1]) % window == 0 else runs.new_zeros  # rows of no window: no spikes
+    bits = empty((math.ceil(len(current) / 8), *runs.shape[1:]), dtype=torch.uint8)
     pooled = runs.new_empty((shape[0], shape[1] * math.prod(output[3:-1]), math.prod(output[3:][-1:]) * shape[2]))
     k, height = constants(neuron, runs.dtype), math.prod(shape[3:-1])
-    call(cpu_kernels.forward_pooled, runs, theta, k, height, shape[2], window, bits, pooled)
+    call(cpu_kernels.forward_pooled, runs, theta, k, height, shape[2], window, shares(pooled.shape[1]), bits, pooled)
     return as_maps(pooled, output), SavedPooled(runs, bits, neuron, window, shape, output)
 
 
@@ -112,8 +116,9 @@ def backward_pooled(grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool) -
     weight = empty((1 if sum_weight else len(grad_pooled), *runs.shape[1:]))
     timing = empty((0 if sum_weight else len(grad_pooled), *runs.shape[1:]))
     k, height = constants(saved.neuron, runs.dtype), math.prod(shape[3:-1])
-    settings = (k, height, shape[2], saved.window, saved.bits, sum_weight)
-    call(cpu_kernels.backward_pooled, runs, runs_of(grad_pooled), *settings, timing, weight)
+    grad = runs_of(grad_pooled)
+    settings = (k, height, shape[2], saved.window, shares(grad.shape[1]), saved.bits, sum_weight)
+    call(cpu_kernels.backward_pooled, runs, grad, *settings, timing, weight)
     if sum_weight:
         return None, as_maps(weight, torch.Size((1, *shape[1:])))
     return as_maps(timing, shape), as_maps(weight, shape)
@@ -135,7 +140,8 @@ def event_currents(x: Tensor, weight: Tensor, padding: int, _kept: list[Tensor])
     )
     turned = _in_lines(weight.flip(2, 3).unflatten(0, (blocks, -1)).permute(0, 3, 2, 4, 1))
     current = x.new_empty((len(maps), *shape, outputs))
-    call(cpu_maps.convolution, maps, len(x), turned, padding, current)
+    together = min(max(ROWS_BYTES // turned[0, 0].nbytes, 1), side)
+    call(cpu_maps.convolution, maps, len(x), turned, padding, together, current)
     return current.unflatten(0, x.shape[:2]).movedim(-1, 2)
 
 
@@ -232,8 +238,9 @@ def backward_events(
     k = constants(saved.neuron, grad_pooled.dtype)
     inputs = x.shape[2]
     line = (x.shape[-1] + 2 * padding) * inputs if weight.dim() == 4 else 0
-    settings = (k, height, line, inputs, shape[2], saved.window, saved.bits, first, place, channel, *impulses)
-    call(cpu_events.impulses, saved.current, runs_of(grad_pooled), *settings)
+    grad = runs_of(grad_pooled)
+    settings = (k, height, line, inputs, shape[2], saved.window, shares(grad.shape[1]), saved.bits, first)
+    call(cpu_events.impulses, saved.current, grad, *settings, place, channel, *impulses)
 
     where = (place, channel) if weight.dim() == 4 else (channel,)
     to_input, to_weight = (bounds, *where, timing, k[2]), (bounds, *where, membrane, synaptic, k)
@@ -257,7 +264,7 @@ def _back_through_convolution(
         rows, span = _in_lines(weight.permute(2, 0, 3, 1)), side[1] * inputs
         call(cpu_events.convolution_input, *to_input, rows, span, *geometry, grad_x)
         grad_x = as_maps(grad_x.flatten(1, 2), x.shape)
-    partial = weight.new_empty((min(torch.get_num_threads(), x.shape[1]), outputs, side[0], side[1] * inputs))
+    partial = weight.new_empty((shares(x.shape[1]), outputs, side[0], side[1] * inputs))
     call(cpu_events.convolution_weight, *to_weight, *geometry, partial)
     return grad_x, partial.sum(0).view(outputs, *side, inputs).movedim(-1, 1)
 

@@ -36,6 +36,11 @@ def call(driver: Any, *arguments: Any) -> None:
         torch.set_num_threads(threads)
 
 
+def shares(parts: int) -> int:
+    """Among how many threads so many parts of a pass are shared, at least 1."""
+    return max(min(torch.get_num_threads(), parts), 1)
+
+
 def as_array(x: Tensor) -> np.ndarray:
     """The same memory as an array."""
     return x.detach().numpy() if x.requires_grad else x.numpy()

@@ -81,12 +81,13 @@ def _impulses(
 
 @_driver
 def impulses(
-    current, grad, k, height, line, inputs, channels, window, bits, first, place, channel, timing, membrane, synaptic
-):
+    current, grad, k, height, line, inputs, channels, window, shares, bits, first,
+    place, channel, timing, membrane, synaptic,
+):  # fmt: skip
     """The spikes of the map, in order: their place, their channel, and their D.
 
     `first` (N, T, H) numbers each row's first spike; the last five arrays have one entry a spike. A row of the input's
-    map has `line` entries, a place of it `inputs`.
+    map has `line` entries, a place of it `inputs`. `shares` as in `cpu_kernels.forward_pooled`.
     """
     steps, rows, _ = grad.shape
     length = current.shape[2]
@@ -94,21 +95,22 @@ def impulses(
     places, numbers = np.empty(length, np.int32), np.empty(length, np.int32)
     for i in range(length):
         places[i], numbers[i] = i // channels * inputs, i % channels
-    for row in prange(rows):
+    for part in prange(shares):
         x = np.empty((3, length), k.dtype)
         wide, sums = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
         u, trace = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
         fired = np.zeros((window, steps, (length + WORD - 1) // WORD * WORD), np.uint8)
-        n, top = row // map_rows, row % map_rows * window
-        _unpack_window(bits, n * height + top, fired, sums)
-        _shares(grad, row, sums, window, channels, wide)
-        for offset in range(window):
-            y, one = top + offset, fired[offset]
-            _replay(current, n * height + y, one, k, u, trace, x[0], x[1], x[2])
-            _impulses(
-                wide, one, u, trace, k, first[n, :, y], y * line, places, numbers,
-                place, channel, timing, membrane, synaptic, x[0], x[1], x[2],
-            )  # fmt: skip
+        for row in range(rows * part // shares, rows * (part + 1) // shares):
+            n, top = row // map_rows, row % map_rows * window
+            _unpack_window(bits, n * height + top, fired, sums)
+            _shares(grad, row, sums, window, channels, wide)
+            for offset in range(window):
+                y, one = top + offset, fired[offset]
+                _replay(current, n * height + y, one, k, u, trace, x[0], x[1], x[2])
+                _impulses(
+                    wide, one, u, trace, k, first[n, :, y], y * line, places, numbers,
+                    place, channel, timing, membrane, synaptic, x[0], x[1], x[2],
+                )  # fmt: skip
 
 
 @_run_kernel

@@ -13,14 +13,13 @@ import math
 from typing import Any
 
 import numpy as np
-import torch
 from llvmlite import ir
 from numba import njit, prange, types
 from numba.extending import intrinsic
 from torch import Tensor
 from torch.nn import functional as F
 
-from .cpu_calls import call, constants, runs_of
+from .cpu_calls import call, constants, runs_of, shares
 from .cpu_kernels import _shares, _sum_back, _unpack_window
 from .cpu_rows import LANES, Vectors, aligned, going_round, own_function
 
@@ -233,8 +232,7 @@ def backward_image(grad_pooled: Tensor, saved: Any, x: Tensor, weight: Tensor, p
         return None
     (outputs, inputs, side, _), shape, k = weight.shape, saved.current_shape, constants(saved.neuron, x.dtype)
     grad = runs_of(grad_pooled.to(x.dtype))
-    shares = max(min(torch.get_num_threads(), grad.shape[1]), 1)
-    partial = x.new_empty((shares, math.ceil(outputs / LANES), side * side * inputs, LANES))
+    partial = x.new_empty((shares(grad.shape[1]), math.ceil(outputs / LANES), side * side * inputs, LANES))
     settings = (k, shape[3], outputs, saved.window, saved.bits, _framed(x, padding), side, inputs)
     call(_weight_gradient, saved.current, grad, *settings, partial)
     taps = partial.sum(0).movedim(0, 1).flatten(1)[:, :outputs]

@@ -187,23 +187,22 @@ def _shares(grad, row, sums, window, channels, wide):
 
 
 @_run_kernel
-def _unpack(byte, t, fired):
-    """1 where the bit of step t is set, else 0, both (L,)."""
-    flag = np.uint8(1 << (t % 8))
-    for i in range(len(fired)):
-        fired[i] = np.uint8(1) if byte[i] & flag else np.uint8(0)
-
-
-@_run_kernel
 def _unpack_window(bits, first, fired, sums):
     """Spikes of the runs of a window from `first` on, (window, T, L or more), and their sums over the runs, (T, L)."""
-    sums[:] = 0
-    for offset in range(len(fired)):
-        for t in range(len(sums)):
-            byte, one, total = bits[t // 8, first + offset], fired[offset, t], sums[t]
-            _unpack(byte, t, one[: len(byte)])
+    for t in range(len(sums)):
+        total, flag = sums[t], np.uint8(1 << (t % 8))
+        for offset in range(len(fired)):
+            byte, one = bits[t // 8, first + offset], fired[offset, t]
             for i in range(len(byte)):
-                total[i] += one[i]
+                one[i] = np.uint8(byte[i] & flag) != 0  # told to stay a byte, or Numba makes it eight
+        for offset in range(len(fired)):
+            one = fired[offset, t]
+            if offset == 0:
+                for i in range(len(total)):
+                    total[i] = one[i]
+            else:
+                for i in range(len(total)):
+                    total[i] += one[i]
 
 
 @_driver
@@ -230,52 +229,66 @@ def backward(grad, spikes, du, dg, k, grad_timing, grad_weight):
 
 
 @_driver
-def forward_pooled(current, theta, k, height, channels, window, bits, pooled):
-    """Spike bits of every run, (bytes, R, L), and their means over windows, (T, N rows, columns C)."""
+def forward_pooled(current, theta, k, height, channels, window, shares, bits, pooled):
+    """Spike bits of every run, (bytes, R, L), and their means over windows, (T, N rows, columns C).
+
+    `shares` says among how many the rows are parted: as many as there are threads, since a row's work is too little to
+    make room for it each time.
+    """
     steps, rows, _ = pooled.shape
     length, size = len(theta), k.dtype.type(window * window)
     map_rows = height // window
-    for row in prange(rows):
+    for part in prange(shares):
         x, fired = np.empty((2, length), k.dtype), np.empty((steps, length), np.uint8)
-        sums = np.zeros((steps, length), k.dtype)
-        for offset in range(window):
-            r = row // map_rows * height + row % map_rows * window + offset
-            _fire(current, r, theta, k, fired, x[0], x[1])
+        sums = np.empty((steps, length), k.dtype)
+        for row in range(rows * part // shares, rows * (part + 1) // shares):
+            for offset in range(window):
+                r = row // map_rows * height + row % map_rows * window + offset
+                _fire(current, r, theta, k, fired, x[0], x[1])
+                for t in range(steps):
+                    byte, one, total, flag = bits[t // 8, r], fired[t], sums[t], np.uint8(1 << (t % 8))
+                    if flag == 1:
+                        for i in range(length):
+                            byte[i] = one[i]
+                    else:
+                        for i in range(length):
+                            byte[i] |= flag if one[i] else np.uint8(0)
+                    if offset == 0:
+                        for i in range(length):
+                            total[i] = one[i]
+                    else:
+                        for i in range(length):
+                            total[i] += one[i]
             for t in range(steps):
-                byte, one, total, flag = bits[t // 8, r], fired[t], sums[t], np.uint8(1 << (t % 8))
-                for i in range(length):
-                    byte[i] |= flag if one[i] else np.uint8(0)
-                for i in range(length):
-                    total[i] += one[i]
-        for t in range(steps):
-            mean = pooled[t, row]
-            pool(mean, sums[t], len(mean) // channels, channels, window)
-            for i in range(len(mean)):
-                mean[i] /= size
+                mean = pooled[t, row]
+                pool(mean, sums[t], len(mean) // channels, channels, window)
+                for i in range(len(mean)):
+                    mean[i] /= size
 
 
 @_driver
-def backward_pooled(current, grad, k, height, channels, window, bits, sum_weight, grad_timing, grad_weight):
+def backward_pooled(current, grad, k, height, channels, window, shares, bits, sum_weight, grad_timing, grad_weight):
     """Share each window's gradient among its spikes, replay their slopes, carry back. What fills no window stays 0.
 
-    With `sum_weight`, which takes currents that repeat, G_w alone, summed over time.
+    With `sum_weight`, which takes currents that repeat, G_w alone, summed over time. `shares` as in `forward_pooled`.
     """
     steps, rows, _ = grad.shape
     length = current.shape[2]
     map_rows = height // window
-    for row in prange(rows):
+    for part in prange(shares):
         x = np.empty((4, length), k.dtype)
         wide, sums = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
         du, dg = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
         fired = np.empty((window, steps, length), np.uint8)
-        first = row // map_rows * height + row % map_rows * window
-        _unpack_window(bits, first, fired, sums)
-        _shares(grad, row, sums, window, channels, wide)
-        for offset in range(window):
-            r, one = first + offset, fired[offset]
-            if sum_weight:
-                _sum_back(wide, one, current[0, r], k, grad_weight[0, r], x[0], x[1], x[2])
-            else:
-                _replay(current, r, one, k, du, dg, x[0], x[1], x[2])
-                _slopes(one, k, du, dg)
-                _carry_back(wide, one, du, dg, k, grad_timing, grad_weight, r, x[0], x[1], x[2], x[3])
+        for row in range(rows * part // shares, rows * (part + 1) // shares):
+            first = row // map_rows * height + row % map_rows * window
+            _unpack_window(bits, first, fired, sums)
+            _shares(grad, row, sums, window, channels, wide)
+            for offset in range(window):
+                r, one = first + offset, fired[offset]
+                if sum_weight:
+                    _sum_back(wide, one, current[0, r], k, grad_weight[0, r], x[0], x[1], x[2])
+                else:
+                    _replay(current, r, one, k, du, dg, x[0], x[1], x[2])
+                    _slopes(one, k, du, dg)
+                    _carry_back(wide, one, du, dg, k, grad_timing, grad_weight, r, x[0], x[1], x[2], x[3])

@@ -112,7 +112,7 @@ def count(x, span, counts):
 
 
 @_driver
-def convolution(x, steps, weight, padding, current):
+def convolution(x, steps, weight, padding, together, current):
     """Currents (B, H', W', C_out) of the entries of x (B, H, W, C_in) that are not 0.
 
     Args:
@@ -120,34 +120,40 @@ def convolution(x, steps, weight, padding, current):
         weight: turned by 180 degrees, (blocks, K, C_in, K C_block or more): what an entry adds to a row of the output
             map, for a block of output channels, is one run
         padding: zeros on every side of x, at most K - 1
+        together: rows of the kernel whose entries are added up in one go: the more, the fewer and longer sums
     """
     images, rows, columns, inputs = x.shape
     blocks, side, _, span = weight.shape
     _, height, width, channels = current.shape
-    # An entry adds to `side` columns of the output map from `column - cut` on, but for those that lie beside it.
+    # An entry adds to `side` columns of the output map from `column - cut` on, but for those that lie beside it; to
+    # output row `to` with row `to + cut - y` of the kernel.
     outputs, cut = channels // blocks, side - 1 - padding
-    line, weights = width * outputs, weight.reshape(-1)
+    line, apart, weights = width * outputs, inputs * span, weight.reshape(-1)
     for number in prange(images):
         # Threads get stretches of numbers. Some steps hold more spikes than others: a stretch has an image's steps.
         image = number % steps * (images // steps) + number // steps
         total = aligned(blocks * height * line, x) if blocks > 1 else current[image].reshape(-1)
         total[:] = 0
-        offsets, factors = np.empty(columns * inputs + 1, np.int64), np.empty(columns * inputs + 1, x.dtype)
-        ends = np.zeros(columns + 1, np.int64)
-        for y in range(rows):
-            end = 0
-            for column in range(columns):
+        # Entries are listed column by column, so that those of neighbouring rows are neighbours; and by where their
+        # weights lie for `to + cut` = 0.
+        places = rows * columns * inputs + 1  # what is no entry is written, too, and then written over
+        offsets, factors = np.empty(places, np.int64), np.empty(places, x.dtype)
+        ends, end = np.zeros(columns * rows + 1, np.int64), 0
+        for column in range(columns):
+            for y in range(rows):
                 found = x[image, y, column]
                 for c in range(inputs):
-                    offsets[end], factors[end] = c * span, found[c]
+                    offsets[end], factors[end] = c * span - y * apart, found[c]
                     end += found[c] != 0
-                ends[column + 1] = end
-            for block in range(blocks):
-                for to in range(max(0, y - cut), min(height, y - cut + side)):
-                    at = (block * height + to) * line
-                    shift = (block * side + to + cut - y) * inputs * span
-                    for column in range(columns):
-                        first, last = ends[column], ends[column + 1]
+                ends[column * rows + y + 1] = end
+        for block in range(blocks):
+            for begin in range(0, side, together):
+                stop = min(begin + together, side)
+                for to in range(height):
+                    top, bottom = max(0, to + cut - stop + 1), min(rows, to + cut - begin + 1)
+                    at, shift = (block * height + to) * line, (block * side + to + cut) * apart
+                    for column in range(columns if top < bottom else 0):
+                        first, last = ends[column * rows + top], ends[column * rows + bottom]
                         left, right = max(0, cut - column), min(side, width + cut - column)
                         if first < last and left < right:
                             add_rows(
