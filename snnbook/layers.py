@@ -22,9 +22,16 @@ WEIGHT_BOUND = 4.0
 
 
 class _Standardise(torch.autograd.Function):
+    """Standardised weights; with a threshold they are folded before, as in `SpikingLayer.fold`."""
+
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, gamma: Tensor, beta: Tensor, engine: str) -> Tensor:
-        standardised, mean, std = ops.standardise(weight.flatten(1), gamma, beta, engine)
+    def forward(
+        ctx: Any, weight: Tensor, gamma: Tensor, beta: Tensor, engine: str, threshold: Tensor | None = None
+    ) -> Tensor:
+        if threshold is None:
+            standardised, mean, std = ops.standardise(weight.flatten(1), gamma, beta, engine)
+        else:
+            standardised, mean, std = ops.make_ready(weight, threshold, gamma, beta, WEIGHT_BOUND, engine)
         ctx.save_for_backward(weight, gamma, mean, std)
         ctx.engine = engine
         return standardised.view_as(weight)
@@ -34,7 +41,7 @@ class _Standardise(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weight, *rest = ctx.saved_tensors
         by_weight, by_gamma, by_beta = ops.standardise_backward(grad.flatten(1), weight.flatten(1), *rest, ctx.engine)
-        return by_weight.view_as(weight), by_gamma, by_beta, None
+        return by_weight.view_as(weight), by_gamma, by_beta, None, None
 
 
 class SpikingLayer(nn.Module):
@@ -72,13 +79,16 @@ class SpikingLayer(nn.Module):
         Raises:
             UserError: if a gamma is not above 0 (looked at on the CPU only: elsewhere it would halt the device)
         """
+        self._check_gamma()
+        ops.fold(self.weight, self.threshold, self.gamma, self.beta, WEIGHT_BOUND, self.engine)
+
+    def _check_gamma(self) -> None:
         if on_host(self.gamma) and not bool((self.gamma > 0).all()):
             worst = self.gamma.min().item()
             raise UserError(
                 f"training broke down: gamma of {self.title} fell to {worst:.3g}, and thresholds are divided by it; "
                 "try a lower learning rate"
             )
-        ops.fold(self.weight, self.threshold, self.gamma, self.beta, WEIGHT_BOUND, self.engine)
 
     def standardised(self, scale: float = 1.0) -> Tensor:
         """W_hat = gamma (W - mean) / sqrt(var + 1e-5) + beta per output channel. Eq. (eq-standardise).
@@ -107,8 +117,8 @@ class SpikingLayer(nn.Module):
         """
         ahead = ahead or Beside(x.device)
         with ahead.work():
-            self.fold()
-            weight = self.standardised()
+            self._check_gamma()
+            weight = _Standardise.apply(self.weight, self.gamma, self.beta, self.engine, self.threshold)
         ahead.join(weight)
         spikes, raw = spiking_affine(x, weight, self.threshold, self.affine, self.neuron, self.pool, self.engine, force)
         return spikes if force is None else (spikes, raw)

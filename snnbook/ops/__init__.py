@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..neuron import NeuronParameters
-from .engines import ENGINES, engine_name, module_of
+from .engines import ENGINES, engine_name, module_of, untracked
 from .saved import Saved, put_back, take_out
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "forward",
     "forward_pooled",
     "image_currents",
+    "make_ready",
     "put_back",
     "standardise",
     "standardise_backward",
@@ -56,7 +57,7 @@ def _check_gradient(grad: Tensor, like: torch.Size) -> None:
         raise UserError(f"the gradient has shape {tuple(grad.shape)}, the output {tuple(like)}")
 
 
-@torch.no_grad()
+@untracked
 def forward(current: Tensor, threshold: Tensor, neuron: NeuronParameters, engine: str = "auto") -> tuple[Tensor, Saved]:
     """Let the neurons of one layer integrate and fire.
 
@@ -75,7 +76,7 @@ def forward(current: Tensor, threshold: Tensor, neuron: NeuronParameters, engine
     return _for_currents(current, threshold, engine).forward(current, threshold, neuron)
 
 
-@torch.no_grad()
+@untracked
 def backward(grad_times: Tensor, saved: Saved) -> tuple[Tensor, Tensor]:
     """Carry gradients on spike times back to the input currents.
 
@@ -93,7 +94,7 @@ def backward(grad_times: Tensor, saved: Saved) -> tuple[Tensor, Tensor]:
     return module_of(saved.engine).backward(grad_times, saved)
 
 
-@torch.no_grad()
+@untracked
 def forward_pooled(
     current: Tensor, threshold: Tensor, neuron: NeuronParameters, window: int, engine: str = "auto"
 ) -> tuple[Tensor, Any]:
@@ -110,7 +111,7 @@ def forward_pooled(
     return _for_currents(current, threshold, engine).forward_pooled(current, threshold, neuron, window)
 
 
-@torch.no_grad()
+@untracked
 def backward_pooled(grad_pooled: Tensor, saved: Any, sum_weight: bool = False) -> tuple[Tensor | None, Tensor]:
     """Backward of `forward_pooled`: adjusted pooling, then the neurons. Eq. (eq-pool), (eq-grad-timing).
 
@@ -126,7 +127,7 @@ def backward_pooled(grad_pooled: Tensor, saved: Any, sum_weight: bool = False) -
     return module_of(saved.engine).backward_pooled(grad_pooled, saved, sum_weight)
 
 
-@torch.no_grad()
+@untracked
 def event_currents(
     x: Tensor, weight: Tensor, padding: int, engine: str = "auto", kept: list[Tensor] | None = None
 ) -> Tensor | None:
@@ -145,7 +146,7 @@ def event_currents(
     return None if way is None or not _fits(x, weight) else way(x, weight, padding, [] if kept is None else kept)
 
 
-@torch.no_grad()
+@untracked
 def backward_events(
     grad_pooled: Tensor,
     saved: Any,
@@ -199,7 +200,7 @@ def _check_layer(x: Tensor, weight: Tensor, padding: int, saved: Any, steps: int
         )
 
 
-@torch.no_grad()
+@untracked
 def image_currents(x: Tensor, weight: Tensor, padding: int, engine: str = "auto") -> Tensor | None:
     """Input currents of a first layer, whose maps have few channels, by the engine's own way where it has one.
 
@@ -214,7 +215,7 @@ def image_currents(x: Tensor, weight: Tensor, padding: int, engine: str = "auto"
     return None if way is None or not _fits(x, weight) else way(x, weight, padding)
 
 
-@torch.no_grad()
+@untracked
 def backward_image(grad_pooled: Tensor, saved: Any, x: Tensor, weight: Tensor, padding: int) -> Tensor | None:
     """The weight's gradient of a first layer whose image repeats at every step, by the engine's own way if it has one.
 
@@ -235,7 +236,7 @@ def backward_image(grad_pooled: Tensor, saved: Any, x: Tensor, weight: Tensor, p
     return way(grad_pooled, saved, x, weight, padding)
 
 
-@torch.no_grad()
+@untracked
 def standardise(weight: Tensor, gamma: Tensor, beta: Tensor, engine: str = "auto") -> tuple[Tensor, Tensor, Tensor]:
     """Standardised weights, as in `reference.standardise`, by the engine's own pass over memory where it has one.
 
@@ -248,7 +249,7 @@ def standardise(weight: Tensor, gamma: Tensor, beta: Tensor, engine: str = "auto
     return _own("standardise", engine, weight)(weight, gamma, beta)
 
 
-@torch.no_grad()
+@untracked
 def standardise_backward(
     grad: Tensor, weight: Tensor, gamma: Tensor, mean: Tensor, std: Tensor, engine: str = "auto"
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -256,7 +257,7 @@ def standardise_backward(
     return _own("standardise_backward", engine, weight)(grad, weight, gamma, mean, std)
 
 
-@torch.no_grad()
+@untracked
 def fold(weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: float, engine: str = "auto") -> None:
     """Move gamma into the threshold and clip the raw weights, all in place, as in `reference.fold`.
 
@@ -269,6 +270,24 @@ def fold(weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: 
     # an engine's own pass takes memory in order; of other memory it would change a copy
     own = _own("fold", engine, weight) if all(x.is_contiguous() for x in tensors) else module_of("reference").fold
     own(*tensors, bound)
+
+
+@untracked
+def make_ready(
+    weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: float, engine: str = "auto"
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`fold`, then `standardise`, by the engine's own way through both where it has one.
+
+    Args:
+        weight, threshold, gamma, beta, bound, engine: as for `fold`
+    Returns:
+        as `standardise`
+    """
+    own = getattr(module_of(engine_name(engine, weight.device, weight.dtype)), "make_ready", None)
+    if own is not None and all(x.is_contiguous() for x in (weight, threshold, gamma, beta)):
+        return own(weight, threshold, gamma, beta, bound)
+    fold(weight, threshold, gamma, beta, bound, engine)
+    return standardise(weight.flatten(1), gamma, beta, engine)
 
 
 def _own(name: str, engine: str, weight: Tensor) -> Callable[..., Any]:

@@ -31,6 +31,7 @@ __all__ = [
     "forward",
     "forward_pooled",
     "image_currents",
+    "make_ready",
     "standardise",
     "standardise_backward",
 ]
@@ -181,7 +182,11 @@ def fold(weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: 
     """Arguments as in `snnbook.ops.fold`."""
     clipped = np.empty(len(weight), np.bool_)
     call(cpu_maps.fold, weight.view(len(weight), -1), threshold, gamma, beta, number(bound, weight.dtype), clipped)
-    # autograd looks at versions to see what was changed under it, and does not see what Numba changes
+    _tell_folded(weight, threshold, gamma, beta, clipped)
+
+
+def _tell_folded(weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, clipped: np.ndarray) -> None:
+    """Autograd looks at versions to see what was changed under it, and does not see what Numba changes."""
     torch.autograd.graph.increment_version([threshold, gamma, beta, *[weight] * int(clipped.any())])
 
 
@@ -192,6 +197,18 @@ def standardise(weight: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Te
     floor = number(VARIANCE_FLOOR, weight.dtype)
     call(cpu_maps.standardise, weight, gamma.contiguous(), beta.contiguous(), floor, out, mean, std)
     return out, mean, std
+
+
+def make_ready(
+    weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Arguments and results as in `snnbook.ops.make_ready`."""
+    rows, clipped = weight.view(len(weight), -1), np.empty(len(weight), np.bool_)
+    results = torch.empty_like(rows), torch.empty_like(gamma), torch.empty_like(gamma)
+    settings = number(bound, weight.dtype), clipped, number(VARIANCE_FLOOR, weight.dtype)
+    call(cpu_maps.make_ready, rows, threshold, gamma, beta, *settings, *results)
+    _tell_folded(weight, threshold, gamma, beta, clipped)
+    return results
 
 
 def standardise_backward(

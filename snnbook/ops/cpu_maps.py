@@ -49,6 +49,36 @@ def _sum(a, part):
     return total
 
 
+@_run_kernel
+def _fold(c, weight, threshold, gamma, beta, bound):
+    """Channel c's threshold and beta over gamma, gamma to 1, weights to within +- bound; whether one was beyond."""
+    row, beyond = weight[c], 0
+    threshold[c] /= gamma[c]
+    beta[c] /= gamma[c]
+    gamma[c] = 1
+    for i in range(len(row)):
+        beyond += abs(row[i]) > bound
+    if beyond > 0:  # seldom: a look costs less than writing all again
+        for i in range(len(row)):
+            row[i] = bound if row[i] > bound else -bound if row[i] < -bound else row[i]
+    return beyond > 0
+
+
+@_run_kernel
+def _standardise(row, gamma, beta, floor, to, part):
+    """W_hat of a channel, its raw weights' mean and standard deviation; `part` is scratch, (PARTS,)."""
+    size = len(row)
+    middle = _sum(row, part) / row.dtype.type(size)
+    for i in range(size):
+        to[i] = row[i] - middle
+    squares = _sum_of_products(to, row, middle, part)
+    std = np.sqrt(squares / row.dtype.type(size - 1) + floor)
+    scale = gamma / std
+    for i in range(size):
+        to[i] = to[i] * scale + beta
+    return middle, std
+
+
 @_plain_driver
 def fold(weight, threshold, gamma, beta, bound, clipped):
     """threshold and beta over gamma, gamma to 1, weights to within +- bound, all in place. Eq. (eq-fold).
@@ -56,32 +86,22 @@ def fold(weight, threshold, gamma, beta, bound, clipped):
     `clipped` says in which rows of weights that changed something.
     """
     for c in prange(len(weight)):
-        row, beyond = weight[c], 0
-        threshold[c] /= gamma[c]
-        beta[c] /= gamma[c]
-        gamma[c] = 1
-        for i in range(len(row)):
-            beyond += abs(row[i]) > bound
-        clipped[c] = beyond > 0
-        if beyond > 0:  # seldom: a look costs less than writing all again
-            for i in range(len(row)):
-                row[i] = bound if row[i] > bound else -bound if row[i] < -bound else row[i]
+        clipped[c] = _fold(c, weight, threshold, gamma, beta, bound)
 
 
 @_plain_driver
 def standardise(weight, gamma, beta, floor, out, mean, std):
     """W_hat, the raw weights' means and their standard deviations. Eq. (eq-standardise). Weights are (C, fan-in)."""
-    channels, size = weight.shape
-    for c in prange(channels):
-        row, to, part = weight[c], out[c], np.empty(PARTS, weight.dtype)
-        middle = _sum(row, part) / row.dtype.type(size)
-        for i in range(size):
-            to[i] = row[i] - middle
-        squares = _sum_of_products(to, row, middle, part)
-        mean[c], std[c] = middle, np.sqrt(squares / row.dtype.type(size - 1) + floor)
-        scale = gamma[c] / std[c]
-        for i in range(size):
-            to[i] = to[i] * scale + beta[c]
+    for c in prange(len(weight)):
+        mean[c], std[c] = _standardise(weight[c], gamma[c], beta[c], floor, out[c], np.empty(PARTS, weight.dtype))
+
+
+@_plain_driver
+def make_ready(weight, threshold, gamma, beta, bound, clipped, floor, out, mean, std):
+    """`fold`, then `standardise`, row by row: what the first has read is still near for the second."""
+    for c in prange(len(weight)):
+        clipped[c] = _fold(c, weight, threshold, gamma, beta, bound)
+        mean[c], std[c] = _standardise(weight[c], gamma[c], beta[c], floor, out[c], np.empty(PARTS, weight.dtype))
 
 
 @_plain_driver

@@ -1,11 +1,13 @@
-"""Which engine runs: the one asked for, or the fastest that can."""
+"""Which engine runs: the one asked for, or the fastest that can; and that autograd does not follow it."""
 
 import functools
 import os
 import subprocess
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
+from typing import ParamSpec, TypeVar
 
 import torch
 
@@ -80,3 +82,19 @@ _OBSTACLES = {"cpu": _cpu_obstacle, "triton": _triton_obstacle}
 def module_of(name: str) -> ModuleType:
     """An engine's module by the engine's name."""
     return import_module(f".{name}", __package__)
+
+
+Given, Result = ParamSpec("Given"), TypeVar("Result")
+
+
+def untracked(function: Callable[Given, Result]) -> Callable[Given, Result]:
+    """As `torch.no_grad()`, but free where nothing is tracked as it is: a small step calls these some thirty times."""
+
+    @functools.wraps(function)
+    def called(*arguments: Given.args, **options: Given.kwargs) -> Result:
+        if not torch.is_grad_enabled():
+            return function(*arguments, **options)
+        with torch.no_grad():
+            return function(*arguments, **options)
+
+    return called
