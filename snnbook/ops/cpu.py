@@ -241,15 +241,12 @@ def backward_events(
     if 0 in shape:
         return None
     height = math.prod(shape[3:-1])
-    counts = np.empty((shape[1], shape[0], height), np.int64)
-    call(cpu_events.count, saved.bits, height, counts)
-    ends = counts.cumsum()
-    spikes = int(ends[-1])
+    first, bounds = np.empty((shape[1], shape[0], height), np.int64), np.empty((shape[1], shape[0] + 1), np.int64)
+    call(cpu_events.number, saved.bits, height, first, bounds)
+    spikes = int(bounds[-1, -1])
     limit = EVENT_LIMIT * (1 if weight.dim() == 4 and weight.nbytes <= NEAR_BYTES else FAR_SHARE)
     if spikes > limit * math.prod(shape):
         return None
-    first = (ends - counts.ravel()).reshape(counts.shape)
-    bounds = np.append(first[:, :, 0], ends[shape[0] * height - 1 :: shape[0] * height, None], 1)
     place, channel = np.empty(spikes, np.int32), np.empty(spikes, np.int32)
     timing, membrane, synaptic = impulses = [grad_pooled.new_empty(spikes) for _ in range(3)]
     k = constants(saved.neuron, grad_pooled.dtype)

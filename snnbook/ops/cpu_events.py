@@ -26,9 +26,14 @@ SMALL = 2**14
 
 
 @_driver
-def count(bits, height, counts):
-    """Spikes of every image, step and row of the map, (N, T, H), from the bits (bytes, N H, L)."""
-    images, steps, _ = counts.shape
+def number(bits, height, first, bounds):
+    """Number the spikes of bits (bytes, N H, L) by image, step and row of the map.
+
+    Args:
+        first: the first spike of every row, (N, T, H): results
+        bounds: those of every image and step, and where an image's end, (N, T + 1): results
+    """
+    images, steps, _ = first.shape
     for n in prange(images):
         for t in range(steps):
             flag = np.uint8(1 << (t % 8))
@@ -36,7 +41,14 @@ def count(bits, height, counts):
                 byte, total = bits[t // 8, n * height + y], 0
                 for i in range(len(byte)):
                     total += (byte[i] & flag) != 0
-                counts[n, t, y] = total
+                first[n, t, y] = total
+    at = 0
+    for n in range(images):
+        for t in range(steps):
+            bounds[n, t] = at
+            for y in range(height):
+                first[n, t, y], at = at, at + first[n, t, y]
+        bounds[n, steps] = at
 
 
 @_run_kernel
