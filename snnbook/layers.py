@@ -22,7 +22,10 @@ WEIGHT_BOUND = 4.0
 
 
 class _Standardise(torch.autograd.Function):
-    """Standardised weights; with a threshold they are folded before, as in `SpikingLayer.fold`."""
+    """Standardised weights; with a threshold all four are folded before, in place, as by `SpikingLayer.fold`.
+
+    What is folded is what the gradients are taken at, so autograd sees it as it sees an update: by versions alone.
+    """
 
     @staticmethod
     def forward(
@@ -83,6 +86,7 @@ class SpikingLayer(nn.Module):
         ops.fold(self.weight, self.threshold, self.gamma, self.beta, WEIGHT_BOUND, self.engine)
 
     def _check_gamma(self) -> None:
+        """Raise what `fold` raises."""
         if on_host(self.gamma) and not bool((self.gamma > 0).all()):
             worst = self.gamma.min().item()
             raise UserError(
@@ -114,6 +118,8 @@ class SpikingLayer(nn.Module):
             ahead: where the weights are made ready, so that they need not wait for x
         Returns:
             (T, N, C, ...); with `force` a pair of them
+        Raises:
+            UserError: as `fold`, which comes before every pass
         """
         ahead = ahead or Beside(x.device)
         with ahead.work():

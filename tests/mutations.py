@@ -202,6 +202,24 @@ MUTATIONS = [
         "tests/test_cpu_maps.py::test_currents_of_few_spikes_equal_the_dense_product",
     ),
     Mutation(
+        "ops/cpu_maps.py",
+        "stop = min(begin + together, side)",
+        "stop = side",
+        "tests/test_cpu_maps.py::test_currents_of_few_spikes_equal_the_dense_product",
+    ),
+    Mutation(
+        "ops/cpu_maps.py",
+        "floor, out[c], np.empty(PARTS, weight.dtype))\n\n\n@_plain_driver\ndef standardise_backward",
+        "floor, out[0], np.empty(PARTS, weight.dtype))\n\n\n@_plain_driver\ndef standardise_backward",
+        "tests/test_networks.py::test_weights_are_made_ready_as_by_folding_and_then_standardising",
+    ),
+    Mutation(
+        "ops/cpu.py",
+        "_tell_folded(weight, threshold, gamma, beta, clipped)\n    return results",
+        "return results",
+        "tests/test_networks.py::test_raw_weights_are_clipped_where_one_lies_beyond_the_bound",
+    ),
+    Mutation(
         "ops/cpu_connected.py",
         "factors[at] = i * width, row[i]",
         "factors[at] = i * width, 1",

@@ -217,8 +217,11 @@ def test_folding_leaves_the_output_unchanged_and_refuses_a_dead_gamma():
     for bad in (0.0, -0.5, float("nan")):
         with torch.no_grad():
             layer.gamma[1] = bad
+        state = [value.clone() for value in layer.state_dict().values()]
         with pytest.raises(UserError, match="lower learning rate"):
             net(x)
+        for now, then in zip(layer.state_dict().values(), state, strict=True):
+            assert torch.equal(now.nan_to_num(-1), then.nan_to_num(-1)), "nothing may be changed"
 
 
 def test_standardised_weights():
@@ -300,6 +303,19 @@ def test_folding_agrees_between_engines(layout, engine):
     for state in (ours, theirs):
         for one, other in zip(state, wanted, strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_weights_are_made_ready_as_by_folding_and_then_standardising(layout, engine):
+    generator = torch.Generator().manual_seed(4)
+    weight = torch.randn(3, 2, 5, 5, generator=generator).to(memory_format=layout)
+    threshold, gamma, beta = (torch.rand(3, generator=generator) + 0.5 for _ in range(3))
+    ours, theirs = ([x.clone() for x in (weight, threshold, gamma, beta)] for _ in range(2))
+    got = ops.make_ready(*ours, bound=1.0, engine=engine)
+    ops.fold(*theirs, bound=1.0, engine="reference")
+    assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+    wanted = ops.standardise(theirs[0].flatten(1), theirs[2], theirs[3], "reference")
+    assert all(relative(one, other) < 1e-5 for one, other in zip(got, wanted, strict=True))
 
 
 def test_initialise_reaches_the_rate(engine):
@@ -506,15 +522,16 @@ def test_initialise_refuses_what_is_not_finite(value):
 
 
 @pytest.mark.parametrize("beyond", [-5.0, 5.0])
-def test_raw_weights_are_clipped_where_one_lies_beyond_the_bound(beyond):
+@pytest.mark.parametrize("fold", [layers.SpikingLayer.fold, lambda layer: layer(torch.ones(2, 1, 3))])
+def test_raw_weights_are_clipped_where_one_lies_beyond_the_bound(beyond, fold):
     layer = layers.SpikingLinear(3, 2)
     before, writes = layer.weight.detach().clone(), layer.weight._version
-    layer.fold()
+    fold(layer)
     assert torch.equal(layer.weight, before)
     assert layer.weight._version == writes  # nothing to clip, nothing written
     with torch.no_grad():
         layer.weight[1, 2] = beyond
-    layer.fold()
+    fold(layer)
     assert layer.weight._version == writes + 2  # autograd is told of both
     assert layer.weight[1, 2] == math.copysign(layers.WEIGHT_BOUND, beyond)
     assert torch.equal(layer.weight.flatten()[:-1], before.flatten()[:-1])

@@ -54,10 +54,10 @@ FEWEST = 320
 1 - FEWEST / outputs."""
 
 BLOCK_BYTES = 48 * 1024
-"""Weights that such a pass goes over again and again: they should stay near the first cache."""
+"""Weights of a row of a kernel above which its outputs are parted into blocks: they should stay in the first cache."""
 
 ROWS_BYTES = 64 * 1024
-"""Weights of several rows of a kernel that are gone over together."""
+"""Weights, of one block, up to which several rows of a kernel are gone over together."""
 
 PART = (128, 64)
 """Inputs and outputs of a fully connected map whose weights are worked on at a time: they fill the first cache."""
@@ -135,6 +135,8 @@ def event_currents(x: Tensor, weight: Tensor, padding: int, _kept: list[Tensor])
     if _entries(maps.flatten(1), math.prod(maps.shape[1:])).sum() > INPUT_LIMIT * maps.numel():
         return None
     shape = [size + 2 * padding - side + 1 for size in x.shape[3:]]
+    if min(shape) < 1:
+        return None  # torch says what is wrong
     row = inputs * side * outputs * weight.element_size()
     blocks = next(
         n for n in range(1, outputs + 1) if outputs % n == 0 and (row <= BLOCK_BYTES * n or outputs <= 16 * n)
@@ -242,7 +244,7 @@ def backward_events(
         return None
     height = math.prod(shape[3:-1])
     first, bounds = np.empty((shape[1], shape[0], height), np.int64), np.empty((shape[1], shape[0] + 1), np.int64)
-    call(cpu_events.number, saved.bits, height, first, bounds)
+    call(cpu_events.number_spikes, saved.bits, height, first, bounds)
     spikes = int(bounds[-1, -1])
     limit = EVENT_LIMIT * (1 if weight.dim() == 4 and weight.nbytes <= NEAR_BYTES else FAR_SHARE)
     if spikes > limit * math.prod(shape):

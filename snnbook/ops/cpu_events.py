@@ -26,7 +26,7 @@ SMALL = 2**14
 
 
 @_driver
-def number(bits, height, first, bounds):
+def number_spikes(bits, height, first, bounds):
     """Number the spikes of bits (bytes, N H, L) by image, step and row of the map.
 
     Args:

@@ -194,7 +194,7 @@ def _unpack_window(bits, first, fired, sums):
         for offset in range(len(fired)):
             byte, one = bits[t // 8, first + offset], fired[offset, t]
             for i in range(len(byte)):
-                one[i] = np.uint8(byte[i] & flag) != 0  # told to stay a byte, or Numba makes it eight
+                one[i] = np.uint8(byte[i] & flag) != 0  # uint8 & uint8 is of 64 bits in Numba
         for offset in range(len(fired)):
             one = fired[offset, t]
             if offset == 0:

@@ -140,13 +140,13 @@ def convolution(x, steps, weight, padding, together, current):
         weight: turned by 180 degrees, (blocks, K, C_in, K C_block or more): what an entry adds to a row of the output
             map, for a block of output channels, is one run
         padding: zeros on every side of x, at most K - 1
-        together: rows of the kernel whose entries are added up in one go: the more, the fewer and longer sums
+        together: rows of the kernel that are gone over in one go: the more, the fewer and longer sums
     """
     images, rows, columns, inputs = x.shape
     blocks, side, _, span = weight.shape
     _, height, width, channels = current.shape
     # An entry adds to `side` columns of the output map from `column - cut` on, but for those that lie beside it; to
-    # output row `to` with row `to + cut - y` of the kernel.
+    # output row `to` with row `to + cut - y` of the turned kernel.
     outputs, cut = channels // blocks, side - 1 - padding
     line, apart, weights = width * outputs, inputs * span, weight.reshape(-1)
     for number in prange(images):
@@ -154,9 +154,9 @@ def convolution(x, steps, weight, padding, together, current):
         image = number % steps * (images // steps) + number // steps
         total = aligned(blocks * height * line, x) if blocks > 1 else current[image].reshape(-1)
         total[:] = 0
-        # Entries are listed column by column, so that those of neighbouring rows are neighbours; and by where their
-        # weights lie for `to + cut` = 0.
-        places = rows * columns * inputs + 1  # what is no entry is written, too, and then written over
+        # The list goes column by column, so that what meets one stretch of an output row lies side by side. An offset
+        # says where the weights would begin for `to + cut` = 0: it may be negative, until `shift` is added.
+        places = rows * columns * inputs  # zeros are written, too, and the next entry over them
         offsets, factors = np.empty(places, np.int64), np.empty(places, x.dtype)
         ends, end = np.zeros(columns * rows + 1, np.int64), 0
         for column in range(columns):
