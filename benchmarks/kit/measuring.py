@@ -25,12 +25,21 @@ Row = dict[str, Any]
 
 
 def take_turns(
-    tasks: Mapping[str, Callable[[], object]], rounds: int = ROUNDS, warm_ups: int = WARM_UPS
+    tasks: Mapping[str, Callable[[], object]], rounds: int = ROUNDS, warm_ups: int = WARM_UPS, again: bool = False
 ) -> dict[str, list[float]]:
-    """Seconds of every round, by task; the tasks take turns, so that what else the machine does meets all alike."""
+    """Seconds of every round, by task; the tasks take turns, so that what else the machine does meets all alike.
+
+    Args:
+        tasks: what to call, by name
+        rounds, warm_ups: that count, and that come before
+        again: in every turn call the task twice, and count the second: the first finds the caches full of other
+            tasks' data, which a step in training, after one like itself, does not
+    """
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for round_ in range(warm_ups + rounds):
         for name, task in tasks.items():
+            if again:
+                task()
             start = time.perf_counter()
             task()
             if round_ >= warm_ups:

@@ -292,6 +292,6 @@ def _back_through_connected(
     x, weight = x.contiguous(), weight.contiguous()
     grad_x, grad_w = torch.empty_like(x) if need_input else None, torch.empty_like(weight)
     if need_input:
-        call(cpu_connected.connected_input, *to_input, weight, x, grad_x)
-    call(cpu_connected.connected_weight, *to_weight, x, grad_w)
+        call(cpu_connected.connected_input, *to_input, weight, x, torch.get_num_threads(), grad_x)
+    call(cpu_connected.connected_weight, *to_weight, x, torch.get_num_threads(), grad_w)
     return grad_x, grad_w

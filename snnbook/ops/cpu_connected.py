@@ -7,12 +7,20 @@ import numpy as np
 from numba import njit, prange
 
 from .cpu_events import _by_channel, _filter
-from .cpu_rows import add_rows, aligned, turn
+from .cpu_rows import LANES, add_rows, aligned, turn
 
 _driver = njit(error_model="numpy", cache=True, parallel=True, fastmath={"contract"})
 
 CACHED = 2**16
 """Filtered inputs that a fully connected map works on at a time (two arrays of them lie in the second cache)."""
+
+
+@njit(error_model="numpy", cache=True)
+def _columns(features, most, threads):
+    """Columns worked on at a time: whole vectors, about `most` or fewer, and as many stretches for every thread."""
+    stretches = (features + most - 1) // most
+    stretches = (stretches + threads - 1) // threads * threads
+    return (features + stretches * LANES - 1) // (stretches * LANES) * LANES
 
 
 @_driver
@@ -55,10 +63,10 @@ def connected(weight, span, width, bounds, offsets, factors, current):
 
 
 @_driver
-def connected_input(bounds, channel, timing, decay, weight, x, grad_x):
+def connected_input(bounds, channel, timing, decay, weight, x, threads, grad_x):
     """grad_x = x W^T G_t, (T, N, F_in), for weight (F_out, F_in): some columns at a time. Eq. (eq-grad-timing)."""
     steps, images, features = x.shape
-    columns = max(16, min(128, 2 * CACHED // len(weight) // 16 * 16))
+    columns = _columns(features, max(LANES, min(128, 2 * CACHED // len(weight) // LANES * LANES)), threads)
     offsets = channel.astype(np.int64) * columns
     for block in prange((features + columns - 1) // columns):
         start = block * columns
@@ -78,12 +86,12 @@ def connected_input(bounds, channel, timing, decay, weight, x, grad_x):
 
 
 @_driver
-def connected_weight(bounds, channel, membrane, synaptic, k, x, grad_weight):
+def connected_weight(bounds, channel, membrane, synaptic, k, x, threads, grad_weight):
     """grad_W, (F_out, F_in), some columns at a time. Eq. (eq-grad-weight)."""
     steps, images, features = x.shape
     channels, spikes = len(grad_weight), len(channel)
     zero = k.dtype.type(0)
-    columns = max(16, min(128, CACHED // (steps * images) // 16 * 16))
+    columns = _columns(features, max(LANES, min(128, CACHED // (steps * images) // LANES * LANES)), threads)
     rows, offsets = np.empty(spikes, np.int64), np.empty(spikes, np.int64)
     responses, traces = np.empty(spikes, k.dtype), np.empty(spikes, k.dtype)
     ends, later, behind = np.empty(channels + 1, np.int64), np.empty(channels, np.int64), np.empty(channels, np.int64)
