@@ -38,6 +38,13 @@ def test_tasks_take_turns_and_warm_ups_are_not_counted():
     assert {name: len(found) for name, found in seconds.items()} == dict.fromkeys("abc", 3)
 
 
+def test_of_two_calls_in_a_row_the_second_counts(monkeypatch):
+    now, took = [0.0], iter([5.0, 1.0] * 2 + [7.0, 2.0] * 2)
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: now[0])
+    tasks = {"only": lambda: now.__setitem__(0, now[0] + next(took))}
+    assert measuring.take_turns(tasks, rounds=2, warm_ups=2, again=True) == {"only": [2.0] * 2}
+
+
 def test_each_task_gets_its_own_time(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(measuring.time, "perf_counter", lambda: now[0])
