@@ -116,7 +116,7 @@ def test_weights_are_made_ready_beside_earlier_layers(queues, monkeypatch):
     """No layer reads weights that are not ready, and they stay as long as the pass: their memory is not given out."""
     first, second, told, now = queues
     monkeypatch.setattr(networks, "Beside", lambda _: devices.Beside(torch.device("cuda")))
-    net, made = networks.build("2C3-P2-4", (1, 8, 8), 2), []
+    net, made = networks.build("2C3-P2-4", (1, 8, 8), 2, engine="reference"), []  # Numba keeps what it compiles for
     honest, make_ready = layers.spiking_affine, ops.make_ready
 
     def layer(x, weight, *rest):
