@@ -14,13 +14,17 @@ _driver = njit(error_model="numpy", cache=True, parallel=True, fastmath={"contra
 CACHED = 2**16
 """Filtered inputs that a fully connected map works on at a time (two arrays of them lie in the second cache)."""
 
+MOST = 128
+"""Columns that the backward passes work on at a time, at most."""
+
 
 @njit(error_model="numpy", cache=True)
-def _columns(features, most, threads):
-    """Columns worked on at a time: whole vectors, about `most` or fewer, and as many stretches for every thread."""
-    stretches = (features + most - 1) // most
+def _columns(features, room, threads):
+    """Columns worked on at a time: whole vectors, MOST or `room` at most, and as many stretches for every thread."""
+    most = max(LANES, min(MOST, room // LANES * LANES))
+    stretches = max((features + most - 1) // most, 1)
     stretches = (stretches + threads - 1) // threads * threads
-    return (features + stretches * LANES - 1) // (stretches * LANES) * LANES
+    return max((features + stretches * LANES - 1) // (stretches * LANES), 1) * LANES
 
 
 @_driver
@@ -66,7 +70,7 @@ def connected(weight, span, width, bounds, offsets, factors, current):
 def connected_input(bounds, channel, timing, decay, weight, x, threads, grad_x):
     """grad_x = x W^T G_t, (T, N, F_in), for weight (F_out, F_in): some columns at a time. Eq. (eq-grad-timing)."""
     steps, images, features = x.shape
-    columns = _columns(features, max(LANES, min(128, 2 * CACHED // len(weight) // LANES * LANES)), threads)
+    columns = _columns(features, 2 * CACHED // len(weight), threads)
     offsets = channel.astype(np.int64) * columns
     for block in prange((features + columns - 1) // columns):
         start = block * columns
@@ -91,7 +95,7 @@ def connected_weight(bounds, channel, membrane, synaptic, k, x, threads, grad_we
     steps, images, features = x.shape
     channels, spikes = len(grad_weight), len(channel)
     zero = k.dtype.type(0)
-    columns = _columns(features, max(LANES, min(128, CACHED // (steps * images) // LANES * LANES)), threads)
+    columns = _columns(features, CACHED // (steps * images), threads)
     rows, offsets = np.empty(spikes, np.int64), np.empty(spikes, np.int64)
     responses, traces = np.empty(spikes, k.dtype), np.empty(spikes, k.dtype)
     ends, later, behind = np.empty(channels + 1, np.int64), np.empty(channels, np.int64), np.empty(channels, np.int64)

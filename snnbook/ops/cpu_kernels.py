@@ -246,6 +246,7 @@ def forward_pooled(current, theta, k, height, channels, window, shares, bits, po
                 r = row // map_rows * height + row % map_rows * window + offset
                 _fire(current, r, theta, k, fired, x[0], x[1])
                 for t in range(steps):
+                    # written out, here and in `_unpack_window`: as functions of their own these loops took longer
                     byte, one, total, flag = bits[t // 8, r], fired[t], sums[t], np.uint8(1 << (t % 8))
                     if flag == 1:
                         for i in range(length):
