@@ -249,6 +249,7 @@ def test_wrong_input_gets_one_line():
         "Did you mean 'reference'": lambda: ops.forward(current, threshold, neuron, engine="referense"),
         "cannot run here: it computes in": lambda: ops.forward(current.half(), threshold.half(), neuron, engine="cpu"),
         "the gradient has shape": lambda: ops.backward(spikes[1:], saved),
+        "windows of 2 x 2": lambda: ops.forward_pooled(current[..., None, None], threshold, neuron, 2),
     }.items():
         with pytest.raises(UserError, match=words):
             call()

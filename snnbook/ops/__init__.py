@@ -107,7 +107,11 @@ def forward_pooled(
     Returns:
         means (T, N, C, H // window, W // window), or with window 1 the spikes; and what
         `backward_pooled` needs (the engine's own)
+    Raises:
+        UserError: as `forward`, and for a map that is smaller than the window
     """
+    if window > 1 and (current.dim() != 5 or min(current.shape[3:]) < window):
+        raise UserError(f"windows of {window} x {window} do not fit into currents of shape {tuple(current.shape)}")
     return _for_currents(current, threshold, engine).forward_pooled(current, threshold, neuron, window)
 
 
