@@ -18,6 +18,7 @@ PACKAGES = import sysconfig; print(sysconfig.get_path("purelib"))
 .PHONY: help setup book zip links wheels test test-gpu lab bench notebooks mutations kills lint clean
 
 help:
+	@echo "make setup      set up .venv alone; all others do it first"
 	@echo "make book       set up .venv, run every chapter and build book/_build/html/index.html"
 	@echo "make test       set up .venv, build the book, then check code, notebooks and pages"
 	@echo "make test-gpu   on a machine with a GPU: kernels, recorded steps and runs there"
@@ -26,6 +27,7 @@ help:
 	@echo "make wheels     put all packages into wheels/, from which make setup installs without a network"
 	@echo "make lab        open the chapters in JupyterLab"
 	@echo "make notebooks  run the chapters and store their text outputs"
+	@echo "make lint       ruff: what make test asks of the code's form"
 	@echo "make mutations  break the package on purpose, one line at a time: each break must turn a test red"
 	@echo "make kills      kill small runs 400 times at random moments: they must end as ones that were left alone"
 	@echo "make bench      speed and memory: engines, other libraries, losses, growth; RECORD=--record for chapter 8"
