@@ -78,7 +78,7 @@ def _second(device: torch.device) -> torch.cuda.Stream:
 
 
 @contextmanager
-def products(precision: str, device: torch.device) -> Iterator[None]:
+def rounding(precision: str, device: torch.device) -> Iterator[None]:
     """Float32 products of a GPU, convolutions included, in full or in TF32; torch's settings are put back at the end.
 
     torch's own default is in between: matrix products in full, convolutions in TF32. Convolutions add up in the same

@@ -87,7 +87,7 @@ class Trainer:
     def initialise(self) -> None:
         """First thresholds, from the first batch in the data set's order."""
         first = self._training.first(self.experiment.batch_size)
-        with devices.products(self.experiment.precision, self.device):
+        with devices.rounding(self.experiment.precision, self.device):
             self.net.initialise(encode(self.experiment, first), rate=self.experiment.rate)
 
     def train_epoch(self, epoch: int, look: Look, heed: Heed = lambda: True) -> dict[str, float]:
@@ -115,7 +115,7 @@ class Trainer:
             look(seen, sums["loss"], sums["correct"] / sums["samples"])
             return sums
 
-        with devices.products(self.experiment.precision, self.device):
+        with devices.rounding(self.experiment.precision, self.device):
             for images, labels in self._rest(epoch):
                 self._step(images, labels)
                 self.step += 1
@@ -147,7 +147,7 @@ class Trainer:
         sums = self.train_epoch(epoch, look, heed)
         trained = self._spent()
         encoded, by = partial(encode, self.experiment), self.experiment.readout
-        with devices.products(self.experiment.precision, self.device):
+        with devices.rounding(self.experiment.precision, self.device):
             tested = measure.evaluate(self.net, self._tests(heed), encoded, by=by, team=self.team)
         spreads, output = measure.thresholds(self.net)
         figures = EpochFigures(

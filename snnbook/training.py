@@ -190,7 +190,7 @@ def evaluate(run: str | Path, which: str = "best", device: str = "auto") -> meas
         net = experiment.build_network().to(where)
         checkpoints.fit_into(net, checkpoint.model, path)
         tests = islice(batches(experiment, data, where).epoch(0), team.rank, None, team.size)
-        with devices.products(experiment.precision, where):
+        with devices.rounding(experiment.precision, where):
             return measure.evaluate(net, tests, partial(encode, experiment), by=experiment.readout, team=team)
 
 

@@ -38,7 +38,7 @@ FULL_PRECISION = pytest.mark.usefixtures("full_precision")
 
 @pytest.fixture
 def full_precision():
-    with devices.products("float32", GPU):
+    with devices.rounding("float32", GPU):
         yield
 
 
@@ -130,7 +130,7 @@ def trained(device, steps, wrap=lambda one: one, **settings):
     for number, (images, labels) in enumerate(pairs[:steps]):
         one.set_learning_rate(1e-2 / (number + 1))
         size = BATCH if number < 4 else BATCH - 3
-        with devices.products(experiment.precision, device):
+        with devices.rounding(experiment.precision, device):
             run(images[:size], labels[:size])
     return one
 
@@ -171,7 +171,7 @@ def test_no_step_waits_for_the_gpu(settings):
     trainer._begin_epoch()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        with devices.products(trainer.experiment.precision, GPU):
+        with devices.rounding(trainer.experiment.precision, GPU):
             for pair in trainer._training.epoch(1):
                 trainer._step(*pair)
         with pytest.raises(RuntimeError, match="synchroniz"):

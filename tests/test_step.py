@@ -362,8 +362,8 @@ def test_precision_of_a_gpu_is_put_back():
 
     before = now()
     for precision, matmul in (("tf32", "high"), ("float32", "highest"), ("bf16_backward", "highest")):
-        with devices.products(precision, torch.device("cuda")):
+        with devices.rounding(precision, torch.device("cuda")):
             assert now() == (matmul, precision == "tf32", True)
         assert now() == before
-    with devices.products("tf32", CPU):
+    with devices.rounding("tf32", CPU):
         assert now() == before

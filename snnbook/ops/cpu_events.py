@@ -15,7 +15,7 @@ map, y (W + 2 padding) C_in + x C_in (0 without a map).
 import numpy as np
 from numba import njit, prange
 
-from .cpu_kernels import _replay, _shares, _unpack_window
+from .cpu_kernels import _replay, _unpack_window, _widen
 from .cpu_rows import WORD, add_rows, aligned, raised, trailing_zeros
 
 _run_kernel = njit(error_model="numpy", cache=True, fastmath={"contract"})
@@ -115,7 +115,7 @@ def impulses(
         for row in range(rows * part // shares, rows * (part + 1) // shares):
             n, top = row // map_rows, row % map_rows * window
             _unpack_window(bits, n * height + top, fired, sums)
-            _shares(grad, row, sums, window, channels, wide)
+            _widen(grad, row, sums, window, channels, wide)
             for offset in range(window):
                 y, one = top + offset, fired[offset]
                 _replay(current, n * height + y, one, k, u, trace, x[0], x[1], x[2])

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .cpu_calls import call, constants, runs_of, shares
-from .cpu_kernels import _shares, _sum_back, _unpack_window
+from .cpu_kernels import _sum_back, _unpack_window, _widen
 from .cpu_rows import LANES, Vectors, aligned, going_round, own_function
 
 _driver = njit(error_model="numpy", cache=True, parallel=True, fastmath={"contract"})
@@ -196,7 +196,7 @@ def _weight_gradient(current, grad, k, height, channels, window, bits, image, si
         for row in range(rows * share // shares, rows * (share + 1) // shares):
             n, top = row // map_rows, row % map_rows * window
             _unpack_window(bits, n * height + top, fired, sums)
-            _shares(grad, row, sums, window, channels, wide)
+            _widen(grad, row, sums, window, channels, wide)
             for offset in range(window):
                 y = top + offset
                 _sum_back(wide, fired[offset], current[0, n * height + y], k, gradient, x[0], x[1], x[2])

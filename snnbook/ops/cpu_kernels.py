@@ -175,7 +175,7 @@ def _sum_back(e, fired, c, k, total, m, s, before):
 
 
 @_run_kernel
-def _shares(grad, row, sums, window, channels, wide):
+def _widen(grad, row, sums, window, channels, wide):
     """Gradients of the neurons of a pooled row, (T, L), from its own, (T, rows, columns C). Eq. (eq-pool).
 
     sums (T, L) are spikes added up over a window's rows.
@@ -284,7 +284,7 @@ def backward_pooled(current, grad, k, height, channels, window, shares, bits, su
         for row in range(rows * part // shares, rows * (part + 1) // shares):
             first = row // map_rows * height + row % map_rows * window
             _unpack_window(bits, first, fired, sums)
-            _shares(grad, row, sums, window, channels, wide)
+            _widen(grad, row, sums, window, channels, wide)
             for offset in range(window):
                 r, one = first + offset, fired[offset]
                 if sum_weight:
