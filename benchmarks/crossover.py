@@ -1,10 +1,10 @@
 """Where does a layer's dense way become faster than its event-driven one, forward and backward?
 
 Backward: both ways compute the gradients of one layer (T = 5 and 10, batch 50) on the fused CPU engine, in turn, at
-thresholds that set its firing rate; `snnbook.ops.cpu.EVENT_LIMIT` is what the layers choose by. Forward: the currents
-of two layers (T = 5), at inputs of several densities; there it is `INPUT_LIMIT`, and `FEWEST` beside it. Both ways must
-agree before a time is told. Run it as `python benchmarks/crossover.py` with nothing else going on; `--record` writes
-the answer for the book.
+thresholds that set its firing rate; `snnbook.ops.cpu.EVENT_LIMIT` is what the layers choose by, large and fully
+connected ones by `FAR_SHARE` of it. Forward: the currents of two layers (T = 5), at inputs of several densities; there
+it is `INPUT_LIMIT`, and `FEWEST` beside it. Both ways must agree before a time is told. Run it as `python
+benchmarks/crossover.py` with nothing else going on; `--record` writes the answer for the book.
 """
 
 import sys

@@ -18,7 +18,7 @@ from kit.measuring import Benchmark, Row, run, take_turns, timing
 
 from snnbook import experiments, measure, ops
 from snnbook.datasets import Dataset
-from snnbook.devices import products
+from snnbook.devices import rounding
 from snnbook.graph import RecordedStep
 from snnbook.layers import SpikingLayer
 from snnbook.loader import Batches
@@ -79,7 +79,7 @@ class Trained:
 
     def stretch(self, steps: int) -> None:
         """So many steps, the next batches made on the way; waits for the device once, at the end."""
-        with products(self.experiment.precision, self.device):
+        with rounding(self.experiment.precision, self.device):
             for _ in range(steps):
                 pair = next(self._pairs, None)
                 if pair is None:
@@ -117,7 +117,7 @@ def rows_of(name: str, device: torch.device, count: int, stretch: int) -> list[R
     experiment = experiments.get(name)
     data = batches(experiment, drawn(experiment, count), device)
 
-    with products("float32", device):
+    with rounding("float32", device):
         if difference := disagreement(experiment, data, device):
             return difference
         ways = {

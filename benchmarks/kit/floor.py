@@ -1,4 +1,4 @@
-"""The dense floor: the best library calls for a network's products, and nothing else. No dense engine can be faster."""
+"""The dense floor: the best library calls for a network's products, and nothing else."""
 
 import torch
 from torch import Tensor

@@ -1,7 +1,7 @@
 """Spiking neurons forward and backward, by the engine that fits the device or the one asked for.
 
-`forward` and `backward` are the two public operations. `forward_pooled` and `backward_pooled` are the same with
-average pooling at the end, for layers: an engine may fuse what it likes in them, and a test holds both ways equal.
+`forward` and `backward` are those of neurons alone. `forward_pooled` and `backward_pooled` end in average pooling, for
+layers; the others make currents, weights and gradients, by an engine's own way if it has one. Tests hold all equal.
 """
 
 from collections.abc import Callable, Sequence

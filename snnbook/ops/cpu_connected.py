@@ -12,7 +12,8 @@ from .cpu_rows import LANES, add_rows, aligned, turn
 _driver = njit(error_model="numpy", cache=True, parallel=True, fastmath={"contract"})
 
 CACHED = 2**16
-"""Filtered inputs that a fully connected map works on at a time (two arrays of them lie in the second cache)."""
+"""Filtered inputs that a fully connected map works on at a time (two arrays of them lie in the second cache); of
+weights, on the way to the inputs, twice as many."""
 
 MOST = 128
 """Columns that the backward passes work on at a time, at most."""

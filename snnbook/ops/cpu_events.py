@@ -1,4 +1,4 @@
-"""The CPU engine's event-driven backward: work for every spike, none for the (neuron, step) pairs without one.
+"""The CPU engine's event-driven backward: products for every spike, none for the (neuron, step) pairs without one.
 
 Seen backwards in time, G_t is a trace: a_t = d (a_{t+1} + D_t), where D_t is what a spike adds to it, and 0 where the
 neuron is silent; G_w is the difference of two such traces. The affine map is linear, so the recursion may run on its
@@ -6,10 +6,10 @@ other side: W^T G_t is the same trace of W^T D_t, and sum_t G_w x is the sum ove
 filtered. D has one entry a spike, and both products cost what the spikes cost. (G_w is -gain times the difference; the
 factor stands in D.)
 
-Arrays have channels last, as in cpu_kernels.py: a row of the input's map is (W + 2 padding) C_in long, weights are
-(C_out, K, K C_in), so that what a spike touches in one row of the map is one run of memory. The spikes are listed by
-image, step and place, so that those of one place are neighbours; a place is told by where its inputs begin in their
-map, y (W + 2 padding) C_in + x C_in (0 without a map).
+Arrays have channels last, as in cpu_kernels.py: a row of the input's map is (W + 2 padding) C_in long, weights are (K,
+C_out, K C_in or more) and their gradient (C_out, K, K C_in), so that what a spike touches in one row of the map is one
+run of memory. The spikes are listed by image, step and place, so that those of one place are neighbours; a place is
+told by where its inputs begin in their map, y (W + 2 padding) C_in + x C_in (0 without a map).
 """
 
 import numpy as np

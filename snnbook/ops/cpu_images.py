@@ -151,7 +151,7 @@ def add_products(
 
 @_driver
 def _currents(image, weight, side, inputs, channels, current):
-    """Currents (B, H', W', C_out) of padded images (B, H, W C_in).
+    """Currents (B, H', W' C_out) of padded images (B, H, W C_in).
 
     Args:
         weight: (blocks, K K C_in, LANES), for a block of output channels each

@@ -1,8 +1,9 @@
 """The CPU engine's kernels: the reference's equations in one pass over memory, compiled by Numba.
 
-Three small functions do the work of one run (a row of the map with all of its channels, all time steps), with the
-state in the processor's first cache: `_fire` integrates, `_replay` recomputes slopes from known spikes, `_carry_back`
-runs the neuron backwards. The drivers below them go over all runs in parallel. Nothing T times as large as the map
+Small functions do the work of one run (a row of the map with all of its channels, all time steps), with the
+state in the processor's first cache: `_fire` integrates, `_replay` recomputes potentials and backward traces from known
+spikes, `_slopes` makes slopes of them, `_carry_back` runs the neuron backwards; `_sum_back` does without the last three
+where currents repeat. The drivers below go over all runs in parallel. With pooling, nothing T times as large as the map
 is kept between forward and backward but the currents and one bit per neuron and step: the slopes are replayed.
 
 Arithmetic is done in the reference's order, without contraction, so spikes are equal to the bit.
@@ -50,7 +51,7 @@ def _fire(current, r, theta, k, spikes, m, s):
 
 @_run_kernel
 def _replay(current, r, spikes, k, u, g, m, s, trace):
-    """Potential u and backward trace g, (T, L), before any reset, in run r from the spikes (T, L)."""
+    """Potential u (if the neuron leaks) and backward trace g, (T, L), before any reset, in run r from spikes (T, L)."""
     decay_m, decay_s, decay_g, gain, leaky = k[0], k[1], k[2], k[3], k[4] > 0
     zero = k.dtype.type(0)
     repeats = len(current) == 1
@@ -149,7 +150,7 @@ def _carry_back(grad, spikes, du, dg, k, grad_timing, grad_weight, r, a, b, move
 def _sum_back(e, fired, c, k, total, m, s, before):
     """G_w summed over time where the current c repeats, (L,): every spike adds its move times a response to a steady 1.
 
-    The potential is c times that response, so nothing is replayed. e and fired are (T, L); the last three, scratch
+    Slopes are c times those of that response, so nothing is replayed. e and fired are (T, L); the last three, scratch
     (L,), are the response's two traces, and the response before (the backward trace where the neuron does not leak).
     """
     decay_m, decay_s, decay_g, gain, leaky, bound = k[0], k[1], k[2], k[3], k[4] > 0, k[6]

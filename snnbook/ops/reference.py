@@ -64,7 +64,8 @@ def backward(grad_times: Tensor, saved: Saved) -> tuple[Tensor, Tensor]:
     """Carry gradients on spike times back to the input currents: the neuron, run backwards in time.
 
     A spike at t* starts three traces that decay towards earlier steps, until an earlier spike replaces them. With
-    lag k = t* - t they hold a decay^(k+1), so their difference is eps(k), and the third is kappa(k).
+    lag k = t* - t they hold a decay^(k+1): two make eps(k), their difference times the gain; the third is kappa(k)
+    (with the exact kernel two make that, too).
     Eq. (eq-grad-timing), (eq-grad-weight) of the book; App. 1-2 of Zhu et al. 2023.
 
     Args:
