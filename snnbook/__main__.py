@@ -236,6 +236,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         the exit code: 0, BAD with one line on standard error, or INTERRUPTED
     """
+    if sys.stdout is None:  # closed before we began, as some services do
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal cannot show
     arguments = sys.argv[1:] if arguments is None else arguments
     if any("\0" in argument for argument in arguments):  # from Python alone: shells cannot pass it on

@@ -3,6 +3,7 @@
 import re
 import shlex
 import sys
+import urllib.parse
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -59,7 +60,7 @@ def table(
     found = on_file.load(results)
     if not found:
         print(f"no record lies in the folders of {results}: nothing but the paper's numbers", file=sys.stderr)
-    files = {result.name: f"{results}/{result.file}" for result in found}
+    files = {result.name: urllib.parse.quote(f"{results}/{result.file}") for result in found}
     print(render.render(tables.build(name, found), format, files.__getitem__))
 
 
@@ -116,11 +117,12 @@ def reproduce(
         print(f"{len(planned)} of {len(planned)} runs done: {done}. To run anew: {again}", file=sys.stderr)
     if list_commands:
         return
+    jobs = min(jobs, max(len(missing), 1))
     threads = work.threads_each(jobs)
     where = training.choose_device(device)  # only now: commands may be listed where there is no such device
     if missing:
         files.make_folder(Path(runs))
-        files.make_folder(root)  # one that cannot be had is better told before than after hours of training
+        on_file.look(root)
     shared_out = jobs > 1 and where.type == "cuda" and training.device_number(device) is None
     places = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if shared_out else []
     try:

@@ -73,7 +73,7 @@ def verdict(paper: float, ours: Spread | None, full: bool = True) -> str:
         return "missing"
     if not full or ours.n < SEEDS:
         return "undecided"
-    gap, within = abs(ours.mean - paper), max(FLOOR, reach(ours))
+    gap, within = round(abs(ours.mean - paper), 9), max(FLOOR, reach(ours))  # 0.2 points are within 0.2
     if gap > within:
         return "differs"
     return "agrees" if gap <= CEILING else "undecided"

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import platform
+import shlex
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,6 +87,8 @@ def _session(values: Any) -> Session:
         kind = dict if field.name == "versions" else field.type
         if not isinstance(values[field.name], kind) or isinstance(values[field.name], bool):
             raise UserError(f"{field.name} of a session cannot be {values[field.name]!r}")
+    if not all(isinstance(number, str | None) for number in values["versions"].values()):
+        raise UserError(f"versions of a session must be text or null, not {values['versions']!r}")
     return Session(**values)
 
 
@@ -105,7 +108,7 @@ def session(
     return Session(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         from_epoch=from_epoch,
-        command=None if command is None else " ".join(["snnbook", *map(_without_folders, command)]),
+        command=None if command is None else shlex.join(["snnbook", *map(_without_folders, command)]),
         commit=_commit(Path(__file__).parents[1]),
         versions=versions(),
         device=name if processes == 1 else f"{processes} x {name}",

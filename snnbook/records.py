@@ -23,6 +23,9 @@ FORMAT, VERSION = "snnbook run", 2
 DIGITS = 7
 """Significant digits of a figure that are kept: those of the float32 that it was computed in."""
 
+LARGEST = 1e300
+"""Figures are smaller than this, so that their sums are finite."""
+
 TIMES = ("seconds", "images_per_second")
 """Figures that differ from one run to the next on the same machine; all others repeat."""
 
@@ -100,12 +103,12 @@ _FIGURES = tuple(field.name for field in dataclasses.fields(EpochFigures))
 
 
 def _number(name: str, value: Any) -> float:
-    return float(f"{real(name, value):.{DIGITS}g}")
+    return float(f"{real(name, value, above=-LARGEST, below=LARGEST):.{DIGITS}g}")
 
 
 def _list(name: str, value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise UserError(f"{name} must be a list, not {value!r}")
+    if not isinstance(value, list) or not value:
+        raise UserError(f"{name} must be a list with one entry or more, not {value!r}")
     return value
 
 

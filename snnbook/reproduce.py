@@ -4,6 +4,7 @@ A run's folder is <runs>/<experiment>-e<epochs>-seed<seed>; its record goes into
 run is never done again, a stopped one goes on, and another schedule is another run.
 """
 
+import contextlib
 import os
 import re
 import subprocess
@@ -61,7 +62,9 @@ class Run:
             return self.experiment.epochs
         if not (self.folder / records.SETTINGS).exists():
             return 0
-        return len(records.read(self.folder).epochs)
+        with contextlib.suppress(UserError):  # of a damaged folder `do` says what is wrong, when its turn comes
+            return len(records.read(self.folder).epochs)
+        return 0
 
     @property
     def state(self) -> str:
@@ -108,6 +111,8 @@ def plan(
 def _not_planned(only: str, names: Sequence[str], seeds: int, planned: Sequence[Run]) -> UserError:
     """The error for the name of a run that is not among the planned ones: which option brings it in, if one does."""
     match = re.fullmatch(r"(.+)-e([1-9]\d{0,8})-seed(0|[1-9]\d{0,2})", only)
+    if match is not None and match[1] not in names and match[1].removesuffix(RELEASED) in names:
+        return UserError(f"{only} is not among these runs; it is with --released")
     if match is None or match[1] not in names:
         return unknown("run", only, [run.name for run in planned])
     options = [f"--seeds {int(match[3]) + 1}"] * (int(match[3]) >= seeds)
@@ -155,7 +160,10 @@ def do(run: Run, root: Path, device: str, progress: training.Progress, words: Se
             record = training.resume(run.folder, device, progress, words)
         else:
             record = training.fit(run.experiment, run.folder, device, progress, words)
-        results.save(record, root)
+        try:
+            results.save(record, root)
+        except folders.InUse as busy:
+            raise UserError(f"{run.folder} is done, but {busy}; the same command files its record") from busy
 
 
 def _last_line(run: Run) -> str:

@@ -8,7 +8,7 @@ A record's file is named after its run: <experiment>-e<epochs>-seed<seed>.jsonl.
 """
 
 import math
-import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,9 @@ WRITING = f".{INDEX}{folders.LOCK}"
 """The file that a process holds locked while it puts a record and the index into the folder."""
 PATIENCE = 60.0
 """Seconds that others are waited for there: each takes as long as it takes to read all records."""
+
+FOLDERS = ("--runs", "--results")
+"""Options that name folders of whoever made a record."""
 
 PAPER, QUICK = "paper", "quick"
 """Folders of records."""
@@ -83,10 +86,16 @@ class Result:
 
     @property
     def repeated_by(self) -> str | None:
-        """The command of its first session, without folders and for this run alone; None if it was made from Python."""
-        bare = re.sub(r" --(runs|results)[ =]\S+", "", self.session.command or "")
-        alone = "--only " in bare or not bare.startswith("snnbook reproduce")
-        return (bare if alone else f"{bare} --only {self.name}") or None
+        """The command of its first session, for this run alone, without --runs and --results; None if from Python."""
+        command = self.session.command or ""
+        try:
+            words = shlex.split(command)
+        except ValueError:  # a quotation mark in a name, in a record from before words were quoted
+            words = command.split()
+        folders_ = {place + step for place, word in enumerate(words) if word in FOLDERS for step in (0, 1)}
+        kept = [w for i, w in enumerate(words) if i not in folders_ and w.partition("=")[0] not in FOLDERS]
+        alone = any(word.partition("=")[0] == "--only" for word in kept) or kept[1:2] != ["reproduce"]
+        return shlex.join(kept if alone else [*kept, "--only", self.name]) or None
 
     @property
     def as_named(self) -> bool:
@@ -131,6 +140,8 @@ def load(root: str | Path) -> list[Result]:
     """
     root, found = Path(root), []
     for path in sorted(root.glob("*/*.jsonl")):
+        if (path.parent / records.SETTINGS).exists():
+            continue  # a run's folder, where runs are kept beside records
         record = records.read(path)
         if not record.finished:
             raise UserError(f"{path} holds {len(record.epochs)} of {record.experiment.epochs} epochs; it is no result")
@@ -144,17 +155,29 @@ def save(record: RunRecord, root: str | Path) -> Path:
     """Put a finished run into a results' folder, and bring the index up to date.
 
     Raises:
-        UserError: if the run is not finished, or a record of that name is there already
+        UserError: if the run is not finished, a record of that name is there already, or another one cannot be read
     """
     root = Path(root)
     path = path_of(record.experiment, root)
-    if path.exists():
-        raise UserError(f"{path} is there already; move it away first")
     files.make_folder(path.parent)
     with folders.locked(root, WRITING, PATIENCE):
+        if path.exists():
+            raise UserError(f"{path} is there already; move it away first")
+        load(root)  # before anything is written: the index is made of them all
         records.write(record, path)
         write_index(root)
     return path
+
+
+def look(root: str | Path) -> None:
+    """See that records can be put into a folder and those in it be read, before hours of training.
+
+    Raises:
+        UserError: if not
+    """
+    files.make_folder(Path(root))
+    with folders.locked(Path(root), WRITING, PATIENCE):
+        load(root)
 
 
 def keep(run: str | Path, root: str | Path) -> tuple[Path, bool]:
@@ -175,6 +198,8 @@ def keep(run: str | Path, root: str | Path) -> tuple[Path, bool]:
     path = root / f"{Path(run).resolve().name.removesuffix('.jsonl')}.jsonl"
     if path.exists():
         raise UserError(f"{path} is there already; name another folder by --results, or move it away")
+    if path.name == INDEX:
+        raise UserError(f"{path} is the name of the index; rename the run's folder")
     files.make_folder(root)
     records.write(record, path)
     return path, False

@@ -203,23 +203,25 @@ def exit_table(results: list[Result]) -> Table:
     """Table 5: accuracy and time of early exit on MNIST, running bests."""
     rows = []
     found = [group for name in (paper.TABLE_5, paper.TABLE_5 + RELEASED) for group in groups(results, name)]
+    figures = zip(paper.TABLE_5_ACCURACY, paper.TABLE_5_TIME, strict=True)
+    papers = dict(zip(paper.TABLE_5_EPOCHS, figures, strict=True))
     for group in [g for g in found if g.results or g.experiment == paper.TABLE_5]:
-        for epoch, accuracy, time in zip(paper.TABLE_5_EPOCHS, paper.TABLE_5_ACCURACY, paper.TABLE_5_TIME, strict=True):
-            if epoch > group.epochs:
-                break
+        for epoch in sorted({epoch for epoch in papers if epoch <= group.epochs} | {group.epochs}):
+            accuracy, time = papers.get(epoch, (None, None))
             best, share = (group.over_seeds(lambda r, i=i, e=epoch: so_far(r, e)[i]) for i in (0, 1))
             steps = group.over_seeds(lambda r, e=epoch: r.experiment.steps * so_far(r, e)[1])
             # the last line is what the paper would print as its result; the lines before it are on the way
-            said = protocol.verdict(accuracy, best, group.full) if epoch == paper.EPOCHS else NONE
+            said = protocol.verdict(papers[epoch][0], best, group.full) if epoch == paper.EPOCHS else NONE
             runs = group.names
             rows.append(
                 (
                     *(
                         Cell(f"{epoch} of {group.epochs}", epoch),
-                        Cell(f"{accuracy:.2f}", accuracy),
+                        Cell(NONE if accuracy is None else f"{accuracy:.2f}", accuracy),
                         _cell(best, runs) if runs else Cell("missing"),
                     ),
-                    *(Cell(f"{time:.3f}", time), _cell(steps, runs, 3), _cell(share, runs, 3)),
+                    Cell(NONE if time is None else f"{time:.3f}", time),
+                    *(_cell(steps, runs, 3), _cell(share, runs, 3)),
                     *(Cell(str(len(runs)), len(runs)), Cell(said, said), Cell(group.experiment, group.experiment)),
                 )
             )

@@ -404,6 +404,12 @@ def test_a_reader_who_leaves_is_no_error(here):
     listing.wait(timeout=60)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="asks a shell")
+def test_a_closed_output_is_no_error():
+    done = subprocess.run(f"{sys.executable} -m snnbook version >&-", shell=True, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
 def test_a_terminal_gets_a_bar(here):
     """On a terminal a bar moves, with rate, loss, accuracy and the time left; without one it stays away."""

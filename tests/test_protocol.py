@@ -49,6 +49,8 @@ def test_reach_by_hand():
         (94.03, Spread(3, 94.03, 0.0), True, "agrees"),
         (94.0, Spread(3, 93.85, 0.0), True, "agrees"),
         (94.0, Spread(3, 93.75, 0.0), True, "differs"),
+        (94.03, Spread(3, 93.83, 0.0), True, "agrees"),  # 20 images, and a float's last digit more
+        (94.03, Spread(3, 95.03, 1.0), True, "agrees"),
         (94.0, Spread(3, 93.6, 0.1), True, "agrees"),  # within 0.497
         (94.0, Spread(3, 93.4, 0.1), True, "differs"),
         (81.0, Spread(3, 85.0, 3.0), True, "undecided"),  # within 14.9, but more than a point off

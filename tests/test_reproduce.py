@@ -90,6 +90,7 @@ def test_schedules_and_variants_are_other_runs():
         (["reproduce", "table3", "--only", "fashion_mnist-e30-seed0"], "it is with --epochs 30\n"),
         (["reproduce", "table3", "--only", "fashion_mnist-e100-seed00"], "Did you mean 'fashion_mnist-e100-seed0'"),
         (["reproduce", "table3", "--only", "fashion_mnist_tet-e30-seed2"], "it is with --seeds 3 --epochs 30\n"),
+        (["reproduce", "table3", "--only", "fashion_mnist_tet_released-e100-seed0"], "it is with --released\n"),
         (["reproduce", "table3", "--device", "gpu"], "unknown device"),
         (["reproduce", "quick", "--released"], "leave out --released"),
         (["reproduce"], "TARGET"),
@@ -200,6 +201,48 @@ def test_a_run_that_another_process_holds_is_left_to_it(call, tiny):
     assert not list(held.folder.parent.glob(".*")), "no lock stays behind"
 
 
+def test_a_damaged_folder_stops_its_own_row_alone(call, tiny):
+    damaged = plan("table4", epochs=1)[0]
+    folder = Path("runs/reproduce") / damaged.name
+    training.fit(damaged.experiment, folder, "cpu")
+    (folder / records.EPOCHS).write_text("damaged\n")
+    code, out, _ = call("reproduce", "table4", "--epochs", "1", "--device", "cpu")
+    assert code == BAD
+    assert f"{damaged.name} failed: {folder}" in out
+    assert [r.name for r in results.load("results")] == ["fashion_mnist_ttfs_T-e1-seed0"]
+
+
+def test_a_results_folder_that_cannot_be_used_is_told_before_training(call, tiny, monkeypatch):
+    monkeypatch.setattr(training, "fit", lambda *_: pytest.fail("trained"))
+    damaged = Path("results/paper/fashion_mnist-e1-seed0.jsonl")
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("damaged")
+    only = ("--only", "fashion_mnist_ttfs-e1-seed0")
+    for more in ((), only):
+        code, _, err = call("reproduce", "table4", "--epochs", "1", "--device", "cpu", *more)
+        assert (code, str(damaged) in err) == (BAD, True)
+
+
+def test_a_run_whose_record_cannot_be_filed_has_failed(call, tiny, monkeypatch):
+    def busy(*_):
+        raise folders.InUse(Path("results"), "process 7")
+
+    monkeypatch.setattr(results, "save", busy)
+    code, out, _ = call("reproduce", "table4", "--epochs", "1", "--only", "fashion_mnist_ttfs-e1-seed0")
+    assert code == BAD
+    assert re.search("failed: .* is done, but .*; the same command files its record", out)
+
+
+def test_no_more_processes_than_runs(call, tiny, monkeypatch):
+    given = []
+    monkeypatch.setattr(commands, "_run", lambda missing, jobs, threads, *_: given.append((jobs, threads)) or [])
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    _, out, _ = call("reproduce", "table4", "--epochs", "1", "--jobs", "100")
+    assert given == [(2, 4)]
+    assert "2 at a time" in out
+
+
 def test_a_folder_without_settings_is_begun_again(tiny):
     run = plan("table4", epochs=1)[0]
     run.folder.mkdir(parents=True)
@@ -217,8 +260,8 @@ def test_a_folder_of_other_settings_is_left_alone(tiny):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGKILL")
-def test_a_killed_reproduce_goes_on_where_it_stopped(call):
-    """The real command on a real row, killed in its second epoch; then again, in a process of its own."""
+def test_a_killed_reproduce_goes_on_where_it_stopped():
+    """The real command on a real row, killed in its second epoch; then again."""
     words = ["reproduce", "table4", "--only", "fashion_mnist_ttfs_T-e2-seed0", "--epochs", "2", "--device", "cpu"]
     process = subprocess.Popen([sys.executable, "-m", "snnbook", *words], stdout=subprocess.PIPE, text=True)
     for line in process.stdout:
@@ -228,10 +271,10 @@ def test_a_killed_reproduce_goes_on_where_it_stopped(call):
     process.communicate()
     folder = Path("runs/reproduce/fashion_mnist_ttfs_T-e2-seed0")
     assert len(records.read(folder).epochs) in (1, 2)
-    code, out, err = call(*words, "--jobs", "2")
-    assert (code, err) == (0, "")
-    assert out.splitlines()[-1] == f"finished {folder.name}"
-    assert "going on after epoch" in folder.with_suffix(".log").read_text()
+    again = subprocess.run([sys.executable, "-m", "snnbook", *words, "--jobs", "2"], capture_output=True, text=True)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "going on after epoch" in again.stdout
+    assert not folder.with_suffix(".log").exists(), "one run needs no process of its own"
     (found,) = results.load("results")
     assert [s.from_epoch > 0 for s in found.record.provenance.sessions] == [False, True]
     assert found.session.command == " ".join(["snnbook", *words])
@@ -242,7 +285,8 @@ def test_a_killed_reproduce_goes_on_where_it_stopped(call):
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_terminated_reproduce_saves_and_says_how_to_go_on(jobs, here):
     """A scheduler's SIGTERM is no failure, and no process lives on; the run is saved where it was, within an epoch."""
-    words = [*("reproduce", "quick", "--epochs", "500", "--only", "quick-e500-seed0"), *["--jobs", "2"] * (jobs == 2)]
+    which = ("--seeds", "2", "--jobs", "2") if jobs == 2 else ("--only", "quick-e500-seed0")
+    words = ["reproduce", "quick", "--epochs", "500", *which]
     process = subprocess.Popen(
         [sys.executable, "-m", "snnbook", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -300,7 +344,7 @@ def test_threads_are_divided_once(tiny, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: counts[-1])
     monkeypatch.setattr(torch, "set_num_threads", counts.append)
     monkeypatch.setattr(reproduce, "do_all", lambda missing, jobs, threads, *_: started.append(threads) or [])
-    commands.reproduce("quick", seeds=2, epochs=1, jobs=4, device="cpu")
+    commands.reproduce("quick", seeds=5, epochs=1, jobs=4, device="cpu")
     assert started == [2]
     assert set(counts[1:]) <= {2}
 

@@ -1,5 +1,6 @@
 """From records to tables and back: nothing mixed, nothing filled in, every number from the runs it names."""
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -58,6 +59,61 @@ def test_what_is_saved_is_loaded_under_its_name(root):
     assert [r.record for r in found] == [one, other]
     with pytest.raises(UserError, match="is there already"):
         results.save(one, root)
+
+
+def test_run_folders_beside_records_are_no_records(root):
+    saved(root, record("quick", [0.5], epochs=1))
+    run = root / "quick-e1-seed1"
+    run.mkdir()
+    (run / records.SETTINGS).write_text("{}")
+    (run / records.EPOCHS).write_text("{}\n")
+    assert [r.name for r in results.load(root)] == ["quick-e1-seed0"]
+
+
+def test_nothing_is_saved_beside_a_record_that_cannot_be_read(root):
+    saved(root, record("quick", [0.5], epochs=1))
+    (root / "quick" / "quick-e1-seed1.jsonl").write_text("damaged")
+    for tried in (lambda: results.save(record("quick", [0.5], seed=2, epochs=1), root), lambda: results.look(root)):
+        with pytest.raises(UserError, match="quick-e1-seed1"):
+            tried()
+    assert not (root / "quick" / "quick-e1-seed2.jsonl").exists()
+
+
+def test_a_record_that_came_while_another_was_waiting_is_kept(root, monkeypatch):
+    one, other = (record("quick", [best], epochs=1) for best in (0.5, 0.75))
+
+    @contextlib.contextmanager
+    def late(*_):
+        records.write(one, results.path_of(one.experiment, root))
+        yield
+
+    monkeypatch.setattr(results.folders, "locked", late)
+    with pytest.raises(UserError, match="is there already"):
+        results.save(other, root)
+    assert records.read(results.path_of(one.experiment, root)) == one
+
+
+def test_no_record_takes_the_place_of_the_index(root, tmp_path):
+    path = tmp_path / "index.jsonl"
+    records.write(record("quick", [0.5], epochs=1, learning_rate=0.5), path)
+    with pytest.raises(UserError, match="name of the index"):
+        results.keep(path, root)
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["reproduce", "quick", "--runs", "my runs", "--seeds", "3"], "reproduce quick --seeds 3 --only {}"),
+        (["reproduce", "quick", "--only=quick-e1-seed0"], "reproduce quick --only={}"),
+        (["train", "quick", "--results=a b", "--out", "runs/a b"], "train quick --out 'runs/a b'"),
+    ],
+)
+def test_the_command_that_repeats_a_run(words, command):
+    some = record("quick", [0.5], epochs=1)
+    session = provenance.session(torch.device("cpu"), "reference", 0, words)
+    some = replace(some, provenance=replace(some.provenance, sessions=(session,)))
+    result = results.Result("quick/quick-e1-seed0.jsonl", some)
+    assert result.repeated_by == "snnbook " + command.format(result.name)
 
 
 def test_the_index_is_made_from_the_records(root):
@@ -191,6 +247,18 @@ def test_table_5_takes_running_bests_each_on_its_own(root):
     ]
     assert [row["paper's time"] for row in lines] == [f"{x:.3f}" for x in paper.TABLE_5_TIME]
     assert [row["verdict"] for row in lines] == ["–"] * 9 + ["undecided"]
+
+
+def test_table_5_shows_a_schedule_that_ends_between_the_papers_lines(root):
+    found = saved(root, *(record(paper.TABLE_5, [0.5, 0.75], epochs=epochs) for epochs in (5, 15)))
+    lines = {line["epoch"]: line for line in rows(tables.build("5", found)) if line["ours %"] != "missing"}
+    assert list(lines) == ["10 of 15", "15 of 15", "5 of 5"]
+    assert [lines["15 of 15"][column] for column in ("paper %", "ours %", "paper's time", "verdict")] == [
+        "–",
+        "75.00",
+        "–",
+        "–",
+    ]
 
 
 def test_curves_are_means_over_seeds(root):
