@@ -855,6 +855,24 @@ MUTATIONS = [
         "tests/test_training.py::test_halves_are_the_even_and_the_odd_places",
     ),
     Mutation(
+        "protocol.py",
+        "round(abs(ours.mean - paper), 9)",
+        "abs(ours.mean - paper)",
+        "tests/test_protocol.py::test_verdicts",
+    ),
+    Mutation(
+        "results.py",
+        "        load(root)  # before anything is written",
+        "        # before anything is written",
+        "tests/test_results.py::test_nothing_is_saved_beside_a_record_that_cannot_be_read",
+    ),
+    Mutation(
+        "commands.py",
+        "        on_file.look(root)",
+        "        pass",
+        "tests/test_reproduce.py::test_a_results_folder_that_cannot_be_used_is_told_before_training",
+    ),
+    Mutation(
         "estimates.py",
         "statistics.median(spent",
         "statistics.mean(spent",
