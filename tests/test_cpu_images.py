@@ -36,7 +36,6 @@ LAYERS = {
     "seven channels": ((3, 7, 6, 6), (17, 7, 3, 3), 2, 3),
     "one entry": ((2, 1, 5, 40), (1, 1, 1, 1), 0, 1),
     "one place": ((2, 1, 3, 3), (16, 1, 3, 3), 0, 1),
-    "windows larger than the map": ((2, 1, 4, 4), (5, 1, 3, 3), 0, 3),
 }
 """Shapes of image (N, C, H, W) and weight, padding, pooling window."""
 
@@ -72,7 +71,7 @@ def test_the_weights_gradient_is_the_dense_one(name, dtype, neuron, poisoned_mem
     _, dense = ops.backward_pooled(e, saved, sum_weight=True)
     want = conv2d_weight(image.double(), weight.shape, dense[0].double(), padding=padding)
     assert got.dtype == dtype
-    assert name == "windows larger than the map" or want.abs().max() > 0
+    assert want.abs().max() > 0
     assert relative(got.double(), want) < ACCURACY[dtype]
 
 
