@@ -92,8 +92,8 @@ class Result:
             words = shlex.split(command)
         except ValueError:  # a quotation mark in a name, in a record from before words were quoted
             words = command.split()
-        folders_ = {place + step for place, word in enumerate(words) if word in FOLDERS for step in (0, 1)}
-        kept = [w for i, w in enumerate(words) if i not in folders_ and w.partition("=")[0] not in FOLDERS]
+        named = {place for place, word in enumerate(words) if word in FOLDERS}  # their folders come next
+        kept = [w for i, w in enumerate(words) if not {i, i - 1} & named and w.partition("=")[0] not in FOLDERS]
         alone = any(word.partition("=")[0] == "--only" for word in kept) or kept[1:2] != ["reproduce"]
         return shlex.join(kept if alone else [*kept, "--only", self.name]) or None
 
@@ -196,10 +196,10 @@ def keep(run: str | Path, root: str | Path) -> tuple[Path, bool]:
     if Result("", record).as_named:
         return save(record, root), True
     path = root / f"{Path(run).resolve().name.removesuffix('.jsonl')}.jsonl"
-    if path.exists():
-        raise UserError(f"{path} is there already; name another folder by --results, or move it away")
     if path.name == INDEX:
         raise UserError(f"{path} is the name of the index; rename the run's folder")
+    if path.exists():
+        raise UserError(f"{path} is there already; name another folder by --results, or move it away")
     files.make_folder(root)
     records.write(record, path)
     return path, False

@@ -233,6 +233,12 @@ def test_a_run_whose_record_cannot_be_filed_has_failed(call, tiny, monkeypatch):
     assert re.search("failed: .* is done, but .*; the same command files its record", out)
 
 
+def test_links_of_a_table_lead_into_folders_of_any_name(call, tiny):
+    call("reproduce", "table4", "--epochs", "1", "--device", "cpu", "--results", "a#b 1")
+    _, out, _ = call("table", "runs", "--format", "html", "--results", "a#b 1")
+    assert 'href="a%23b%201/paper/fashion_mnist_ttfs-e1-seed0.jsonl"' in out
+
+
 def test_no_more_processes_than_runs(call, tiny, monkeypatch):
     given = []
     monkeypatch.setattr(commands, "_run", lambda missing, jobs, threads, *_: given.append((jobs, threads)) or [])

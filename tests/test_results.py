@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import io
 import json
+import shlex
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -96,8 +97,17 @@ def test_a_record_that_came_while_another_was_waiting_is_kept(root, monkeypatch)
 def test_no_record_takes_the_place_of_the_index(root, tmp_path):
     path = tmp_path / "index.jsonl"
     records.write(record("quick", [0.5], epochs=1, learning_rate=0.5), path)
+    saved(root, record("quick", [0.5], epochs=1))
     with pytest.raises(UserError, match="name of the index"):
         results.keep(path, root)
+
+
+def test_a_command_with_a_lone_quotation_mark_is_still_told():
+    some = record("quick", [0.5], epochs=1)
+    session = replace(SESSION, command="snnbook train quick --out runs/it's --runs x")
+    some = replace(some, provenance=replace(some.provenance, sessions=(session,)))
+    told = results.Result("quick/quick-e1-seed0.jsonl", some).repeated_by
+    assert shlex.split(told) == ["snnbook", "train", "quick", "--out", "runs/it's"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Spiking neurons forward and backward, by the engine that fits the device or the one asked for.
 
-`forward` and `backward` are those of neurons alone. `forward_pooled` and `backward_pooled` end in average pooling, for
+`forward` and `backward` are the neurons alone. `forward_pooled` and `backward_pooled` end in average pooling, for
 layers; the others make currents, weights and gradients, by an engine's own way if it has one. Tests hold all equal.
 """
 
