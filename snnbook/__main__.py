@@ -170,14 +170,16 @@ def record(run: str, /, *, results: str = "results") -> None:
 
     Args:
         run: the run's folder
-        results: folder of the records; a run with the settings of its experiment's name goes to where tables look
+        results: folder of the records; a run with the settings of its experiment's name, on the published images,
+            goes to where tables look
     """
     from . import results as on_file
 
     path, listed = on_file.keep(run, results)
     print(path)
     if not listed:
-        print("no table has it: its settings are not those that its experiment's name stands for", file=sys.stderr)
+        why = "settings are not those that its experiment's name stands for, or its images not the published ones"
+        print(f"no table has it: its {why}", file=sys.stderr)
 
 
 @app.command

@@ -103,6 +103,7 @@ def reproduce(
     training.device_number(device)
     root = Path(results)
     planned = work.plan(target, seeds, epochs, root, Path(runs), released, only)
+    work.refuse_others(planned)
     missing = [run for run in planned if not run.record.exists()]
     given = {"--results": (results, RESULTS), "--runs": (runs, RUNS)}
     options = [word for name, (value, default) in given.items() if value != default for word in (name, value)]

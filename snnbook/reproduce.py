@@ -71,7 +71,8 @@ class Run:
         """In a few words."""
         done = self.epochs_done
         if self.record.exists():
-            return "done"
+            published = results.Result("", records.read(self.record)).published
+            return "done" if published else "done, on other images than published: no table counts it"
         return f"{done} of {self.experiment.epochs} epochs done" if done else "missing"
 
 
@@ -106,6 +107,18 @@ def plan(
     if not chosen:
         raise _not_planned(only, names, seeds, planned)
     return chosen
+
+
+def refuse_others(planned: Sequence[Run]) -> None:
+    """See that the records on file under the names of these runs are theirs.
+
+    Raises:
+        UserError: if one has other settings, so that its run would be taken for done and no table would count it; or
+            cannot be read
+    """
+    for run in planned:
+        if run.record.exists() and not results.Result("", records.read(run.record)).as_named:
+            raise UserError(f"{run.record} holds a run of other settings than its name stands for; move it away")
 
 
 def _not_planned(only: str, names: Sequence[str], seeds: int, planned: Sequence[Run]) -> UserError:

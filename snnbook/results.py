@@ -18,6 +18,7 @@ from .errors import UserError
 from .provenance import Session
 from .records import RunRecord
 from .settings import Experiment
+from .sources import SOURCES
 
 INDEX = "index.jsonl"
 WRITING = f".{INDEX}{folders.LOCK}"
@@ -105,6 +106,16 @@ class Result:
             return False
         return experiments.get(ours.name, epochs=ours.epochs, seed=ours.seed, engine=ours.engine) == ours
 
+    @property
+    def published(self) -> bool:
+        """Whether its images and labels are the published ones, as far as their hashes are known (`sources.Source`)."""
+        return SOURCES[self.experiment.dataset].hashes.items() <= self.record.provenance.data.items()
+
+    @property
+    def counts(self) -> bool:
+        """Whether tables count it: settings of its experiment's name, published images."""
+        return self.as_named and self.published
+
 
 def _in_turn(words: Iterable[str]) -> str:
     """What changed from one session to the next: "NVIDIA H200, then AMD EPYC, 2 threads"."""
@@ -187,13 +198,13 @@ def keep(run: str | Path, root: str | Path) -> tuple[Path, bool]:
         run: the run's folder, or a record's file
         root: the results' folder
     Returns:
-        the record's file, and whether tables look at it: where the settings are those of the experiment's name, its
-        file is that of `path_of`; else it stands in the results' folder itself, under the name of the run's folder
+        the record's file, and whether tables count it (`Result.counts`): then its file is that of `path_of`; else it
+        stands in the results' folder itself, under the name of the run's folder
     Raises:
         UserError: if the run is not finished or cannot be read, or a record of that name is there already
     """
     root, record = Path(root), records.read(run)
-    if Result("", record).as_named:
+    if Result("", record).counts:
         return save(record, root), True
     path = root / f"{Path(run).resolve().name.removesuffix('.jsonl')}.jsonl"
     if path.name == INDEX:

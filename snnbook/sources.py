@@ -26,6 +26,7 @@ class Source:
         checksums: of each file, as "sha256:..." or "md5:..."; of an IDX file uncompressed, so that the copies that
             mirrors, Debian and other libraries packed in their own ways all count as the published file
         addresses: of files in a mirror's folder, where these are not their names
+        hashes: of the published images and labels of each split, `Dataset.sha256`; empty where nothing here has them
     """
 
     shape: tuple[int, int, int]
@@ -37,6 +38,7 @@ class Source:
     mirrors: tuple[str, ...]
     checksums: dict[str, str]
     addresses: dict[str, str] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
 
     @property
     def events(self) -> bool:
@@ -66,6 +68,10 @@ SOURCES = {
             "t10k-images-idx3-ubyte": "sha256:0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
             "t10k-labels-idx1-ubyte": "sha256:ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
         },
+        hashes={
+            "train": "edc0d1098aa497be14ace79ddd5171e5a3dcf9c4d196c015389203eb3ba1f59b",
+            "test": "c3f9adf9c66efb572b1f9326c3a511b45910c7173b97be66ceceeeeaef6b802b",
+        },
     ),
     "fashion_mnist": Source(
         shape=(1, 28, 28),
@@ -85,6 +91,10 @@ SOURCES = {
             "t10k-images-idx3-ubyte": "sha256:5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
             "t10k-labels-idx1-ubyte": "sha256:0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
         },
+        hashes={
+            "train": "16d82e2b505296aa2b78bd5ea0992634f30419a4c97def7c907d154a35ac6157",
+            "test": "9f1ec356a747bfe4ebab3cfb722d3694c9ca737e2570f6f90cf31d7b6fd689d4",
+        },
     ),
     "fashion_mnist_subset": Source(
         shape=(1, 28, 28),
@@ -99,6 +109,10 @@ SOURCES = {
             "train-labels-idx1-ubyte": "sha256:4738fd437c0f8d6498ae7f6f5c86f1cc3c878d4116ff169fc5635bd6847899cc",
             "t10k-images-idx3-ubyte": "sha256:7cee33c3c6414b1b86c25e665a6c4f41584269de3b7cc9768b1d351922845eef",
             "t10k-labels-idx1-ubyte": "sha256:3128d790775889812b73c4f13923559c8b9e281d112c6ea7862acf60a206a909",
+        },
+        hashes={
+            "train": "a64df1266d6df5d0c198c28e895ed8565030f194aa4506494ee192f57aeb7349",
+            "test": "22489d4842e74e85dc8dfa1e618d5c8b760cc913f0c941bf9aebbb0d0b933b9e",
         },
     ),
     "nmnist": Source(

@@ -70,11 +70,11 @@ class Group:
 def groups(results: Iterable[Result], experiment: str) -> list[Group]:
     """An experiment's runs by schedule, the paper's first (empty where there is none), then the longest.
 
-    Runs with other settings than the experiment's are left out. A seed counts once.
+    Runs with other settings than the experiment's, or on other images, are left out. A seed counts once.
     """
     by_epochs: dict[int, dict[int, Result]] = {paper.EPOCHS: {}}
     for result in results:
-        if result.experiment.name == experiment and result.as_named:
+        if result.experiment.name == experiment and result.counts:
             by_epochs.setdefault(result.experiment.epochs, {}).setdefault(result.experiment.seed, result)
     order = sorted(by_epochs, key=lambda epochs: (epochs != paper.EPOCHS, -epochs))
     return [

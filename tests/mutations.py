@@ -317,7 +317,7 @@ MUTATIONS = [
     ),
     Mutation(
         "tables.py",
-        "if result.experiment.name == experiment and result.as_named:",
+        "if result.experiment.name == experiment and result.counts:",
         "if result.experiment.name == experiment:",
         "tests/test_results.py::test_nothing_is_mixed",
     ),

@@ -158,6 +158,8 @@ def test_a_stopped_run_goes_on_and_a_finished_one_is_kept(call, tiny):
     code, out, _ = call("reproduce", "table4", "--epochs", "3", "--device", "cpu")
     assert code == 0
     assert "to do" not in out
+    assert out.count("done, on other images than published: no table counts it") == 2
+    assert out.count("missing") == 6  # the best and the verdict of three rows: these are not the published images
     assert {path: path.stat().st_mtime_ns for path in Path("results").rglob("*")} == before
 
     _, out, _ = call("reproduce", "table4", "--epochs", "4", "--device", "cpu")
@@ -221,6 +223,19 @@ def test_a_results_folder_that_cannot_be_used_is_told_before_training(call, tiny
     for more in ((), only):
         code, _, err = call("reproduce", "table4", "--epochs", "1", "--device", "cpu", *more)
         assert (code, str(damaged) in err) == (BAD, True)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--list",), ("--only", "fashion_mnist_ttfs-e1-seed0")])
+def test_a_record_of_other_settings_is_not_taken_for_the_run(call, tiny, monkeypatch, arguments):
+    """No table would count it."""
+    (first, _) = plan("table4", epochs=1)
+    record = training.fit(first.experiment.override(rate=0.7), "other", "cpu")
+    first.record.parent.mkdir(parents=True)
+    records.write(record, first.record)
+    monkeypatch.setattr(training, "fit", lambda *_: pytest.fail("trained"))
+    code, out, err = call("reproduce", "table4", "--epochs", "1", "--device", "cpu", *arguments)
+    assert (code, out) == (BAD, "")
+    assert err == f"snnbook: {first.record} holds a run of other settings than its name stands for; move it away\n"
 
 
 def test_a_run_whose_record_cannot_be_filed_has_failed(call, tiny, monkeypatch):

@@ -17,6 +17,7 @@ from snnbook import datasets, estimates, experiments, paper, provenance, records
 from snnbook.errors import UserError
 from snnbook.provenance import Provenance
 from snnbook.records import RunRecord
+from snnbook.sources import SOURCES
 
 from .test_records import figures
 
@@ -34,7 +35,7 @@ def record(name, accuracies, seed=0, epochs=None, exits=None, **changes):
         halves = [value - 0.01, value + 0.01] if i % 2 else [value + 0.01, value - 0.01]
         values = {"test_accuracy": value, "test_accuracy_halves": halves, "exit_time": exit_time}
         lines.append(figures(epoch=i + 1, **values))
-    return RunRecord(experiment, Provenance({"train": "aa", "test": "bb"}, (SESSION,)), tuple(lines))
+    return RunRecord(experiment, Provenance(SOURCES[experiment.dataset].hashes, (SESSION,)), tuple(lines))
 
 
 @pytest.fixture
@@ -373,12 +374,25 @@ def test_the_papers_numbers_stand_in_one_place_only():
 
 
 def test_records_on_file_are_of_the_published_images():
-    status = {(s.name, s.split): s.state for s in datasets.check({r.experiment.dataset for r in OURS})}
+    assert not [result.name for result in OURS if not result.published]
+    known = [name for name, source in SOURCES.items() if source.hashes]
+    assert {r.experiment.dataset for r in OURS} <= set(known)
+    status = {(s.name, s.split): s.state for s in datasets.check(known)}
     for (name, split), state in status.items():
-        (digest,) = {r.record.provenance.data[split] for r in OURS if r.experiment.dataset == name}
         if state == "ok":
-            assert digest == datasets.load(name, split).sha256
+            assert datasets.load(name, split).sha256 == SOURCES[name].hashes[split]
     assert status["fashion_mnist_subset", "train"] == "ok"
+
+
+@pytest.mark.parametrize("data", [{"train": "aa"}, {"test": "aa"}, {"train": "aa", "test": "aa"}])
+def test_a_run_on_other_images_is_in_no_row(root, tmp_path, data):
+    one = record("fashion_mnist", [0.99])
+    other = replace(one, provenance=Provenance(one.provenance.data | data, one.provenance.sessions))
+    (found,) = saved(root, other)
+    assert (found.as_named, found.published, found.counts) == (True, False, False)
+    assert rows(tables.build("3", [found]))[0]["best"] == "missing"
+    records.write(other, tmp_path / "mine.jsonl")
+    assert results.keep(tmp_path / "mine.jsonl", root) == (root / "mine.jsonl", False)
 
 
 def test_a_run_of_several_machines_names_them_all(root):
