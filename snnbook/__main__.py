@@ -170,8 +170,8 @@ def record(run: str, /, *, results: str = "results") -> None:
 
     Args:
         run: the run's folder
-        results: folder of the records; a run with the settings of its experiment's name, on the published images,
-            goes to where tables look
+        results: folder of the records; a run with the settings of its experiment's name, on the published images
+            (where the package knows their hashes), goes to where tables look
     """
     from . import results as on_file
 

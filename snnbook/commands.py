@@ -115,6 +115,9 @@ def reproduce(
     if not missing and (list_commands or only is not None):
         again = "--results again --runs runs/again"
         done = f"{planned[0].record} has it" if len(planned) == 1 else "all have their records"
+        for run in planned:
+            if not on_file.read(run.record).published:
+                print(f"{run.record} is done, {work.UNPUBLISHED}; move it away to run anew", file=sys.stderr)
         print(f"{len(planned)} of {len(planned)} runs done: {done}. To run anew: {again}", file=sys.stderr)
     if list_commands:
         return

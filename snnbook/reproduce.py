@@ -32,6 +32,9 @@ TARGETS: dict[str, tuple[str, ...]] = {
 }
 """Experiments behind each thing that can be reproduced. Table 3's last row is Table 4's middle one: run once."""
 
+UNPUBLISHED = "but on images that are not the published ones: no table counts it"
+"""What is said of a run on the reader's own images."""
+
 POLL = 0.2
 """Seconds between two looks at the processes."""
 
@@ -71,8 +74,7 @@ class Run:
         """In a few words."""
         done = self.epochs_done
         if self.record.exists():
-            published = results.Result("", records.read(self.record)).published
-            return "done" if published else "done, on other images than published: no table counts it"
+            return "done" if results.read(self.record).published else f"done, {UNPUBLISHED}"
         return f"{done} of {self.experiment.epochs} epochs done" if done else "missing"
 
 
@@ -113,11 +115,14 @@ def refuse_others(planned: Sequence[Run]) -> None:
     """See that the records on file under the names of these runs are theirs.
 
     Raises:
-        UserError: if one has other settings, so that its run would be taken for done and no table would count it; or
-            cannot be read
+        UserError: if one is another run's, is unfinished, has other settings than its name stands for (its run would be
+            taken for done, and no table would count it), or cannot be read
     """
     for run in planned:
-        if run.record.exists() and not results.Result("", records.read(run.record)).as_named:
+        if not run.record.exists():
+            continue
+        found = results.read(run.record)
+        if not found.as_named:
             raise UserError(f"{run.record} holds a run of other settings than its name stands for; move it away")
 
 

@@ -149,17 +149,19 @@ def load(root: str | Path) -> list[Result]:
     Raises:
         UserError: if a record is damaged, unfinished or stands under a name that is not its own
     """
-    root, found = Path(root), []
-    for path in sorted(root.glob("*/*.jsonl")):
-        if (path.parent / records.SETTINGS).exists():
-            continue  # a run's folder, where runs are kept beside records
-        record = records.read(path)
-        if not record.finished:
-            raise UserError(f"{path} holds {len(record.epochs)} of {record.experiment.epochs} epochs; it is no result")
-        if path.stem != run_name(record.experiment) or path.parent.name != folder_of(record.experiment):
-            raise UserError(f"{path} holds the run {run_name(record.experiment)}; put it where its name belongs")
-        found.append(Result(path.relative_to(root).as_posix(), record))
-    return found
+    # a folder with settings is a run's, where runs are kept beside records
+    paths = [path for path in sorted(Path(root).glob("*/*.jsonl")) if not (path.parent / records.SETTINGS).exists()]
+    return [read(path) for path in paths]
+
+
+def read(path: Path) -> Result:
+    """One record of a results' folder; errors as `load`."""
+    record = records.read(path)
+    if not record.finished:
+        raise UserError(f"{path} holds {len(record.epochs)} of {record.experiment.epochs} epochs; it is no result")
+    if path.stem != run_name(record.experiment) or path.parent.name != folder_of(record.experiment):
+        raise UserError(f"{path} holds the run {run_name(record.experiment)}; put it where its name belongs")
+    return Result(f"{path.parent.name}/{path.name}", record)
 
 
 def save(record: RunRecord, root: str | Path) -> Path:
@@ -223,6 +225,7 @@ def index_line(result: Result) -> dict:
         "file": result.file,
         "experiment": settings.name,
         "as_named": result.as_named,
+        "published": result.published,
         "dataset": settings.dataset,
         "loss": settings.loss,
         "epochs": settings.epochs,

@@ -22,7 +22,7 @@ def runs_table(results: list[Result]) -> Table:
         record, minutes = result.record, result.seconds / 60
         rows.append(
             (
-                Cell(result.name, result.name, (result.name,)),
+                Cell(result.name + " (other images)" * (not result.published), result.name, (result.name,)),
                 *(Cell(f"{100 * e.test_accuracy:.2f}", 100 * e.test_accuracy) for e in (record.best, record.last)),
                 Cell(f"{minutes:.1f}", minutes),
                 *(Cell(word or NONE, word) for word in (result.hardware, result.engine, result.torch)),

@@ -149,16 +149,18 @@ def test_a_stopped_run_goes_on_and_a_finished_one_is_kept(call, tiny):
 
     code, out, err = call("reproduce", "table4", "--epochs", "3", "--device", "cpu", "--only", first.name)
     assert (code, out) == (0, "")
-    assert err.startswith(f"1 of 1 runs done: {first.record} has it. To run anew: --results again")
+    images, done = err.splitlines()
+    assert images == f"{first.record} is done, {reproduce.UNPUBLISHED}; move it away to run anew"
+    assert done.startswith(f"1 of 1 runs done: {first.record} has it. To run anew: --results again")
     code, out, err = call("reproduce", "table4", "--epochs", "3", "--list")
     assert (code, out) == (0, "")
-    assert err.startswith("2 of 2 runs done: all have their records")
+    assert err.splitlines()[2].startswith("2 of 2 runs done: all have their records")
 
     before = {path: path.stat().st_mtime_ns for path in Path("results").rglob("*")}
     code, out, _ = call("reproduce", "table4", "--epochs", "3", "--device", "cpu")
     assert code == 0
     assert "to do" not in out
-    assert out.count("done, on other images than published: no table counts it") == 2
+    assert out.count(f"done, {reproduce.UNPUBLISHED}") == 2
     assert out.count("missing") == 6  # the best and the verdict of three rows: these are not the published images
     assert {path: path.stat().st_mtime_ns for path in Path("results").rglob("*")} == before
 
@@ -226,16 +228,26 @@ def test_a_results_folder_that_cannot_be_used_is_told_before_training(call, tiny
 
 
 @pytest.mark.parametrize("arguments", [(), ("--list",), ("--only", "fashion_mnist_ttfs-e1-seed0")])
-def test_a_record_of_other_settings_is_not_taken_for_the_run(call, tiny, monkeypatch, arguments):
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"rate": 0.7}, "a run of other settings than its name stands for; move it away"),
+        ({"seed": 1}, "the run fashion_mnist_ttfs-e1-seed1; put it where its name belongs"),
+        ({"epochs": 2}, "1 of 2 epochs; it is no result"),
+    ],
+)
+def test_a_record_of_another_run_is_not_taken_for_the_run(call, tiny, monkeypatch, arguments, settings, words):
     """No table would count it."""
     (first, _) = plan("table4", epochs=1)
-    record = training.fit(first.experiment.override(rate=0.7), "other", "cpu")
+    record = training.fit(first.experiment.override(**settings), "other", "cpu")
     first.record.parent.mkdir(parents=True)
     records.write(record, first.record)
+    if "epochs" in settings:
+        first.record.write_bytes(b"".join(first.record.read_bytes().splitlines(keepends=True)[:-1]))
     monkeypatch.setattr(training, "fit", lambda *_: pytest.fail("trained"))
     code, out, err = call("reproduce", "table4", "--epochs", "1", "--device", "cpu", *arguments)
     assert (code, out) == (BAD, "")
-    assert err == f"snnbook: {first.record} holds a run of other settings than its name stands for; move it away\n"
+    assert err == f"snnbook: {first.record} holds {words}\n"
 
 
 def test_a_run_whose_record_cannot_be_filed_has_failed(call, tiny, monkeypatch):

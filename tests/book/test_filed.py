@@ -72,7 +72,7 @@ def test_where_the_runs_ended():
     by_title = {cells[i]: cells[i + 1 : i + 9] for i in range(0, len(cells), 9)}
     rows = [*paper.TABLES["3"], *(row for row in paper.TABLES["4"] if row.experiment != "fashion_mnist_ttfs")]
     assert list(by_title) == [row.title for row in rows]
-    on_file = [r for r in results.load(ROOT) if r.as_named]
+    on_file = [r for r in results.load(ROOT) if r.counts]
     lengths = [{r.experiment.epochs for r in on_file if r.experiment.name == row.experiment} for row in rows]
     epochs = max(set().union(*lengths), key=lambda n: (sum(n in each for each in lengths), n))
     for row in rows:
