@@ -119,10 +119,7 @@ def refuse_others(planned: Sequence[Run]) -> None:
             taken for done, and no table would count it), or cannot be read
     """
     for run in planned:
-        if not run.record.exists():
-            continue
-        found = results.read(run.record)
-        if not found.as_named:
+        if run.record.exists() and not results.read(run.record).as_named:
             raise UserError(f"{run.record} holds a run of other settings than its name stands for; move it away")
 
 

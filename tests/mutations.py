@@ -316,6 +316,18 @@ MUTATIONS = [
         "tests/test_protocol.py::test_a_ranking_needs_three_seeds_on_both_sides",
     ),
     Mutation(
+        "results.py",
+        "return self.as_named and self.published",
+        "return self.as_named",
+        "tests/test_results.py::test_a_run_on_other_images_is_in_no_row",
+    ),
+    Mutation(
+        "reproduce.py",
+        "if run.record.exists() and not results.read(run.record).as_named:",
+        "if run.record.exists() and not results.read(run.record):",
+        "tests/test_reproduce.py::test_a_record_of_another_run_is_not_taken_for_the_run",
+    ),
+    Mutation(
         "tables.py",
         "if result.experiment.name == experiment and result.counts:",
         "if result.experiment.name == experiment:",
