@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
-from . import ops
+from . import gradient_kinds, ops
 from .devices import on_host
 from .errors import UserError
 from .neuron import NeuronParameters
@@ -161,6 +161,8 @@ def currents(
 
 
 class _SpikingAffine(torch.autograd.Function):
+    takes_times = True  # read by `gradient_kinds`
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -186,6 +188,7 @@ class _SpikingAffine(torch.autograd.Function):
         ctx.save_for_backward(x, weight, *kept, *tensors)
         ctx.kept = len(kept)
         ctx.affine = affine
+        ctx.layer = threshold  # lives as long as the layer does
         raw = raw.detach()
         ctx.mark_non_differentiable(raw)
         ctx.set_materialize_grads(False)  # no zeros for raw
@@ -194,6 +197,7 @@ class _SpikingAffine(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_times: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        gradient_kinds.check_arrival(ctx, ctx.layer)
         x, weight, *tensors = ctx.saved_tensors
         kept, tensors = tensors[: ctx.kept], tensors[ctx.kept :]
         pass_ = ops.put_back(ctx.pass_, tensors)
@@ -249,4 +253,5 @@ def spiking_affine(
     Raises:
         UserError: for wrong shapes
     """
+    gradient_kinds.pass_on(x)
     return _SpikingAffine.apply(x, weight, threshold, affine, neuron, window, engine, force)

@@ -4,6 +4,7 @@ Whatever the next step depends on is a parameter (weight, gamma, beta) or a buff
 holds it all. App. 1 of Zhu et al. 2023; the released settings where it is silent.
 """
 
+import threading
 from typing import Any
 
 import torch
@@ -21,10 +22,15 @@ WEIGHT_BOUND = 4.0
 """Raw weights are clipped to +- this in every forward pass (released settings)."""
 
 
+_folding = threading.Lock()
+"""One thread folds at a time: two that divided one threshold by the same gamma would spoil it for good."""
+
+
 class _Standardise(torch.autograd.Function):
     """Standardised weights; with a threshold all four are folded before, in place, as by `SpikingLayer.fold`.
 
-    What is folded is what the gradients are taken at, so autograd sees it as it sees an update: by versions alone.
+    Folding comes before the gradients are defined, and repeats nothing that is folded already. So it leaves autograd's
+    version counters alone: a pass that is still waiting for its backward stays valid.
     """
 
     @staticmethod
@@ -83,7 +89,8 @@ class SpikingLayer(nn.Module):
             UserError: if a gamma is not above 0 (looked at on the CPU only: elsewhere it would halt the device)
         """
         self._check_gamma()
-        ops.fold(self.weight, self.threshold, self.gamma, self.beta, WEIGHT_BOUND, self.engine)
+        with _folding:
+            ops.fold(self.weight, self.threshold, self.gamma, self.beta, WEIGHT_BOUND, self.engine)
 
     def _check_gamma(self) -> None:
         """Raise what `fold` raises."""
@@ -93,6 +100,29 @@ class SpikingLayer(nn.Module):
                 f"training broke down: gamma of {self.title} fell to {worst:.3g}, and thresholds are divided by it; "
                 "try a lower learning rate"
             )
+
+    def _ready(self) -> tuple[Tensor, Tensor]:
+        """W_hat and theta of a pass. In training they are folded first; reading alone changes nothing in the layer."""
+        self._check_gamma()
+        gamma, beta, threshold, weight = self.gamma, self.beta, self.threshold, self.weight
+        if self.training and torch.is_grad_enabled():
+            with _folding:
+                return _Standardise.apply(weight, gamma, beta, self.engine, threshold), threshold
+        if not self._is_folded():
+            # what `fold` would leave, to the bit, with the gradients that gamma and beta have as they are
+            scale = gamma.detach()
+            gamma = gamma / scale
+            beta = beta / scale
+            threshold = threshold / scale
+            weight = weight.clamp(-WEIGHT_BOUND, WEIGHT_BOUND)
+        return _Standardise.apply(weight, gamma, beta, self.engine), threshold
+
+    def _is_folded(self) -> bool:
+        """Whether `fold` would change nothing; on a GPU, where a look would halt the device, it is not known."""
+        if not on_host(self.gamma):
+            return False
+        least, largest = self.weight.detach().aminmax()
+        return bool((self.gamma == 1).all()) and bool(least >= -WEIGHT_BOUND) and bool(largest <= WEIGHT_BOUND)
 
     def standardised(self, scale: float = 1.0) -> Tensor:
         """W_hat = gamma (W - mean) / sqrt(var + 1e-5) + beta per output channel. Eq. (eq-standardise).
@@ -119,14 +149,13 @@ class SpikingLayer(nn.Module):
         Returns:
             (T, N, C, ...); with `force` a pair of them
         Raises:
-            UserError: as `fold`, which comes before every pass
+            UserError: as `fold`, which comes before every pass in training (and with gradients enabled)
         """
         ahead = ahead or Beside(x.device)
         with ahead.work():
-            self._check_gamma()
-            weight = _Standardise.apply(self.weight, self.gamma, self.beta, self.engine, self.threshold)
-        ahead.join(weight)
-        spikes, raw = spiking_affine(x, weight, self.threshold, self.affine, self.neuron, self.pool, self.engine, force)
+            weight, threshold = self._ready()
+        ahead.join(weight, threshold)
+        spikes, raw = spiking_affine(x, weight, threshold, self.affine, self.neuron, self.pool, self.engine, force)
         return spikes if force is None else (spikes, raw)
 
 

@@ -1,11 +1,15 @@
 """The six losses: each maps output spikes to a number, and its backward to a gradient on every spike's time.
 
-The gradient e = dL/dt stands at the spike's place in a tensor of the spikes' shape, 0 elsewhere. It is not the
+The gradient e = dL/dt is written at the spike's place in a tensor of the spikes' shape, 0 elsewhere. It is not the
 derivative of the printed value in the spikes; `torch.autograd.gradcheck` fails on these losses, and must.
 Where a loss is defined on rates, d(int s)/dt = -1 (eq-approximation) turns a rate gradient r into e = -r: more spikes
 wanted gives e > 0, and descent moves the spikes earlier. App. 3-5 and Table 2 of Zhu et al. 2023.
+
+Layers of this package take e. Surrogate-gradient networks (snnTorch, SpikingJelly, Norse) take r, at every step and
+neuron: `get(name, gradient="rate")`.
 """
 
+import copy
 import inspect
 import math
 from collections.abc import Callable
@@ -14,8 +18,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from . import gradient_kinds
 from .devices import on_host
 from .errors import UserError, real, switch, unknown
+
+GRADIENTS = ("time", "rate")
+"""What `backward` leaves in `spikes.grad`: e = dL/dt at the spikes, or r = dL/d(amount) at every step and neuron."""
 
 SHORT_TRAIN = 20
 """Steps from which on the target trains of `kernel` and `timing` fire every second step only; released, as the next."""
@@ -25,12 +33,12 @@ COUNT_FLOOR = 1e-5
 """Added to both counts of that ratio, so that a silent batch divides by no zero."""
 
 
-class _TimeGradient(torch.autograd.Function):
-    """Carry a loss's value forward, and its gradient on spike times backward."""
+class _GivenGradient(torch.autograd.Function):
+    """Carry a loss's value forward, and its gradient on the spikes, of either kind, backward."""
 
     @staticmethod
-    def forward(ctx: Any, spikes: Tensor, value: Tensor, grad_times: Tensor) -> Tensor:
-        ctx.save_for_backward(grad_times)
+    def forward(ctx: Any, spikes: Tensor, value: Tensor, grad: Tensor) -> Tensor:
+        ctx.save_for_backward(grad)
         return value
 
     @staticmethod
@@ -40,11 +48,16 @@ class _TimeGradient(torch.autograd.Function):
 
 
 class Loss:
-    """What the six have in common: checks, the one-hot labels, and the way into autograd."""
+    """What the six have in common: checks, the one-hot labels, and the way into autograd.
+
+    Attributes:
+        gradient: one of GRADIENTS; "time" unless `get` or `with_gradient` was asked for "rate"
+    """
 
     name: ClassVar[str]
     averages: ClassVar[bool] = False  # over the samples, where the others add up
     joint: Callable[[Tensor], Tensor] = staticmethod(lambda sums: sums)  # sums over the batch from those of our share
+    gradient: str = "time"
 
     def value_and_times(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """The loss and e = dL/dt.
@@ -57,22 +70,96 @@ class Loss:
         """
         raise NotImplementedError
 
+    def value_and_rates(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss and r = dL/d(amount), for a loss that is defined on the amounts of the spikes.
+
+        Args:
+            spikes, label: as for `value_and_times`
+        Returns:
+            the value, a scalar, and r, (T, N, C), 1/spike, read at every step and neuron
+        Raises:
+            UserError: if the loss is defined on spike times alone, as `timing` and `ttfs` are
+        """
+        raise self._no_rates()
+
+    @classmethod
+    def has_rates(cls) -> bool:
+        """Whether the loss is defined on the amounts of the spikes, so that `gradient="rate"` can be asked for."""
+        return cls.value_and_rates is not Loss.value_and_rates
+
+    def _no_rates(self) -> UserError:
+        """The error for a gradient on amounts that the loss does not have."""
+        others = ", ".join(name for name, loss in LOSSES.items() if loss.has_rates())
+        return UserError(
+            f"loss {self.name!r} is defined on spike times and has no gradient on spike amounts; take gradient='time' "
+            f"on layers of snnbook, or gradient='rate' with one of: {others}"
+        )
+
+    def with_gradient(self, gradient: str) -> "Loss":
+        """The same loss with the other kind of gradient.
+
+        Args:
+            gradient: one of GRADIENTS
+        Raises:
+            UserError: for another name, or "rate" of a loss that has no gradient on amounts
+        """
+        if gradient not in GRADIENTS:
+            raise unknown("gradient", gradient, GRADIENTS)
+        if gradient == "rate" and not self.has_rates():
+            raise self._no_rates()
+        other = copy.copy(self)
+        other.gradient = gradient
+        return other
+
     def __call__(self, spikes: Tensor, labels: Tensor) -> Tensor:
         """The loss of a batch.
+
+        With gradient "time" the spikes must come from layers of this package. A surrogate-gradient network takes
+        `spikes.grad` for the gradient on amounts, whose sign is the opposite, and needs gradient "rate".
 
         Args:
             spikes: output spikes, (T, N, C), 0 or 1
             labels: class of every sample, (N,), integers in 0..C-1
         Returns:
-            a scalar; its `backward()` leaves e = dL/dt in `spikes.grad`, 0 where there is no spike
+            a scalar; its `backward()` leaves e = dL/dt in `spikes.grad`, 0 where there is no spike; with gradient
+            "rate" r = dL/d(amount) at every step and neuron
         Raises:
             UserError: for wrong shapes, types, labels out of range, or spikes that are not finite
+        Warns:
+            UserWarning: once, if the spikes come from another network than this gradient is for, or none ever fires
         """
         _check(spikes, labels)
+        by_time = self.gradient == "time"
+        if by_time:
+            gradient_kinds.expect_times(spikes, self, self.name if self.has_rates() else None)
+            if on_host(spikes) and not torch.compiler.is_compiling():
+                gradient_kinds.expect_spikes(spikes, self)
         with torch.no_grad():
             label = labels[:, None] == torch.arange(spikes.shape[2], device=labels.device)
-            value, grad_times = self.value_and_times(spikes.detach(), label)
-        return _TimeGradient.apply(spikes, value, torch.where(spikes > 0, grad_times, 0.0))
+            value_and_gradient = self.value_and_times if by_time else self.value_and_rates
+            value, grad = value_and_gradient(spikes.detach(), label)
+            if by_time:
+                grad = torch.where(spikes > 0, grad, 0.0)
+        return _GivenGradient.apply(spikes, value, grad)
+
+
+def from_times(spikes: Tensor, grad_times: Tensor) -> Tensor:
+    """A loss of your own in one line: a 0 whose `backward()` leaves the e that you give in `spikes.grad`.
+
+    Args:
+        spikes: output spikes of layers of this package, any shape
+        grad_times: e = dL/dt at the spikes, the same shape, 1/step; elsewhere it is not read
+    Returns:
+        a scalar, 0
+    Raises:
+        UserError: if the shapes differ
+    """
+    if grad_times.shape != spikes.shape:
+        raise UserError(f"grad_times must have the spikes' shape {tuple(spikes.shape)}, not {tuple(grad_times.shape)}")
+    gradient_kinds.expect_times(spikes, from_times)
+    with torch.no_grad():
+        grad = torch.where(spikes > 0, grad_times.to(spikes), 0.0)
+    return _GivenGradient.apply(spikes, spikes.new_zeros(()), grad)
 
 
 def _check(spikes: Tensor, labels: Tensor) -> None:
@@ -82,7 +169,9 @@ def _check(spikes: Tensor, labels: Tensor) -> None:
     if not spikes.is_floating_point():
         raise UserError(f"spikes must be floating point to carry a gradient, not {spikes.dtype}; call .float()")
     if labels.shape != spikes.shape[1:2]:
-        raise UserError(f"labels must have shape ({spikes.shape[1]},), one per sample, not {tuple(labels.shape)}")
+        swapped = labels.shape == spikes.shape[:1]
+        hint = "; is the batch first? Then pass spikes.transpose(0, 1), axes are (T, N, C)" if swapped else ""
+        raise UserError(f"labels must have shape ({spikes.shape[1]},), one per sample, not {tuple(labels.shape)}{hint}")
     if labels.is_floating_point() or labels.dtype == torch.bool:
         raise UserError(f"labels must be integers, not {labels.dtype}")
     if on_host(spikes):
@@ -116,16 +205,28 @@ class _CountLoss(Loss):
         raise NotImplementedError
 
     def value_and_times(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        steps, count = len(spikes), spikes.sum(0)
+        return self._value_and_pull(spikes, label, least=0)
+
+    def value_and_rates(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """As in `Loss`; a silent neuron counts as one spike wherever a count divides. Eq. (eq-rate-floor)."""
+        value, pull = self._value_and_pull(spikes, label, least=1)
+        return value, -pull
+
+    def _value_and_pull(self, spikes: Tensor, label: Tensor, least: int) -> tuple[Tensor, Tensor]:
+        """The value, and how much each spike is wanted, (T, N, C); `least` is the smallest count that divides."""
+        steps = len(spikes)
+        count = spikes.sum(0)
         target = torch.where(label, self.target_label, self.target_others).to(count)
         if self.clip:
             count = torch.where(label, count.minimum(target), count.maximum(target))
         missing = target - count
         value = missing.square().sum() / (2 * steps)
-        grad_times = self.per_spike(missing, count) / steps
+        divisor = count.clamp(min=least) if least else count
+        pull = self.per_spike(missing, divisor) / steps
         if self.label_scaling:
-            grad_times = torch.where(label, grad_times * self.label_scale(count, label), grad_times)
-        return value, grad_times.expand_as(spikes)
+            scale = self.label_scale(torch.where(label, divisor, count), label)
+            pull = torch.where(label, pull * scale, pull)
+        return value, pull.expand_as(spikes)
 
     def label_scale(self, count: Tensor, label: Tensor) -> Tensor:
         """The factor max(rho / 10, 1) of clipped counts and one-hot labels, both (N, C). Eq. (eq-label-scaling)."""
@@ -196,6 +297,10 @@ class Kernel(Loss):
         # The filter's transpose runs backwards in time: that is the gradient in s[t]; its negative is e.
         return error.square().sum() / 2, -self._filter(error.flip(0)).flip(0)
 
+    def value_and_rates(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        value, grad_times = self.value_and_times(spikes, label)
+        return value, -grad_times
+
     def _filter(self, trains: Tensor) -> Tensor:
         filtered, trace = torch.empty_like(trains), torch.zeros_like(trains[0])
         for t, train in enumerate(trains):
@@ -224,6 +329,10 @@ class TemporalEfficientTraining(Loss):
         samples = spikes.shape[0] * spikes.shape[1]
         pull = self.sharpness * (label.to(spikes) - log_share.exp())
         return -torch.where(label, log_share, 0.0).sum() / samples, pull / samples
+
+    def value_and_rates(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        value, grad_times = self.value_and_times(spikes, label)
+        return value, -grad_times
 
 
 class Timing(Loss):
@@ -282,19 +391,22 @@ _ALL = EnhancedCounting, Counting, Kernel, TemporalEfficientTraining, Timing, Ti
 LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in _ALL}
 
 
-def get(name: str, **settings: Any) -> Loss:
+def get(name: str, gradient: str = "time", **settings: Any) -> Loss:
     """A loss by name.
 
     Args:
         name: "counting", "enhanced_counting", "kernel", "tet", "timing" or "ttfs"
+        gradient: what `backward` leaves in `spikes.grad`. "time": e = dL/dt at the spikes, for layers of this package.
+            "rate": r = dL/d(amount) at every step and neuron, silent ones included, for surrogate-gradient networks;
+            `timing` and `ttfs`, which are defined on times alone, have none
         settings: `target_label`, `target_others`, `clip`, `label_scaling` (the two counting losses); `tau_s` (kernel);
             `sharpness` (tet); `t_unfired` in units of T (ttfs)
     Raises:
-        UserError: for an unknown loss or setting, or a value out of range
+        UserError: for an unknown loss or setting, a value out of range, or a gradient that the loss does not have
     """
     if name not in LOSSES:
         raise unknown("loss", name, LOSSES)
     known = list(inspect.signature(LOSSES[name]).parameters)
     if strange := [setting for setting in settings if setting not in known]:
         raise unknown(f"setting of loss {name!r}", strange[0], known)
-    return LOSSES[name](**settings)
+    return LOSSES[name](**settings).with_gradient(gradient)

@@ -6,6 +6,7 @@ pooling, 1024 fully connected neurons. The output layer is left out, as in the p
 
 import math
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -26,6 +27,9 @@ SEARCH_RANGE = (0.01, 100.0)
 
 SEARCH_RATIO = 1.01
 """The search ends when its bounds are this close (released settings)."""
+
+NEAR_RATE = 2.0
+"""Factor between the wanted and the reached rate of a layer above which `initialise` warns."""
 
 FORCE_SLOPE = 0.05
 """Slope of the potential above which a step may take the supervisory spike (released settings)."""
@@ -61,6 +65,8 @@ class Network(nn.Module):
         supervision: whether the label's neuron is made to fire in training
     """
 
+    _warned_of_order = False
+
     def __init__(
         self, layers: Sequence[nn.Module], in_shape: tuple[int, int, int], steps: int, supervision: bool = True
     ) -> None:
@@ -74,6 +80,15 @@ class Network(nn.Module):
         """The layers that hold neurons, input side first."""
         return [layer for layer in self.layers if isinstance(layer, SpikingLayer)]
 
+    def fold(self) -> None:
+        """Fold every layer (`SpikingLayer.fold`): what training does before each step, and after the last one.
+
+        Raises:
+            UserError: if a gamma is not above 0
+        """
+        for layer in self.spiking:
+            layer.fold()
+
     def encode(self, x: Tensor) -> Tensor:
         """Check the input; show images (N, C, H, W) for `steps` steps; pass (T, N, C, H, W) through.
 
@@ -85,34 +100,57 @@ class Network(nn.Module):
             raise UserError(f"input must have shape (N, {wanted}) or (T, N, {wanted}), not {tuple(x.shape)}")
         if not x.is_floating_point():
             raise UserError(f"input must be floating point, not {x.dtype}; normalise it first")
-        return encoding.direct(x, self.steps) if x.dim() == 4 else x
+        if x.dim() == 4:
+            return encoding.direct(x, self.steps)
+        if len(x) != self.steps == x.shape[1] and not self._warned_of_order:
+            self._warned_of_order = True
+            warnings.warn(
+                f"the input is read as T = {len(x)} steps of {self.steps} samples, but this network is built for "
+                f"{self.steps} steps: is the batch first? Then pass x.transpose(0, 1); axes are (T, N, C, H, W)",
+                stacklevel=2,
+            )
+        return x
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         """Output spikes.
 
+        The supervisory spike gives the label away: read classes from the second of the pair, not from the first.
+
         Args:
-            x: (T, N, C, H, W), or (N, C, H, W) for direct coding
-            labels: (N,), integers; given in training, the label neuron is made to fire (`supervise`)
+            x: (T, N, C, H, W), or (N, C, H, W) for direct coding; one recording (T, C, H, W) needs `x.unsqueeze(1)`
+            labels: (N,), integers; in training mode the label neuron is made to fire (`supervise`), in evaluation
+                mode (`net.eval()`) never
         Returns:
             spikes, (T, N, classes); with labels a pair, with and without the supervisory spike
         Raises:
             UserError: for wrong shapes, or (looked at on a CPU alone) labels that are no classes
+        Warns:
+            UserWarning: once, if the batch seems to come before the steps
         """
         ahead = Beside(x.device)
         x = self.encode(x)
+        if labels is not None:
+            self._check_labels(labels, x)
         for layer in self.layers[:-1]:
             x = layer(x, ahead=ahead) if isinstance(layer, SpikingLayer) else layer(x)
+        output = self.layers[-1]
         if labels is None:
-            return self.layers[-1](x, ahead=ahead)
-        if labels.shape != x.shape[1:2] or labels.is_floating_point():
-            raise UserError(f"labels must be {x.shape[1]} integers, not {labels.dtype} of shape {tuple(labels.shape)}")
+            return output(x, ahead=ahead)
+        if not (self.supervision and self.training):
+            spikes = output(x, ahead=ahead)
+            return spikes, spikes.detach()
+        return output(x, force=lambda saved: supervise(saved, labels), ahead=ahead)
+
+    def _check_labels(self, labels: Tensor, x: Tensor) -> None:
+        """That there is a class for every sample of the encoded input x, (T, N, ...)."""
+        if labels.is_floating_point() or labels.dtype == torch.bool or labels.shape != x.shape[1:2]:
+            raise UserError(
+                f"labels must be {x.shape[1]} integers, one for each sample of the input, not {labels.dtype} of shape "
+                f"{tuple(labels.shape)}{_swapped(x, labels)}"
+            )
         classes = len(self.layers[-1].threshold)
         if on_host(labels) and not bool(((labels >= 0) & (labels < classes)).all()):  # a GPU would wait
             raise UserError(f"labels must be classes, 0 to {classes - 1}, not {labels.unique().tolist()}")
-        if not self.supervision:
-            spikes = self.layers[-1](x, ahead=ahead)
-            return spikes, spikes.detach()
-        return self.layers[-1](x, force=lambda saved: supervise(saved, labels), ahead=ahead)
 
     @torch.no_grad()
     def initialise(self, batch: Tensor, rate: float) -> None:
@@ -126,6 +164,8 @@ class Network(nn.Module):
             rate: wanted spikes per neuron over all T steps, measured on the last third of them
         Raises:
             UserError: for a wrong shape, NaN or infinity in the batch, or a rate that is not above 0
+        Warns:
+            UserWarning: for each layer that no threshold within the search range brings near the wanted rate
         """
         real("rate", rate, above=0)
         x = self.encode(batch)
@@ -133,16 +173,21 @@ class Network(nn.Module):
             raise UserError("the first batch holds NaN or infinity; look at the images and at their normalisation")
         training = self.training
         self.eval()
+        is_silent = False
         for layer in self.layers:
             if isinstance(layer, SpikingLayer):
                 layer.fold()
-                layer.threshold.div_(_search_factor(layer, x, rate))
+                factor, reached = _search_factor(layer, x, rate)
+                layer.threshold.div_(factor)
+                if not is_silent and not rate / NEAR_RATE <= reached <= rate * NEAR_RATE:
+                    warnings.warn(_missed_rate(layer, rate, reached), stacklevel=3)
+                is_silent |= reached == 0  # all layers after it are silent, too
             x = layer(x)
         self.train(training)
 
 
-def _search_factor(layer: SpikingLayer, x: Tensor, rate: float) -> float:
-    """The last factor that the bisection tried."""
+def _search_factor(layer: SpikingLayer, x: Tensor, rate: float) -> tuple[float, float]:
+    """The last factor that the bisection tried, and the rate that it gave, spikes per neuron over all steps."""
     steps = len(x)
     start = 2 * steps // 3
     wanted = rate * (steps - start) / steps
@@ -151,11 +196,30 @@ def _search_factor(layer: SpikingLayer, x: Tensor, rate: float) -> float:
     while high / low >= SEARCH_RATIO:
         factor = math.sqrt(low * high)
         spikes, _ = ops.forward(layer.current(x, factor), layer.threshold, layer.neuron, layer.engine)
-        if spikes[start:].sum(0).mean().item() > wanted:
+        fired = spikes[start:].sum(0).mean().item()
+        if fired > wanted:
             high = factor
         else:
             low = factor
-    return factor
+    return factor, fired * steps / (steps - start)
+
+
+def _missed_rate(layer: SpikingLayer, rate: float, reached: float) -> str:
+    """What to say of a layer whose neurons fire at another rate than the wanted one."""
+    if reached == 0:
+        advice = "nothing can be learnt behind a silent layer; look at the input's scale, or ask for a larger rate"
+    elif reached < rate:
+        advice = "its input is too weak or comes too late; scale the input up, or ask for a smaller rate"
+    else:
+        advice = "its neurons get the same input and fire together; scale the input, or ask for a larger rate"
+    return f"{layer.title} fires {reached:.3g} spikes per neuron where rate={rate:g} was asked for: {advice}"
+
+
+def _swapped(x: Tensor, labels: Tensor) -> str:
+    """The hint for labels that fit the first axis of an input (T, N, ...) and not the second."""
+    if labels.shape != x.shape[:1] or x.stride(0) == 0:
+        return ""
+    return f"; axes are (T, N, C, H, W), and axis 1 is {x.shape[1]}: is the batch first? Then pass x.transpose(0, 1)"
 
 
 def _tokens(notation: str) -> list[re.Match[str]]:

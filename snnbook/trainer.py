@@ -145,6 +145,7 @@ class Trainer:
         """Train for an epoch (arguments and errors as in `train_epoch`), test, and gather the figures."""
         self._since = time.monotonic()
         sums = self.train_epoch(epoch, look, heed)
+        self.net.fold()  # the last step's gamma, which a test leaves alone
         trained = self._spent()
         encoded, by = partial(encode, self.experiment), self.experiment.readout
         with devices.rounding(self.experiment.precision, self.device):

@@ -38,8 +38,45 @@ class Mutation:
 MUTATIONS = [
     Mutation(
         "losses.py",
-        "grad_times = self.per_spike(missing, count) / steps",
-        "grad_times = self.per_spike(-missing, count) / steps",
+        "self._value_and_pull(spikes, label, least=1)",
+        "self._value_and_pull(spikes, label, least=0)",
+        "book/own.ipynb",
+        ("eq-rate-floor",),
+    ),
+    Mutation(
+        "losses.py",
+        "return value, -pull",
+        "return value, pull",
+        "tests/test_gradient_kinds.py::test_a_surrogate_network_learns_from_rates",
+    ),
+    Mutation(
+        "gradient_kinds.py",
+        "                foreign = True\n                continue\n",
+        "                continue\n",
+        "tests/test_gradient_kinds.py::test_a_surrogate_network_under_a_loss_of_times_is_warned_of_once",
+    ),
+    Mutation(
+        "gradient_kinds.py",
+        "    for layer in layers:\n        layer.kind_is_known = True\n",
+        "",
+        "tests/test_gradient_kinds.py::test_no_false_alarm",
+    ),
+    Mutation(
+        "layers.py",
+        "if self.training and torch.is_grad_enabled():",
+        "if torch.is_grad_enabled():",
+        "tests/test_layers.py::test_reading_writes_nothing",
+    ),
+    Mutation(
+        "layers.py",
+        "            threshold = threshold / scale\n",
+        "",
+        "tests/test_layers.py::test_reading_writes_nothing",
+    ),
+    Mutation(
+        "losses.py",
+        "pull = self.per_spike(missing, divisor) / steps",
+        "pull = self.per_spike(-missing, divisor) / steps",
         "tests/test_losses.py::test_totals_per_neuron",
     ),
     Mutation(
@@ -214,12 +251,6 @@ MUTATIONS = [
         "tests/test_networks.py::test_weights_are_made_ready_as_by_folding_and_then_standardising",
     ),
     Mutation(
-        "ops/cpu.py",
-        "_tell_folded(weight, threshold, gamma, beta, clipped)\n    return results",
-        "return results",
-        "tests/test_networks.py::test_raw_weights_are_clipped_where_one_lies_beyond_the_bound",
-    ),
-    Mutation(
         "ops/cpu_connected.py",
         "factors[at] = i * width, row[i]",
         "factors[at] = i * width, 1",
@@ -354,8 +385,8 @@ MUTATIONS = [
     ),
     Mutation(
         "networks.py",
-        "layer.threshold.div_(_search_factor(layer, x, rate))",
-        "layer.threshold.mul_(_search_factor(layer, x, rate))",
+        "layer.threshold.div_(factor)",
+        "layer.threshold.mul_(factor)",
         "tests/test_networks.py::test_golden_training_steps",
     ),
     Mutation(
@@ -456,7 +487,7 @@ MUTATIONS = [
     ),
     Mutation(
         "layers.py",
-        "ahead.join(weight)",
+        "ahead.join(weight, threshold)",
         "ahead.join()",
         "tests/test_devices.py::test_weights_are_made_ready_beside_earlier_layers",
     ),
@@ -579,8 +610,8 @@ MUTATIONS = [
     ),
     Mutation(
         "networks.py",
-        "if spikes[start:].sum(0).mean().item() > wanted:",
-        "if spikes[start:].sum(0).mean().item() > rate:",
+        "if fired > wanted:",
+        "if fired > rate:",
         "book/07_thresholds_that_learn.ipynb",
     ),
     Mutation(
@@ -807,8 +838,8 @@ MUTATIONS = [
     ),
     Mutation(
         "networks.py",
-        "layer.threshold.div_(_search_factor(layer, x, rate))",
-        "layer.threshold.mul_(_search_factor(layer, x, rate))",
+        "layer.threshold.div_(factor)",
+        "layer.threshold.mul_(factor)",
         "book/07_thresholds_that_learn.ipynb",
         ("eq-initialise",),
     ),

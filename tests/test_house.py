@@ -20,6 +20,7 @@ PACKAGE = ROOT / "snnbook"
 FLOORS = {
     "errors": 0,
     "neuron": 0.1,
+    "gradient_kinds": 0.1,
     "devices": 0.1,
     "files": 0.2,
     "parallel": 0.3,
@@ -69,7 +70,7 @@ FLOORS = {
 }
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DRAW = "import sys, picture; sys.stdout.buffer.write(picture.draw())"  # run in tools/
-LARGEST_FILE = 400  # lines
+LARGEST_FILE = 420  # lines
 OPTIONAL = (
     "numba",
     "triton",

@@ -189,7 +189,7 @@ def test_gradcheck_fails_by_design(name):
 
     def value(s):
         number, e = loss.value_and_times(s.detach(), label)
-        return losses._TimeGradient.apply(s, number, e)
+        return losses._GivenGradient.apply(s, number, e)
 
     with pytest.raises(RuntimeError, match="Jacobian mismatch"):
         torch.autograd.gradcheck(value, (spikes.requires_grad_(),))

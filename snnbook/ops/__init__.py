@@ -265,12 +265,14 @@ def standardise_backward(
 def fold(weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: float, engine: str = "auto") -> None:
     """Move gamma into the threshold and clip the raw weights, all in place, as in `reference.fold`.
 
+    Autograd's version counters stay as they are, with every engine: who changed gamma or a weight before moved them.
+
     Args:
         weight, threshold, gamma, beta: (C_out, ...), (C_out,), (C_out,), (C_out,)
         bound: largest magnitude of a raw weight
         engine: see `forward`
     """
-    tensors = weight, threshold, gamma, beta
+    tensors = [x.data for x in (weight, threshold, gamma, beta)]
     # an engine's own pass takes memory in order; of other memory it would change a copy
     own = _own("fold", engine, weight) if all(x.is_contiguous() for x in tensors) else module_of("reference").fold
     own(*tensors, bound)
@@ -288,8 +290,9 @@ def make_ready(
         as `standardise`
     """
     own = getattr(module_of(engine_name(engine, weight.device, weight.dtype)), "make_ready", None)
-    if own is not None and all(x.is_contiguous() for x in (weight, threshold, gamma, beta)):
-        return own(weight, threshold, gamma, beta, bound)
+    tensors = [x.data for x in (weight, threshold, gamma, beta)]
+    if own is not None and all(x.is_contiguous() for x in tensors):
+        return own(*tensors, bound)
     fold(weight, threshold, gamma, beta, bound, engine)
     return standardise(weight.flatten(1), gamma, beta, engine)
 

@@ -182,14 +182,7 @@ def _currents_of_connected(x: Tensor, weight: Tensor, batch: torch.Size) -> Tens
 
 def fold(weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: float) -> None:
     """Arguments as in `snnbook.ops.fold`."""
-    clipped = np.empty(len(weight), np.bool_)
-    call(cpu_maps.fold, weight.view(len(weight), -1), threshold, gamma, beta, number(bound, weight.dtype), clipped)
-    _tell_folded(weight, threshold, gamma, beta, clipped)
-
-
-def _tell_folded(weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, clipped: np.ndarray) -> None:
-    """Autograd looks at versions to see what was changed under it, and does not see what Numba changes."""
-    torch.autograd.graph.increment_version([threshold, gamma, beta, *[weight] * int(clipped.any())])
+    call(cpu_maps.fold, weight.view(len(weight), -1), threshold, gamma, beta, number(bound, weight.dtype))
 
 
 def standardise(weight: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -205,11 +198,10 @@ def make_ready(
     weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Arguments and results as in `snnbook.ops.make_ready`."""
-    rows, clipped = weight.view(len(weight), -1), np.empty(len(weight), np.bool_)
+    rows = weight.view(len(weight), -1)
     results = torch.empty_like(rows), torch.empty_like(gamma), torch.empty_like(gamma)
-    settings = number(bound, weight.dtype), clipped, number(VARIANCE_FLOOR, weight.dtype)
+    settings = number(bound, weight.dtype), number(VARIANCE_FLOOR, weight.dtype)
     call(cpu_maps.make_ready, rows, threshold, gamma, beta, *settings, *results)
-    _tell_folded(weight, threshold, gamma, beta, clipped)
     return results
 
 

@@ -51,7 +51,7 @@ def _sum(a, part):
 
 @_run_kernel
 def _fold(c, weight, threshold, gamma, beta, bound):
-    """Channel c's threshold and beta over gamma, gamma to 1, weights to within +- bound; whether one was beyond."""
+    """Channel c's threshold and beta over gamma, gamma to 1, weights to within +- bound."""
     row, beyond = weight[c], 0
     threshold[c] /= gamma[c]
     beta[c] /= gamma[c]
@@ -61,7 +61,6 @@ def _fold(c, weight, threshold, gamma, beta, bound):
     if beyond > 0:  # seldom: a look costs less than writing all again
         for i in range(len(row)):
             row[i] = bound if row[i] > bound else -bound if row[i] < -bound else row[i]
-    return beyond > 0
 
 
 @_run_kernel
@@ -80,13 +79,10 @@ def _standardise(row, gamma, beta, floor, to, part):
 
 
 @_plain_driver
-def fold(weight, threshold, gamma, beta, bound, clipped):
-    """threshold and beta over gamma, gamma to 1, weights to within +- bound, all in place. Eq. (eq-fold).
-
-    `clipped` says in which rows of weights that changed something.
-    """
+def fold(weight, threshold, gamma, beta, bound):
+    """threshold and beta over gamma, gamma to 1, weights to within +- bound, all in place. Eq. (eq-fold)."""
     for c in prange(len(weight)):
-        clipped[c] = _fold(c, weight, threshold, gamma, beta, bound)
+        _fold(c, weight, threshold, gamma, beta, bound)
 
 
 @_plain_driver
@@ -97,10 +93,10 @@ def standardise(weight, gamma, beta, floor, out, mean, std):
 
 
 @_plain_driver
-def make_ready(weight, threshold, gamma, beta, bound, clipped, floor, out, mean, std):
+def make_ready(weight, threshold, gamma, beta, bound, floor, out, mean, std):
     """`fold`, then `standardise`, row by row: what the first has read is still near for the second."""
     for c in prange(len(weight)):
-        clipped[c] = _fold(c, weight, threshold, gamma, beta, bound)
+        _fold(c, weight, threshold, gamma, beta, bound)
         mean[c], std[c] = _standardise(weight[c], gamma[c], beta[c], floor, out[c], np.empty(PARTS, weight.dtype))
 
 
