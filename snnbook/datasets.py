@@ -1,8 +1,9 @@
 """The data sets: the paper's five, and a small part of Fashion-MNIST that comes with the package.
 
 Files are looked for (see download.py) in the folder that SNNBOOK_DATA names, the user's cache folder and the folder of
-Debian's dataset-fashion-mnist package; what is nowhere is downloaded. In the SNNBOOK_DATA folder the files stand in a
-folder per data set, such as `fashion-mnist/` or torchvision's `FashionMNIST/raw/`.
+Debian's dataset-fashion-mnist package; what is nowhere is downloaded. The SNNBOOK_DATA folder has a folder per data
+set, such as `fashion-mnist/` or torchvision's `FashionMNIST/raw/`. It may also be such a folder itself, or hold the
+published files as they are.
 """
 
 import hashlib
@@ -59,8 +60,8 @@ def load(name: str, split: str, device: str | torch.device = "cpu") -> Dataset:
         device: where images and labels are put
 
     Raises:
-        UserError: if the name or split is unknown, the files are nowhere, damaged, swapped, not the published ones
-            (outside the SNNBOOK_DATA folder), or do not fit together
+        UserError: if the name or split is unknown, SNNBOOK_DATA names no folder, or the files are nowhere, damaged,
+            swapped, not the published ones (outside the SNNBOOK_DATA folder), or do not fit together
     """
     if name not in NAMES:
         raise unknown("data set", name, NAMES)
@@ -100,14 +101,14 @@ def _read(name: str, split: str, found: download.Found) -> tuple[torch.Tensor | 
     source = SOURCES[name]
     if source.format == "events":
         cells, starts, labels = events.read(found.paths[0], split, source)
-        parts = (cells.astype("<i2"), np.diff(starts).astype("<i8"), labels)
+        parts = (cells.astype("<i2", copy=False), np.diff(starts).astype("<i8"), labels)
         images = Recordings(torch.from_numpy(cells), torch.from_numpy(starts), source.shape)
     else:
         if source.format == "cifar":
             array, labels = cifar.read(found.paths[0], split, source)
         else:
             array, labels = idx.read_pair(found.paths, source)
-        parts, images = (array, labels), torch.tensor(array)
+        parts, images = (array, labels), torch.from_numpy(array)
     digest = hashlib.sha256()
     for part in parts:
         digest.update(np.ascontiguousarray(part))
@@ -122,7 +123,7 @@ class DataStatus:
         name, split: what it is
         state: "ok" (the published files), "differs" (readable, other content), "damaged" (unusable) or "missing"
         images: number of images; None if unreadable or missing
-        source: the folder with the files; None if missing
+        source: the folder with the files; None if missing, or if something else is where a file must be
         note: what to know or do; empty if all is well
     """
 
@@ -138,12 +139,22 @@ def check(names: Collection[str] = NAMES) -> list[DataStatus]:
     """Look at the files of data sets, every one unless some are named, on this machine.
 
     Reads them whole; uses no network.
+
+    Raises:
+        UserError: if SNNBOOK_DATA names no folder
     """
-    return [_status(name, split) for name in NAMES if name in names for split in SPLITS]
+    chosen = [name for name in NAMES if name in names]
+    if any(SOURCES[name].mirrors for name in chosen):
+        # once, and not in each line
+        download.own_folder()
+    return [_status(name, split) for name in chosen for split in SPLITS]
 
 
 def _status(name: str, split: str) -> DataStatus:
-    found, missing = download.search(name, split)
+    try:
+        found, missing = download.search(name, split)
+    except UserError as error:
+        return DataStatus(name, split, "damaged", None, None, str(error))
     if found is None:
         return DataStatus(
             name, split, "missing", None, None, f"downloaded when first used; not in {'; '.join(missing)}"

@@ -1,17 +1,19 @@
 """Where the files of a data set are on this machine: the folders looked in, and downloads held against checksums."""
 
-import gzip
+import contextlib
 import hashlib
 import os
+import sys
 import tempfile
-import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+from . import mirrors
 from .errors import UserError
+from .readers import archives, idx, tars, zips
 from .sources import SOURCES, Source
-
-GZIP_MAGIC = b"\x1f\x8b"
 
 DATA_VARIABLE = "SNNBOOK_DATA"
 """Environment variable that names the reader's own data folder."""
@@ -22,8 +24,8 @@ DEBIAN_FOLDER = Path("/usr/share/datasets")
 BUNDLED_FOLDER = Path(__file__).parent / "data"
 """What comes with this package."""
 
-TIMEOUT = 10
-"""Seconds without an answer after which a mirror is given up."""
+LARGEST = {"cifar": tars.LARGEST, "events": zips.LARGEST}
+"""Most bytes of an archive, by `Source.format`."""
 
 
 @dataclass(frozen=True)
@@ -42,23 +44,13 @@ class Found:
 
 
 def content(path: Path) -> bytes:
-    """A file's content, uncompressed if it is a gzip file (known by its first two bytes).
+    """The content of an IDX file, unpacked if it is a gzip file.
 
     Raises:
-        UserError: if the file cannot be read, or its gzip stream is cut short or damaged
+        UserError: as `readers.idx.read`
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}. Check the path and the permissions") from error
-    if not data.startswith(GZIP_MAGIC):
-        return data
-    try:
-        return gzip.decompress(data)
-    except EOFError as error:
-        raise UserError(f"{path} is cut short: its gzip stream has no end. Delete it and get it again") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{path} is damaged: its gzip stream does not decode. Delete it and get it again") from error
+    header, values = idx.parts(path)
+    return bytes(header + values)
 
 
 def checksum(path: Path, file: str, source: Source) -> str:
@@ -69,16 +61,17 @@ def checksum(path: Path, file: str, source: Source) -> str:
         file: which of the source's files it is taken for
         source: the data set
     Raises:
-        UserError: if it cannot be read, or not be unpacked where the checksum is of unpacked content
+        UserError: if it cannot be read, has more bytes than can be, or, where the checksum is of unpacked content, is
+            no IDX file
     """
     kind = source.checksums[file].partition(":")[0]
     if source.format == "idx":
-        return f"{kind}:{hashlib.new(kind, content(path)).hexdigest()}"
-    try:
-        with path.open("rb") as stream:  # archives are large: never whole in memory
-            return f"{kind}:{hashlib.file_digest(stream, kind).hexdigest()}"
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}. Check the path and the permissions") from error
+        digest = hashlib.new(kind)
+        for part in idx.parts(path):
+            digest.update(part)
+        return f"{kind}:{digest.hexdigest()}"
+    with archives.opened(path, LARGEST[source.format]) as stream:  # archives are large: never whole in memory
+        return f"{kind}:{hashlib.file_digest(stream, kind).hexdigest()}"
 
 
 def checksum_kind(file: str, source: Source) -> str:
@@ -95,10 +88,62 @@ def published_as(checksum: str) -> str | None:
 
 
 def cache_folder() -> Path:
-    """The user's cache folder for snnbook; downloads go there."""
+    """The user's cache folder for snnbook; downloads go there.
+
+    Raises:
+        UserError: if the user has no home folder
+    """
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("snnbook", appauthor=False))
+    folder = platformdirs.user_cache_dir("snnbook", appauthor=False)
+    if folder.startswith("~"):
+        raise UserError(
+            "there is no cache folder: this user has no home folder. Set HOME, or put the files into a folder and set "
+            f"{DATA_VARIABLE} to it"
+        )
+    return Path(folder)
+
+
+def own_folder() -> Path | None:
+    """The folder that SNNBOOK_DATA names; None if it is not set.
+
+    Raises:
+        UserError: if there is no such folder
+    """
+    value = os.environ.get(DATA_VARIABLE)
+    if not value:
+        return None
+    folder = Path(os.path.expanduser(value))
+    there = archives.what(folder)
+    if there == archives.FOLDER:
+        return folder
+    if str(folder).startswith("~"):
+        problem = "the home folder of this user is not known"
+    elif there is None:
+        problem = "there is no such folder"
+    else:
+        problem = f"this is {there}, and a folder must be there"
+    # a shell removes quotes and spaces and replaces variables; other programs pass them on
+    bare = value.strip(" \t\r\n\"'")
+    meant = folder.parent if there == archives.FILE else Path(os.path.expanduser(os.path.expandvars(bare)))
+    advice = "Set it to the folder around the data sets' folders, or unset it"
+    if bare and archives.what(meant) == archives.FOLDER:
+        advice = f"If {str(meant)!r} is meant, set it to that"
+    raise UserError(f"{DATA_VARIABLE} is {value!r}: {problem}. {advice}")
+
+
+class Place(NamedTuple):
+    """A folder to look in.
+
+    Args:
+        folder: where it is
+        own: True in the reader's own folder
+        loose: True if nothing says which data set's files it holds, and so only the published ones are taken
+    """
+
+    folder: Path
+    own: bool
+    loose: bool = False
 
 
 def search(name: str, split: str) -> tuple[Found | None, list[str]]:
@@ -110,26 +155,79 @@ def search(name: str, split: str) -> tuple[Found | None, list[str]]:
 
     Returns:
         the files (None if they are nowhere), and one phrase for every place that lacks them
+    Raises:
+        UserError: if SNNBOOK_DATA names no folder, or if something else than a file is where one of the reader's own
+            files must be, such as a pipe or a link that leads nowhere
     """
     source, missing = SOURCES[name], []
-    if not source.mirrors:
-        places = [(BUNDLED_FOLDER, source.folders, False)]
-    else:
-        own = os.environ.get(DATA_VARIABLE)
-        if not own:
-            missing.append(f"{DATA_VARIABLE} (not set)")
-        places = [(Path(own).expanduser(), source.folders, True)] if own else []
-        places += [(cache_folder(), source.folders[:1], False), (DEBIAN_FOLDER, source.folders[:1], False)]
-    for root, folders, is_own in places:
-        for folder in (root / each for each in folders):
-            paths = [_present(folder, file, source) for file in source.files[split]]
-            if all(paths):
-                return Found(folder, tuple(paths), is_own), missing
-            lacking = [
-                source.published(file) for file, path in zip(source.files[split], paths, strict=True) if path is None
-            ]
-            missing.append(f"{folder} ({'lacks ' + ' and '.join(lacking) if folder.is_dir() else 'no such folder'})")
+    for place in _places(source, missing):
+        paths = [_present(place.folder, file, source) for file in source.files[split]]
+        reason = _lacking(place, paths, name, split)
+        if reason is None:
+            return Found(place.folder, tuple(paths), place.own), missing
+        # a loose folder without any of the files is not worth a word
+        if any(paths) or not place.loose:
+            missing.append(f"{place.folder} ({reason})")
     return None, missing
+
+
+def _places(source: Source, missing: list[str]) -> Iterator[Place]:
+    """The folders to look in, in this order; what is not there goes into `missing` as a phrase."""
+    if not source.mirrors:
+        yield from (Place(BUNDLED_FOLDER / each, own=False) for each in source.folders)
+        return
+    root = own_folder()
+    if root is None:
+        missing.append(f"{DATA_VARIABLE} (not set)")
+    else:
+        yield from (Place(folder, own=True) for folder in _own_folders(root, source))
+        yield Place(root, own=True, loose=True)
+    try:
+        yield Place(cache_folder() / source.folders[0], own=False)
+    except UserError as error:
+        missing.append(str(error))
+    yield Place(DEBIAN_FOLDER / source.folders[0], own=False)
+
+
+def _own_folders(root: Path, source: Source) -> Iterator[Path]:
+    """A data set's folders in the reader's folder, and that folder itself or one below it where its name says so.
+
+    FOLDER/FashionMNIST/raw is looked for in FOLDER, FOLDER/FashionMNIST and FOLDER/FashionMNIST/raw.
+    """
+    parts = Path(os.path.abspath(root)).parts
+    for folder in source.folders:
+        yield root / folder
+    for names in (Path(folder).parts for folder in source.folders):
+        for count in range(1, len(names) + 1):
+            if parts[-count:] == names[:count]:
+                yield root.joinpath(*names[count:])
+
+
+def _lacking(place: Place, paths: list[Path | None], name: str, split: str) -> str | None:
+    """Why one split's files cannot be had from a place; None if they can.
+
+    Raises:
+        UserError: if something else than a file is where one of the reader's own files must be
+    """
+    source = SOURCES[name]
+    if not all(paths):
+        lacking = [file for file, path in zip(source.files[split], paths, strict=True) if path is None]
+        for path in (place.folder / each for file in lacking for each in (source.published(file), file)):
+            there = archives.what(path)
+            if there is not None and place.own and not place.loose:
+                raise UserError(f"{path} is {there}, and a file must be there. Put it there, or take that away")
+            if there is not None:
+                return f"{path.name} is {there}"
+        files = " and ".join(map(source.published, lacking))
+        return f"lacks {files}" if archives.what(place.folder) == archives.FOLDER else "no such folder"
+    if place.loose:
+        for path, file in zip(paths, source.files[split], strict=True):
+            try:
+                if checksum(path, file, source) != source.checksums[file]:
+                    return f"{path.name} is not {name}'s published one; files of your own go into {source.folders[0]!r}"
+            except UserError as error:
+                return str(error)
+    return None
 
 
 def obtain(name: str, split: str) -> Found:
@@ -165,7 +263,8 @@ def obtain(name: str, split: str) -> Found:
 
 def _present(folder: Path, file: str, source: Source) -> Path | None:
     """The file in this folder, as it is published or unpacked; None if it is not there."""
-    return next((path for path in (folder / source.published(file), folder / file) if path.is_file()), None)
+    paths = (folder / source.published(file), folder / file)
+    return next((path for path in paths if archives.what(path) == archives.FILE), None)
 
 
 def _download(file: str, folder: Path, source: Source) -> list[str]:
@@ -174,8 +273,6 @@ def _download(file: str, folder: Path, source: Source) -> list[str]:
     Returns:
         one phrase for every mirror that failed; empty if one succeeded
     """
-    import requests
-
     failures = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -184,15 +281,13 @@ def _download(file: str, folder: Path, source: Source) -> list[str]:
             with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as unfinished:
                 part = Path(unfinished) / source.published(file)
                 try:
-                    _fetch(url, part)
+                    _fetch(url, part, source.most_bytes)
                     if checksum(part, file, source) == source.checksums[file]:
                         os.replace(part, folder / part.name)
                         return []
                     failures.append(f"{url} (its {checksum_kind(file, source)} is not the published file's)")
-                except requests.HTTPError as error:
-                    failures.append(f"{url} (HTTP status {error.response.status_code})")
-                except requests.RequestException as error:
-                    failures.append(f"{url} ({type(error).__name__})")
+                except mirrors.Failed as failure:
+                    failures.append(f"{url} ({failure})")
                 except UserError:
                     failures.append(f"{url} (what came is cut short or damaged)")
     except OSError as error:
@@ -203,16 +298,23 @@ def _download(file: str, folder: Path, source: Source) -> list[str]:
     return failures
 
 
-def _fetch(url: str, path: Path) -> None:
+def _fetch(url: str, path: Path, most: int) -> None:
     """Copy an address into a file, with a progress bar on standard error if that is a terminal."""
-    import pooch
     from tqdm import tqdm
 
-    chunk = 1 << 16  # bytes between two movements of the bar
-    # total=1 until the server says more: pooch takes a bar with an open total for "no bar"
-    with tqdm(desc=path.name, total=1, unit="B", unit_scale=True, disable=None) as bar:
+    arriving = mirrors.pieces(url, most)
+    # without a standard error there is no bar
+    disable = True if sys.stderr is None else None
+    with (
+        path.open("wb") as file,
+        contextlib.closing(arriving),
+        tqdm(desc=path.name, unit="B", unit_scale=True, disable=disable) as bar,
+    ):
         try:
-            pooch.HTTPDownloader(progressbar=bar, chunk_size=chunk, timeout=TIMEOUT)(url, str(path), None)
+            bar.total = next(arriving)
+            for piece in arriving:
+                file.write(piece)
+                bar.update(len(piece))
         except BaseException:
             bar.leave = False  # a mirror that failed leaves no bar on the screen
             raise

@@ -1,5 +1,6 @@
 """The data sets: what each holds, and where its published files are and how they are known."""
 
+import math
 from dataclasses import dataclass, field
 
 SPLITS = ("train", "test")
@@ -44,6 +45,13 @@ class Source:
     def events(self) -> bool:
         """Whether it comes as events, shown as frames over time."""
         return self.format == "events"
+
+    @property
+    def most_bytes(self) -> int:
+        """Bytes that none of the published files has, packed or not; downloads stop there."""
+        # an image has two labels at most; a recording has some 20,000 bytes
+        each = 2**15 if self.events else math.prod(self.shape) + 2
+        return sum(self.sizes) * each + 2**20
 
     def published(self, file: str) -> str:
         """The name under which a file is published."""

@@ -260,7 +260,7 @@ def test_a_download_that_is_cut_short_leaves_nothing(monkeypatch, tmp_path, serv
 
 
 def test_an_interrupted_download_leaves_nothing(monkeypatch, tmp_path):
-    def interrupted(url, path):
+    def interrupted(url, path, most):
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
@@ -286,6 +286,7 @@ def test_where_all_fails_one_line_names_every_place(monkeypatch, tmp_path, serve
         "set SNNBOOK_DATA",
     )
     assert line.startswith("the train files of fashion_mnist")
+    (tmp_path / "own").mkdir()
     monkeypatch.setenv("SNNBOOK_DATA", str(tmp_path / "own"))
     fails(lambda: datasets.load("fashion_mnist", "train"), f"{tmp_path / 'own' / 'fashion-mnist'} (no such folder)")
 

@@ -4,9 +4,6 @@ The binary version, not the Python one: that one holds pickles, which run code w
 same. The archive is read from its place; nothing is unpacked onto the disk.
 """
 
-import gzip
-import tarfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +11,11 @@ import numpy as np
 
 from ..errors import UserError
 from ..sources import Source
-from .archives import AGAIN, check_start, unreadable
+from . import tars
+from .archives import AGAIN
 
 LARGEST = 2**28
 """Bytes of a file in the archive above which it is not read; the largest published one has 153,700,000."""
-
-PIECE = 2**20
-"""Bytes read at once."""
 
 
 @dataclass(frozen=True)
@@ -69,28 +64,9 @@ def read(path: Path, split: str, source: Source) -> tuple[np.ndarray, np.ndarray
     return np.concatenate(images), np.concatenate(labels)
 
 
-def _members(path: Path, wanted: tuple[str, ...]) -> dict[str, bytes]:
+def _members(path: Path, wanted: tuple[str, ...]) -> dict[str, bytearray]:
     """The wanted files of the archive, in the order wanted. Links and special files count as missing."""
-    found: dict[str, bytes] = {}
-    check_start(path, b"\x1f\x8b", ".tar.gz archive")
-    try:
-        with gzip.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as archive:
-            for member in archive:
-                name = member.name.removeprefix("./")
-                if name in wanted and member.isfile():
-                    if member.size > LARGEST:
-                        raise UserError(f"{path} holds {name} of {member.size:,} bytes, more than can be. {AGAIN}")
-                    found[name] = archive.extractfile(member).read()
-            while unpacked.read(PIECE):  # to the end, where gzip's checksum is
-                pass
-    except EOFError as error:
-        raise UserError(f"{path} is cut short: its gzip stream has no end. {AGAIN}") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{path} is damaged: its gzip stream does not decode to its checksum. {AGAIN}") from error
-    except tarfile.TarError as error:
-        raise UserError(f"{path} is damaged, or holds no tar archive. {AGAIN}") from error
-    except OSError as error:
-        raise unreadable(path, error) from error
+    found = tars.read(path, wanted, LARGEST)
     if missing := [name for name in wanted if name not in found]:
         raise UserError(
             f"{path} lacks {missing[0]}; it is another archive. The binary version must stand there (the Python one "
@@ -99,7 +75,7 @@ def _members(path: Path, wanted: tuple[str, ...]) -> dict[str, bytes]:
     return {name: found[name] for name in wanted}
 
 
-def _records(data: bytes, path: Path, name: str, layout: Layout, source: Source) -> tuple[np.ndarray, np.ndarray]:
+def _records(data: bytearray, path: Path, name: str, layout: Layout, source: Source) -> tuple[np.ndarray, np.ndarray]:
     depth = len(layout.label_classes)
     channels, height, width = source.shape
     size = depth + channels * height * width

@@ -4,16 +4,15 @@ Read from the zip in its place; nothing is unpacked onto the disk.
 """
 
 import re
-import zipfile
-import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from ..errors import UserError
 from ..sources import Source
-from .archives import AGAIN, check_start, unreadable
+from . import zips
+from .archives import AGAIN, check_start, opened
 
 EVENT_BYTES = 5
 OVERFLOW_ROW, OVERFLOW_TIME = 240, 2**13
@@ -21,6 +20,13 @@ OVERFLOW_ROW, OVERFLOW_TIME = 240, 2**13
 
 LARGEST = 2**24
 """Bytes of one recording above which it is not read; the published ones have some 20,000."""
+
+LARGEST_SUM = 2**31
+"""Bytes of all recordings of a split above which they are not read; the published ones have 1.24 billion."""
+
+LARGEST_RATIO, SMALL = 32, 2**27
+"""A zip may unpack to so many times its size, or to so many bytes. The published ones unpack to 1.2 times their size;
+small files that unpack to millions of events are made to fill the memory."""
 
 
 class Recording(NamedTuple):
@@ -70,44 +76,53 @@ def read(path: Path, split: str, source: Source) -> tuple[np.ndarray, np.ndarray
     Raises:
         UserError: if the zip is cut short, damaged or another one, or a recording cannot be
     """
-    pattern = re.compile(rf"(?:.*/)?{split.capitalize()}/([0-9])/([0-9]{{1,9}})\.bin")
-    check_start(path, b"PK", "zip archive")
-    try:
-        with _opened(path) as archive:
-            matches = [(match, info) for info in archive.infolist() if (match := pattern.fullmatch(info.filename))]
-            if not matches:
-                raise UserError(
-                    f"{path} holds no recordings such as {split.capitalize()}/7/00042.bin; check that Train.zip and "
-                    "Test.zip are not swapped"
-                )
-            matches.sort(key=lambda found: (int(found[0][2]), found[0][1]))
-            cells = [_cells(archive, info, path, source) for _, info in matches]
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: packed in unknown ways
-        raise UserError(f"{path} is damaged: what it holds does not decode to its checksums. {AGAIN}") from error
-    except OSError as error:
-        raise unreadable(path, error) from error
-    starts = np.concatenate([[0], np.cumsum([len(each) for each in cells])])
-    labels = np.array([int(match[1]) for match, _ in matches], np.uint8)
-    return np.concatenate(cells), starts.astype(np.int64), labels
+    with opened(path, zips.LARGEST) as file:
+        check_start(file, path, b"PK", "zip archive")
+        found = _found(file, path, split)
+        cells = bytearray()
+        starts = [0]
+        for _, _, name, entry in found:
+            events = _cells(file, path, name, entry, source)
+            cells += events.data
+            starts.append(starts[-1] + len(events))
+    labels = np.array([label for _, label, _, _ in found], np.uint8)
+    return np.frombuffer(cells, np.int16), np.array(starts, np.int64), labels
 
 
-def _opened(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+def _found(file: BinaryIO, path: Path, split: str) -> list[tuple[int, int, str, zips.Entry]]:
+    """The split's recordings: number, label, name and entry, in the order of their numbers."""
+    folder = split.capitalize()
+    pattern = re.compile(rf"(?:.*/)?({folder}/([0-9])/([0-9]{{1,9}})\.bin)".encode())
+    found = []
+    total = 0
+    most = min(LARGEST_SUM, max(SMALL, LARGEST_RATIO * file.seek(0, 2)))
+    for entry in zips.entries(file, path):
+        match = pattern.fullmatch(entry.name)
+        if not match:
+            continue
+        name = match[1].decode()
+        total += entry.size
+        if entry.size > LARGEST:
+            raise UserError(f"{path} holds {name} of {entry.size:,} bytes, more than can be. {AGAIN}")
+        if total > most:
+            raise UserError(f"{path} holds recordings of more than {most:,} bytes, more than can be. {AGAIN}")
+        found.append((int(match[3]), int(match[2]), name, entry))
+    if not found:
         raise UserError(
-            f"{path} is cut short: a zip archive's list of files, at its end, is not there. {AGAIN}"
-        ) from error
+            f"{path} holds no recordings such as {folder}/7/00042.bin; check that Train.zip and Test.zip are not "
+            "swapped"
+        )
+    return sorted(found, key=lambda recording: recording[:2])
 
 
-def _cells(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, source: Source) -> np.ndarray:
+def _cells(file: BinaryIO, path: Path, name: str, entry: zips.Entry, source: Source) -> np.ndarray:
+    """The places of one recording's events, int16 (E,)."""
     _, height, width = source.shape
-    if info.file_size > LARGEST:
-        raise UserError(f"{path} holds {info.filename} of {info.file_size:,} bytes, more than can be. {AGAIN}")
+    data = zips.content(file, path, entry)
     try:
-        events = decode(archive.read(info))
+        events = decode(data)
         if (events.x >= width).any() or (events.y >= height).any():
             raise UserError(f"it holds an event outside its {width} x {height} pixels")
     except UserError as error:
-        raise UserError(f"{path}: {info.filename}: {error}. {AGAIN}") from error
+        raise UserError(f"{path}: {name}: {error}. {AGAIN}") from error
     return ((events.polarity * height + events.y) * width + events.x).astype(np.int16)

@@ -1,0 +1,144 @@
+"""Files from servers: bounded time and memory, and one phrase for whatever a server does wrong."""
+
+import queue
+import re
+import threading
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urljoin
+
+TIMEOUT = 10
+"""Seconds without a byte after which a server is abandoned."""
+
+PATIENCE = 20
+"""Seconds that a server may take for its answer's headers, redirects included, and for each piece of the file."""
+
+PIECE = 2**15
+"""Bytes of a piece."""
+
+WAITING = 8
+"""Most pieces that wait to be written."""
+
+REDIRECTS = 10
+"""Most redirects that are followed."""
+
+REDIRECTED = (301, 302, 303, 307, 308)
+"""HTTP status codes of redirects."""
+
+
+class Failed(Exception):
+    """A server did not deliver a file. The text is a phrase that says why."""
+
+
+class _Abandoned(Exception):
+    """Nobody waits for the file any more."""
+
+
+def pieces(url: str, most: int) -> Iterator[int | bytes | None]:
+    """Fetch a file, piece by piece.
+
+    The work is done on a thread of its own: no time limit of the libraries holds for all that a server can drag out,
+    such as headers that come byte by byte.
+
+    Args:
+        url: its address
+        most: bytes that it may have
+    Yields:
+        first the number of bytes that the server announces (None if it announces none), then the bytes
+    Raises:
+        Failed: if the server does anything else than to deliver such a file
+    """
+    import requests  # noqa: F401  an installation that lacks it fails here, not on the thread
+
+    arrived: queue.Queue = queue.Queue(WAITING)
+    abandoned = threading.Event()
+    threading.Thread(target=_work, args=(url, most, arrived, abandoned), daemon=True).start()
+    try:
+        while True:
+            try:
+                kind, item = arrived.get(timeout=PATIENCE)
+            except queue.Empty:
+                raise Failed(f"too slow: nothing, or no {PIECE:,} bytes, in {PATIENCE} seconds") from None
+            if kind == "failed":
+                raise Failed(item)
+            if kind == "end":
+                return
+            yield item
+    finally:
+        abandoned.set()
+
+
+def _work(url: str, most: int, arrived: queue.Queue, abandoned: threading.Event) -> None:
+    """Put (kind, item) into the queue: "piece" for what `pieces` yields, then "end" or "failed"."""
+
+    def put(kind: str, item: Any = None) -> None:
+        while not abandoned.is_set():
+            try:
+                return arrived.put((kind, item), timeout=1)
+            except queue.Full:
+                continue
+        raise _Abandoned
+
+    try:
+        try:
+            for piece in _answer(url, most):
+                put("piece", piece)
+            put("end")
+        except Failed as failure:
+            put("failed", str(failure))
+        # requests, urllib3, http.client, ssl and idna raise errors of many kinds on what servers send, ValueError and
+        # UnicodeError among them; each is a failure of this server, and is reported
+        except Exception as error:
+            put("failed", type(error).__name__)
+    except _Abandoned:
+        pass
+
+
+def _answer(url: str, most: int) -> Iterator[int | bytes | None]:
+    """As `pieces`, on the thread."""
+    import requests
+
+    with requests.Session() as session:
+        # requests would read a redirect's body whole, however large, before it follows
+        session.get_redirect_target = lambda answer: None
+        for _ in range(REDIRECTS + 1):
+            # as it is: what a server packs for transport could unpack to any size
+            headers = {"Accept-Encoding": "identity"}
+            with session.get(url, stream=True, timeout=TIMEOUT, headers=headers) as answer:
+                if answer.status_code not in REDIRECTED:
+                    yield from _body(answer, most)
+                    return
+                url = _redirected(url, answer.headers.get("Location"))
+    raise Failed(f"redirected more than {REDIRECTS} times")
+
+
+def _redirected(url: str, location: str | None) -> str:
+    """The address that a redirect leads to."""
+    try:
+        # headers are decoded as Latin-1, whatever they are; addresses are UTF-8
+        found = urljoin(url, (location or "").encode("latin-1").decode())
+    except ValueError as error:
+        raise Failed("redirects to no address") from error
+    if not location or not found.startswith(("http://", "https://")):
+        raise Failed("redirects to no address of the web")
+    return found
+
+
+def _body(answer: Any, most: int) -> Iterator[int | bytes | None]:
+    if answer.status_code != 200:
+        raise Failed(f"HTTP status {answer.status_code}")
+    header = answer.headers.get("Content-Length")
+    if header is not None and not re.fullmatch("[0-9]{1,18}", header):
+        raise Failed(f"its Content-Length is {header[:40]!a}, no number")
+    announced = None if header is None else int(header)
+    if announced is not None and announced > most:
+        raise Failed(f"announces {announced:,} bytes, more than the file can have")
+    yield announced
+    total = 0
+    while piece := answer.raw.read(PIECE, decode_content=False):
+        total += len(piece)
+        if total > most:
+            raise Failed(f"sends more than {most:,} bytes, more than the file can have")
+        yield piece
+    if announced not in (None, total):
+        raise Failed(f"sends {total:,} of {announced:,} bytes")

@@ -1,0 +1,219 @@
+"""Files of a .tar.gz archive, read in one pass and in bounded memory.
+
+Python's tarfile takes as much memory as a header declares, raises errors of many kinds, and never ends on some sparse
+files. The reader here takes regular files with plain, GNU or PAX names, and skips everything else. The format is the
+POSIX standard's: https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html.
+"""
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import UserError
+from .archives import AGAIN, GZIP_MAGIC, Unpacked, check_start, opened
+
+BLOCK = 512
+"""Bytes of a header. Contents are filled up to a multiple of it."""
+
+LARGEST = 2**29
+"""Most bytes of an archive, packed and unpacked; CIFAR's have 184 million unpacked."""
+
+MOST_HEADERS = 10_000
+"""Most headers in an archive; CIFAR's have fewer than ten."""
+
+LONGEST_DESCRIPTION = 2**20
+"""Most bytes of a special file that describes the next file."""
+
+MOST_RECORDS = 100
+"""Most PAX records that describe one file."""
+
+REGULAR = (b"0", b"\0", b"7")
+"""Type flags of regular files: the standard's, the oldest format's, and contiguous files."""
+
+WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")
+"""Type flags of links, devices, folders and pipes. No content follows, whatever size their header declares."""
+
+GNU_NAME, PAX = b"L", b"x"
+"""Type flags of the special files that describe the next file: GNU's long names and the standard's PAX records."""
+
+OTHER_DESCRIPTIONS = (b"K", b"g")
+"""Type flags of special files that are not needed: names that links lead to, and PAX records for all files."""
+
+GNU_SPARSE = b"S"
+"""Type flag of GNU's files with holes, which are not read."""
+
+
+RECORD = re.compile(rb"([0-9]{1,7}) ([^=]+)=")
+"""The start of a PAX record: its own length, a space, a key and "="; a value and a line's end follow."""
+
+
+class Header(NamedTuple):
+    """What is used of a header.
+
+    Args:
+        name: of the file, as bytes
+        size: of its content, in bytes
+        flag: its type
+    """
+
+    name: bytes
+    size: int
+    flag: bytes
+
+
+def read(path: Path, wanted: Collection[str], largest: int) -> dict[str, bytearray]:
+    """Read some files of a .tar.gz archive whole; of several with one name, the last.
+
+    Args:
+        path: the archive
+        wanted: names of files, without a leading "./"
+        largest: bytes that each of them may have
+    Returns:
+        the content of the files that are there; links and special files are left out
+    Raises:
+        UserError: if the archive cannot be read, is cut short or damaged, is no .tar.gz archive, or declares more
+            bytes than can be
+    """
+    found: dict[str, bytearray] = {}
+    names = {name.encode(): name for name in wanted}
+    with opened(path, LARGEST) as file:
+        check_start(file, path, GZIP_MAGIC, ".tar.gz archive")
+        archive = _Archive(Unpacked(file, path), path)
+        while header := archive.next():
+            name = names.get(header.name.removeprefix(b"./"))
+            if name is None or header.flag not in REGULAR:
+                archive.skip(header)
+                continue
+            if header.size > largest:
+                raise UserError(f"{path} holds {name} of {header.size:,} bytes, more than can be. {AGAIN}")
+            found[name] = archive.content(header)
+        archive.finish()
+    return found
+
+
+class _Archive:
+    """An archive, read up to some place."""
+
+    def __init__(self, unpacked: Unpacked, path: Path) -> None:
+        self._unpacked, self._path = unpacked, path
+        self._position, self._headers = 0, 0
+
+    def next(self) -> Header | None:
+        """The header of the next file, its name and size as the special files before it say; None at the end."""
+        described: dict[bytes, bytes] = {}
+        while header := self._header():
+            if header.flag == GNU_NAME:
+                described[b"path"] = self._description(header).partition(b"\0")[0]
+            elif header.flag == PAX:
+                described |= self._records(self._description(header))
+            elif header.flag in OTHER_DESCRIPTIONS:
+                self.skip(header)
+            else:
+                return self._described(header, described)
+        return None
+
+    def content(self, header: Header) -> bytearray:
+        """The content of the file whose header was read last."""
+        self._bound(header.size)
+        data = self._unpacked.read(header.size)
+        if len(data) < header.size:
+            raise self._damaged()
+        self._position += header.size
+        self._pass(-header.size % BLOCK)
+        return data
+
+    def skip(self, header: Header) -> None:
+        """Pass over the content of the file whose header was read last."""
+        if header.flag not in WITHOUT_CONTENT:
+            self._pass(header.size + -header.size % BLOCK)
+
+    def finish(self) -> None:
+        """Read to the end, where gzip's checksum is."""
+        room = LARGEST - self._position
+        if self._unpacked.skip(room + 1):
+            raise self._too_large()
+
+    def _header(self) -> Header | None:
+        block = self._unpacked.read(BLOCK)
+        self._position += len(block)
+        self._headers += 1
+        if self._headers > MOST_HEADERS:
+            raise UserError(f"{self._path} holds more than {MOST_HEADERS:,} files, more than can be. {AGAIN}")
+        if self._headers > 1 and not any(block):
+            return None
+        if len(block) < BLOCK or _number(block[148:156]) not in _sums(block):
+            raise self._damaged()
+        name, size = block[:100].partition(b"\0")[0], _number(block[124:136])
+        if block[257:263] == b"ustar\0" and block[345]:
+            name = block[345:500].partition(b"\0")[0] + b"/" + name
+        flag = bytes(block[156:157])
+        if size is None or flag == GNU_SPARSE:
+            raise self._damaged()
+        return Header(bytes(name), size, flag)
+
+    def _described(self, header: Header, described: dict[bytes, bytes]) -> Header:
+        """The header with what PAX records or a long name say instead."""
+        if any(key.startswith(b"GNU.sparse") for key in described):
+            raise self._damaged()
+        size = header.size
+        if b"size" in described:
+            if not re.fullmatch(rb"[0-9]{1,20}", described[b"size"]):
+                raise self._damaged()
+            size = int(described[b"size"])
+        return Header(described.get(b"path", header.name), size, header.flag)
+
+    def _records(self, data: bytes) -> dict[bytes, bytes]:
+        """The PAX records of a special file, as keys and values."""
+        found = {}
+        start = 0
+        while start < len(data):
+            match = RECORD.match(data, start)
+            end = start + int(match[1]) if match else 0
+            if not match or not match.end() < end <= len(data) or data[end - 1 : end] != b"\n":
+                raise self._damaged()
+            found[match[2]] = data[match.end() : end - 1]
+            start = end
+            if len(found) > MOST_RECORDS:
+                raise self._damaged()
+        return found
+
+    def _description(self, header: Header) -> bytes:
+        if header.size > LONGEST_DESCRIPTION:
+            raise UserError(
+                f"{self._path} holds a file's description of {header.size:,} bytes, more than can be. {AGAIN}"
+            )
+        return bytes(self.content(header))
+
+    def _pass(self, count: int) -> None:
+        self._bound(count)
+        if not self._unpacked.skip(count):
+            raise self._damaged()
+        self._position += count
+
+    def _bound(self, count: int) -> None:
+        if self._position + count > LARGEST:
+            raise self._too_large()
+
+    def _too_large(self) -> UserError:
+        return UserError(
+            f"{self._path} declares or holds more than {LARGEST:,} bytes unpacked, more than can be. {AGAIN}"
+        )
+
+    def _damaged(self) -> UserError:
+        return UserError(f"{self._path} is damaged, or holds no tar archive. {AGAIN}")
+
+
+def _number(field: bytes) -> int | None:
+    """A number of a header, in octal digits or, after a byte 0x80, in binary; None if it is neither."""
+    if field[0] == 0x80:
+        return int.from_bytes(field[1:], "big")
+    match = re.fullmatch(rb" *([0-7]*)[ \0]*", field)
+    return int(match[1] or b"0", 8) if match else None
+
+
+def _sums(block: bytes) -> tuple[int, int]:
+    """The checksum of a header, its own field taken as spaces; some old programs summed signed bytes."""
+    unsigned = sum(block[:148]) + sum(block[156:]) + 8 * ord(" ")
+    signed = unsigned - 256 * sum(byte > 127 for byte in (*block[:148], *block[156:]))
+    return unsigned, signed
