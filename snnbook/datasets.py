@@ -178,4 +178,6 @@ def describe(status: DataStatus) -> str:
     counted = "" if status.images is None else f"{status.images:,} images"
     place = "" if status.source is None else str(status.source)
     parts = [f"{status.name:<21}{status.split:<6}{status.state:<8}", counted, place, status.note]
-    return "  ".join(part for part in parts if part).rstrip()
+    line = "  ".join(part for part in parts if part).rstrip()
+    # a folder's name may hold line breaks and what a terminal takes for commands
+    return "".join(character if character.isprintable() else "?" for character in line)

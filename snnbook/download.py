@@ -24,6 +24,9 @@ DEBIAN_FOLDER = Path("/usr/share/datasets")
 BUNDLED_FOLDER = Path(__file__).parent / "data"
 """What comes with this package."""
 
+TIMEOUT = 10
+"""Seconds without a byte after which a mirror is abandoned; twice as long for each piece that comes byte by byte."""
+
 LARGEST = {"cifar": tars.LARGEST, "events": zips.LARGEST}
 """Most bytes of an archive, by `Source.format`."""
 
@@ -220,14 +223,17 @@ def _lacking(place: Place, paths: list[Path | None], name: str, split: str) -> s
                 return f"{path.name} is {there}"
         files = " and ".join(map(source.published, lacking))
         return f"lacks {files}" if archives.what(place.folder) == archives.FOLDER else "no such folder"
-    if place.loose:
-        for path, file in zip(paths, source.files[split], strict=True):
-            try:
-                if checksum(path, file, source) != source.checksums[file]:
-                    return f"{path.name} is not {name}'s published one; files of your own go into {source.folders[0]!r}"
-            except UserError as error:
-                return str(error)
-    return None
+    if not place.loose:
+        return None
+    try:
+        altered = [
+            path.name
+            for path, file in zip(paths, source.files[split], strict=True)
+            if checksum(path, file, source) != source.checksums[file]
+        ]
+    except UserError as error:
+        return str(error)
+    return f"not {name}'s published {altered[0]}; files of your own go into {source.folders[0]!r}" if altered else None
 
 
 def obtain(name: str, split: str) -> Found:
@@ -302,7 +308,7 @@ def _fetch(url: str, path: Path, most: int) -> None:
     """Copy an address into a file, with a progress bar on standard error if that is a terminal."""
     from tqdm import tqdm
 
-    arriving = mirrors.pieces(url, most)
+    arriving = mirrors.pieces(url, most, TIMEOUT)
     # without a standard error there is no bar
     disable = True if sys.stderr is None else None
     with (

@@ -1,5 +1,6 @@
 """Files from servers: bounded time and memory, and one phrase for whatever a server does wrong."""
 
+import contextlib
 import queue
 import re
 import threading
@@ -7,11 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urljoin
 
-TIMEOUT = 10
-"""Seconds without a byte after which a server is abandoned."""
-
-PATIENCE = 20
-"""Seconds that a server may take for its answer's headers, redirects included, and for each piece of the file."""
+PATIENCE = 2
+"""Times the timeout that a server may take for its answer's headers, redirects included, and for each piece."""
 
 PIECE = 2**15
 """Bytes of a piece."""
@@ -34,15 +32,16 @@ class _Abandoned(Exception):
     """Nobody waits for the file any more."""
 
 
-def pieces(url: str, most: int) -> Iterator[int | bytes | None]:
+def pieces(url: str, most: int, timeout: float) -> Iterator[int | bytes | None]:
     """Fetch a file, piece by piece.
 
-    The work is done on a thread of its own: no time limit of the libraries holds for all that a server can drag out,
+    A thread of its own does the work. The libraries' time limits do not cover everything that a server can draw out,
     such as headers that come byte by byte.
 
     Args:
         url: its address
         most: bytes that it may have
+        timeout: without a byte, in seconds
     Yields:
         first the number of bytes that the server announces (None if it announces none), then the bytes
     Raises:
@@ -52,13 +51,13 @@ def pieces(url: str, most: int) -> Iterator[int | bytes | None]:
 
     arrived: queue.Queue = queue.Queue(WAITING)
     abandoned = threading.Event()
-    threading.Thread(target=_work, args=(url, most, arrived, abandoned), daemon=True).start()
+    threading.Thread(target=_work, args=(url, most, timeout, arrived, abandoned), daemon=True).start()
     try:
         while True:
             try:
-                kind, item = arrived.get(timeout=PATIENCE)
+                kind, item = arrived.get(timeout=PATIENCE * timeout)
             except queue.Empty:
-                raise Failed(f"too slow: nothing, or no {PIECE:,} bytes, in {PATIENCE} seconds") from None
+                raise Failed(f"too slow: fewer than {PIECE:,} bytes in {PATIENCE * timeout:g} seconds") from None
             if kind == "failed":
                 raise Failed(item)
             if kind == "end":
@@ -68,33 +67,30 @@ def pieces(url: str, most: int) -> Iterator[int | bytes | None]:
         abandoned.set()
 
 
-def _work(url: str, most: int, arrived: queue.Queue, abandoned: threading.Event) -> None:
+def _work(url: str, most: int, timeout: float, arrived: queue.Queue, abandoned: threading.Event) -> None:
     """Put (kind, item) into the queue: "piece" for what `pieces` yields, then "end" or "failed"."""
 
     def put(kind: str, item: Any = None) -> None:
         while not abandoned.is_set():
-            try:
-                return arrived.put((kind, item), timeout=1)
-            except queue.Full:
-                continue
+            with contextlib.suppress(queue.Full):
+                arrived.put((kind, item), timeout=1)
+                return
         raise _Abandoned
 
-    try:
+    with contextlib.suppress(_Abandoned):
         try:
-            for piece in _answer(url, most):
+            for piece in _answer(url, most, timeout):
                 put("piece", piece)
             put("end")
-        except Failed as failure:
-            put("failed", str(failure))
+        except (_Abandoned, Failed) as end:
+            put("failed", str(end))
         # requests, urllib3, http.client, ssl and idna raise errors of many kinds on what servers send, ValueError and
         # UnicodeError among them; each is a failure of this server, and is reported
         except Exception as error:
             put("failed", type(error).__name__)
-    except _Abandoned:
-        pass
 
 
-def _answer(url: str, most: int) -> Iterator[int | bytes | None]:
+def _answer(url: str, most: int, timeout: float) -> Iterator[int | bytes | None]:
     """As `pieces`, on the thread."""
     import requests
 
@@ -104,7 +100,7 @@ def _answer(url: str, most: int) -> Iterator[int | bytes | None]:
         for _ in range(REDIRECTS + 1):
             # as it is: what a server packs for transport could unpack to any size
             headers = {"Accept-Encoding": "identity"}
-            with session.get(url, stream=True, timeout=TIMEOUT, headers=headers) as answer:
+            with session.get(url, stream=True, timeout=timeout, headers=headers) as answer:
                 if answer.status_code not in REDIRECTED:
                     yield from _body(answer, most)
                     return

@@ -46,7 +46,7 @@ def what(path: Path) -> str | None:
     try:
         return kind(path.stat().st_mode)
     except OSError as error:
-        if path.is_symlink():
+        if os.path.islink(path):
             return f"a link that leads nowhere ({error.strerror})"
         if isinstance(error, (FileNotFoundError, NotADirectoryError)):
             return None

@@ -208,8 +208,8 @@ def _number(field: bytes) -> int | None:
     """A number of a header, in octal digits or, after a byte 0x80, in binary; None if it is neither."""
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
-    match = re.fullmatch(rb" *([0-7]*)[ \0]*", field)
-    return int(match[1] or b"0", 8) if match else None
+    digits = field.partition(b"\0")[0].strip(b" ")
+    return int(digits or b"0", 8) if re.fullmatch(rb"[0-7]*", digits) else None
 
 
 def _sums(block: bytes) -> tuple[int, int]:
