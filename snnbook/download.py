@@ -101,8 +101,8 @@ def cache_folder() -> Path:
     folder = platformdirs.user_cache_dir("snnbook", appauthor=False)
     if folder.startswith("~"):
         raise UserError(
-            "there is no cache folder: this user has no home folder. Set HOME, or put the files into a folder and set "
-            f"{DATA_VARIABLE} to it"
+            f"there is no cache folder: the home folder in {folder!r} is not known. Set HOME or XDG_CACHE_HOME to a "
+            f"whole path, or put the files into a folder and set {DATA_VARIABLE} to it"
         )
     return Path(folder)
 

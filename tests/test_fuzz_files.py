@@ -235,7 +235,7 @@ def test_edited_files(folder, name, mislabelled, inner, changes):
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, suppress_health_check=[HealthCheck.too_slow], derandomize=False)
+@settings(max_examples=2_000, suppress_health_check=[HealthCheck.too_slow], derandomize=False)
 @GIVEN
 def test_edited_files_in_the_thousands(folder, name, mislabelled, inner, changes):
     check(folder, name, mislabelled or name, inner, changes)

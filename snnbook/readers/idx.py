@@ -1,4 +1,4 @@
-"""The IDX format of MNIST and its kin, as `read` describes it."""
+"""The IDX format of MNIST and Fashion-MNIST; `read` describes it."""
 
 import math
 from pathlib import Path

@@ -1,8 +1,8 @@
 """Files of a .tar.gz archive, read in one pass and in bounded memory.
 
 Python's tarfile takes as much memory as a header declares, raises errors of many kinds, and never ends on some sparse
-files. The reader here takes regular files with plain, GNU or PAX names, and skips everything else. The format is the
-POSIX standard's: https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html.
+files. The reader here takes regular files with plain, GNU or PAX names, and skips everything else. The format is
+described in the POSIX standard, at the utility pax.
 """
 
 import re

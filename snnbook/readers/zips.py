@@ -1,8 +1,8 @@
 """Files of a zip archive, read one by one and in bounded memory.
 
 Python's zipfile unpacks as much as a file holds, whatever its header declares, and raises errors of many kinds. The
-reader here takes files that are stored or packed by deflate, as all usual programs write them. The format:
-https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT.
+reader here takes files that are stored or packed by deflate, as all usual programs write them. The format is described
+in PKWARE's APPNOTE.TXT.
 """
 
 import struct
