@@ -25,7 +25,7 @@ BUNDLED_FOLDER = Path(__file__).parent / "data"
 """What comes with this package."""
 
 TIMEOUT = 10
-"""Seconds without a byte after which a mirror is abandoned; twice as long for each piece that comes byte by byte."""
+"""Seconds without a byte after which a mirror is abandoned; see `mirrors.PATIENCE` for those that send byte by byte."""
 
 LARGEST = {"cifar": tars.LARGEST, "events": zips.LARGEST}
 """Most bytes of an archive, by `Source.format`."""

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urljoin
 
-PATIENCE = 2
-"""Times the timeout that a server may take for its answer's headers, redirects included, and for each piece."""
+PATIENCE = 3
+"""A server may take so many times the timeout for its headers, redirects included, and for each piece of the file."""
 
 PIECE = 2**15
 """Bytes of a piece."""
@@ -41,11 +41,11 @@ def pieces(url: str, most: int, timeout: float) -> Iterator[int | bytes | None]:
     Args:
         url: its address
         most: bytes that it may have
-        timeout: without a byte, in seconds
+        timeout: longest wait for a byte, seconds
     Yields:
         first the number of bytes that the server announces (None if it announces none), then the bytes
     Raises:
-        Failed: if the server does anything else than to deliver such a file
+        Failed: if the server does anything but deliver such a file
     """
     import requests  # noqa: F401  an installation that lacks it fails here, not on the thread
 
@@ -68,7 +68,7 @@ def pieces(url: str, most: int, timeout: float) -> Iterator[int | bytes | None]:
 
 
 def _work(url: str, most: int, timeout: float, arrived: queue.Queue, abandoned: threading.Event) -> None:
-    """Put (kind, item) into the queue: "piece" for what `pieces` yields, then "end" or "failed"."""
+    """Put pairs into the queue: ("piece", ...) for all that `pieces` yields, then ("end", None) or ("failed", why)."""
 
     def put(kind: str, item: Any = None) -> None:
         while not abandoned.is_set():
@@ -84,8 +84,8 @@ def _work(url: str, most: int, timeout: float, arrived: queue.Queue, abandoned: 
             put("end")
         except (_Abandoned, Failed) as end:
             put("failed", str(end))
-        # requests, urllib3, http.client, ssl and idna raise errors of many kinds on what servers send, ValueError and
-        # UnicodeError among them; each is a failure of this server, and is reported
+        # requests, urllib3, http.client, ssl and idna raise many kinds of errors when servers misbehave, ValueError and
+        # UnicodeError among them. Each is a failure of this server, and is reported as one
         except Exception as error:
             put("failed", type(error).__name__)
 
@@ -98,7 +98,7 @@ def _answer(url: str, most: int, timeout: float) -> Iterator[int | bytes | None]
         # requests would read a redirect's body whole, however large, before it follows
         session.get_redirect_target = lambda answer: None
         for _ in range(REDIRECTS + 1):
-            # as it is: what a server packs for transport could unpack to any size
+            # content that is packed for transport could unpack to any size
             headers = {"Accept-Encoding": "identity"}
             with session.get(url, stream=True, timeout=timeout, headers=headers) as answer:
                 if answer.status_code not in REDIRECTED:

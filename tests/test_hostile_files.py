@@ -25,6 +25,7 @@ from snnbook.sources import SOURCES
 from .small_runs import idx as idx_file
 from .small_runs import write_data
 
+pytestmark = pytest.mark.timeout(180)  # a pipe that is waited for would hang for ever
 ROOT = Path(__file__).parents[1]
 CIFAR10, NMNIST = SOURCES["cifar10"], SOURCES["nmnist"]
 TEST10 = "cifar-10-batches-bin/test_batch.bin"
@@ -113,6 +114,7 @@ def bombs(folder):
     add("idx", "largest.gz", zeros(300, struct.pack(">4B3I", 0, 0, 8, 3, idx.LARGEST // 784, 28, 28)))
     add("cifar", "long-name.tar.gz", zeros(4096, header(b"long", 2**32, b"L")))
     add("cifar", "pax.tar.gz", zeros(4096, header(b"pax", 2**32, b"x")))
+    add("cifar", "pax-400.tar.gz", zeros(410, header(b"pax", 400 * 2**20, b"x")))
     add("cifar", "global.tar.gz", zeros(4096, header(b"pax", 2**32, b"g")))
     add("cifar", "unrelated.tar.gz", zeros(4096, header(b"other", 2**32)))
     add("cifar", "tail.tar.gz", zeros(4096, GOOD))

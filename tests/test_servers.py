@@ -15,6 +15,7 @@ from snnbook.errors import UserError
 
 from .test_datasets import TRAIN, places, publish, small, write  # noqa: F401  `places` is a fixture
 
+pytestmark = pytest.mark.timeout(120)  # a server that is waited for would hang for ever
 OK = b"HTTP/1.1 200 OK\r\n"
 BODY = b"x" * 1000
 IMAGES = b"train-images-idx3-ubyte.gz"

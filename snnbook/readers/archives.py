@@ -1,7 +1,7 @@
-"""What the readers have in common: files opened with care, gzip unpacked as far as it is asked for, and no further.
+"""Functions that all readers share: opening files safely, and unpacking gzip only as far as needed.
 
-A file may hold anything. Its size is checked before it is read, and unpacked bytes are made piece by piece, so that a
-file of a few megabytes cannot fill the memory, whatever its headers declare.
+A file may hold anything. Its size is checked before it is read, and it is unpacked piece by piece. So a file of a few
+megabytes cannot fill the memory, whatever its headers declare.
 """
 
 import os
@@ -28,7 +28,7 @@ STREAMS = 2**16
 """Most gzip streams in a row in one file. Tools that pack in blocks write one for 64 kB or more."""
 
 FILE, FOLDER = "a file", "a folder"
-"""What `what` says of regular files and of folders."""
+"""The words of `what` for regular files and for folders."""
 
 KINDS = (
     (stat.S_ISREG, FILE),
@@ -38,13 +38,13 @@ KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
-"""What there can be at a path, and how a file's mode says so."""
+"""The kinds of files, and the tests of a file's mode that recognise them."""
 
 
 def what(path: Path) -> str | None:
-    """What there is at a path, such as FILE; None if there is nothing. Links are followed, and nothing is opened."""
+    """Name the kind of file at a path, such as FILE; None if nothing is there. Follows links, and opens nothing."""
     try:
-        return kind(path.stat().st_mode)
+        return kind_of(path.stat().st_mode)
     except OSError as error:
         if os.path.islink(path):
             return f"a link that leads nowhere ({error.strerror})"
@@ -53,14 +53,14 @@ def what(path: Path) -> str | None:
         return f"out of reach ({error.strerror})"
 
 
-def kind(mode: int) -> str:
-    """What a file's mode says that it is."""
+def kind_of(mode: int) -> str:
+    """Name the kind of file that a mode describes."""
     return next((words for test, words in KINDS if test(mode)), "a special file")
 
 
 @contextmanager
 def opened(path: Path, most: int) -> Iterator[BinaryIO]:
-    """Open a regular file for reading.
+    """Open a regular file for reading, without waiting for anything.
 
     Args:
         path: the file
@@ -75,7 +75,7 @@ def opened(path: Path, most: int) -> Iterator[BinaryIO]:
         try:
             state = os.fstat(descriptor)
             if not stat.S_ISREG(state.st_mode):
-                raise UserError(f"{path} cannot be read: it is {kind(state.st_mode)}. A regular file must be there")
+                raise UserError(f"{path} cannot be read: it is {kind_of(state.st_mode)}. A regular file must be there")
             if state.st_size > most:
                 raise UserError(f"{path} has {state.st_size:,} bytes, more than can be (at most {most:,}). {AGAIN}")
             with open(descriptor, "rb", closefd=False) as file:
@@ -124,13 +124,13 @@ class Unpacked:
         file.seek(0)
         self._stream = _gzip() if packed else None
         self._streams = 1
-        # packed bytes that were read from the file, and that the stream has not taken
+        # packed bytes that were read from the file but not yet unpacked
         self._rest = b""
 
     def read(self, count: int) -> bytearray:
         """Read bytes, fewer than `count` only where the file ends.
 
-        Memory is taken as bytes come, not as `count` announces.
+        Memory grows with the bytes that there are, however large `count` is.
 
         Raises:
             UserError: if the gzip stream is cut short or damaged; its checksum is checked where it ends
@@ -144,7 +144,7 @@ class Unpacked:
         return found
 
     def skip(self, count: int) -> bool:
-        """Read bytes and forget them; whether there were so many."""
+        """Read bytes and drop them; return whether there were so many. Errors as in `read`."""
         while count > 0:
             piece = self._piece(min(count, PIECE))
             if not piece:
@@ -153,7 +153,7 @@ class Unpacked:
         return True
 
     def _piece(self, most: int) -> bytes:
-        """At least one byte and at most so many; none at the end."""
+        """Read one byte or more, but at most so many; none at the end."""
         if self._stream is None:
             return self._file.read(most)
         try:
@@ -172,7 +172,7 @@ class Unpacked:
         return b""
 
     def _next_stream(self) -> bool:
-        """Begin the gzip stream behind the one that ended, if there is one. Zeros between them count for nothing."""
+        """Start the gzip stream after the one that ended, if there is one. Zeros between two streams are skipped."""
         rest = self._rest.lstrip(b"\0")
         while not rest:
             packed = self._file.read(PACKED_PIECE)
