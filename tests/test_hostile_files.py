@@ -372,6 +372,36 @@ def test_names_in_no_encoding(where, flag, tmp_path):
         fails(lambda: events.read(path, "test", NMNIST), path, "is damaged: ")
 
 
+def test_zips_of_all_usual_kinds_are_read(tmp_path):
+    """With sizes behind the content, with sizes of 64 bits, with a comment, with a tail."""
+
+    class Pipe(io.RawIOBase):
+        """A stream that goes forward only."""
+
+        def __init__(self, file):
+            self.file = file
+
+        def writable(self):
+            return True
+
+        def write(self, data):
+            return self.file.write(data)
+
+    path = tmp_path / "Test.zip"
+    with path.open("wb") as file, zipfile.ZipFile(Pipe(file), "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("any/Test/3/1.bin", EVENT * 9)
+        archive.comment = b"see PK\5\6" * 5
+    assert events.read(path, "test", NMNIST)[2].tolist() == [3]
+    with zipfile.ZipFile(path, "w") as archive:
+        with archive.open(zipfile.ZipInfo("Test/4/1.bin"), "w", force_zip64=True) as file:
+            file.write(EVENT)
+        for number in range(66_000):
+            archive.writestr(f"other/{number}", b"")
+    with path.open("ab") as file:
+        file.write(b"tail")
+    assert events.read(path, "test", NMNIST)[2].tolist() == [4]
+
+
 def test_names_do_not_reach_the_line(tmp_path):
     path = tmp_path / "Test.zip"
     with zipfile.ZipFile(path, "w") as archive:

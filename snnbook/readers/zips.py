@@ -29,6 +29,8 @@ ENCRYPTED = 1
 END = struct.Struct("<4s4H2LH")
 """The end of an archive: signature, 2 disks, files on the disk and in all, list's bytes and place, comment's bytes."""
 
+END_SIGNATURE = b"PK\5\6"
+
 ENTRY = struct.Struct("<4s6H3L5H2L")
 """A file in the list: see `_entries` for what is used of it."""
 
@@ -74,8 +76,8 @@ def entries(file: BinaryIO, path: Path) -> Iterator[Entry]:
     start = max(0, archive_size - END.size - LONGEST_COMMENT)
     file.seek(start)
     tail = file.read(END.size + LONGEST_COMMENT)
-    place = tail.rfind(b"PK\5\6")
-    if place < 0 or len(tail) - place < END.size:
+    place = _end(tail)
+    if place < 0:
         raise UserError(f"{path} is cut short: a zip archive's list of files, at its end, is not there. {AGAIN}")
     *_, count, list_size, list_place, _ = END.unpack_from(tail, place)
     if list_size > LONGEST_LIST:
@@ -132,6 +134,18 @@ def content(file: BinaryIO, path: Path, entry: Entry) -> bytes:
 def damaged(path: Path) -> UserError:
     """The error for an archive whose parts do not fit together."""
     return UserError(f"{path} is damaged: what it holds does not decode to its checksums. {AGAIN}")
+
+
+def _end(tail: bytes) -> int:
+    """Where an archive's end is in its last bytes; -1 if it is not there."""
+    last = place = tail.rfind(END_SIGNATURE, 0, len(tail) - END.size + len(END_SIGNATURE))
+    while place >= 0:
+        *_, comment_size = END.unpack_from(tail, place)
+        # the signature may be part of the comment, too
+        if place + END.size + comment_size == len(tail):
+            return place
+        place = tail.rfind(END_SIGNATURE, 0, place)
+    return last
 
 
 def _entries(data: bytes, path: Path) -> Iterator[Entry]:
