@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from . import files
-from .errors import UserError
+from .errors import UserError, as_path, instance
 from .settings import Experiment
 
 LAST, BEST = "last.pt", "best.pt"
@@ -62,6 +62,8 @@ def write(checkpoint: Checkpoint, path: Path) -> None:
     Raises:
         UserError: if it cannot be written
     """
+    path = as_path("path", path)
+    instance("checkpoint", checkpoint, Checkpoint)
     values = {name: getattr(checkpoint, name) for name in _FIELDS} | {"experiment": checkpoint.experiment.to_dict()}
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "version": VERSION} | values, buffer)
@@ -74,7 +76,7 @@ def read(path: str | Path) -> Checkpoint:
     Raises:
         UserError: if the file is missing, cut, damaged or something else
     """
-    path = Path(path)
+    path = as_path("path", path)
     values = _load(path, files.read(path))
     with files.place(path):
         if not isinstance(values, dict) or values.get("format") != FORMAT:

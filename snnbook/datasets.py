@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import download
-from .errors import UserError, unknown
+from . import download, inputs
+from .errors import UserError, choice, shown
 from .readers import cifar, events, idx
 from .recordings import Recordings
 from .sources import SOURCES, SPLITS
@@ -60,13 +60,13 @@ def load(name: str, split: str, device: str | torch.device = "cpu") -> Dataset:
         device: where images and labels are put
 
     Raises:
-        UserError: if the name or split is unknown, SNNBOOK_DATA names no folder, or the files are nowhere, damaged,
-            swapped, not the published ones (outside the SNNBOOK_DATA folder), or do not fit together
+        UserError: if the name, split or device is unknown or not here, SNNBOOK_DATA names no folder, or the files are
+            nowhere, damaged, swapped, not the published ones (outside the SNNBOOK_DATA folder), or do not fit together
     """
-    if name not in NAMES:
-        raise unknown("data set", name, NAMES)
-    if split not in SPLITS:
-        raise unknown("split", split, SPLITS)
+    name, split = choice("data set", name, NAMES), choice("split", split, SPLITS)
+    device = inputs.device("device", device)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"device {str(device)!r} is not here: torch sees {torch.cuda.device_count()} GPU(s)")
     found = download.obtain(name, split)
     altered = _altered(name, split, found)
     if altered and not found.own:
@@ -141,8 +141,13 @@ def check(names: Collection[str] = NAMES) -> list[DataStatus]:
     Reads them whole; uses no network.
 
     Raises:
-        UserError: if SNNBOOK_DATA names no folder
+        UserError: if a name is unknown, or SNNBOOK_DATA names no folder
     """
+    if isinstance(names, str):
+        names = [names]
+    if not isinstance(names, (list, tuple, set, frozenset, dict)):
+        raise UserError(f"names must be a list of data sets, not {shown(names)}")
+    names = [choice("data set among names", name, NAMES) for name in names]
     chosen = [name for name in NAMES if name in names]
     if any(SOURCES[name].mirrors for name in chosen):
         # once, and not in each line

@@ -1,10 +1,12 @@
 """What depends on where tensors lie: looking at values, sending them over, how exactly products are computed."""
 
 import ctypes
+import functools
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +23,48 @@ MAPPED_BYTES = 2**25
 
 _MALLOC = {"MALLOC_TRIM_THRESHOLD_": (-1, KEPT_BYTES), "MALLOC_MMAP_THRESHOLD_": (-3, MAPPED_BYTES)}
 """glibc's limits by their environment variables: the number that `mallopt` knows them by, and what they are set to."""
+
+
+Given, Result = ParamSpec("Given"), TypeVar("Result")
+
+AUTOCAST = ("cpu", "cuda")
+"""Kinds of devices whose automatic mixed precision is looked at."""
+
+
+def _autocast_here() -> bool:
+    """Whether torch's automatic mixed precision is on for one of these."""
+    return torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+
+
+autocasts: Callable[[], bool] = getattr(torch._C, "_is_any_autocast_enabled", _autocast_here)
+"""Whether torch's automatic mixed precision is on. torch's own way, where it has it, takes half as long."""
+
+
+def without_autocast(function: Callable[Given, Result]) -> Callable[Given, Result]:
+    """Have a function compute in the types of its inputs, whatever `torch.autocast` says around it.
+
+    Products rounded to 16 bits move spikes, and gradients of 16 bits do not fit to weights of 32. Where autocast is
+    off, this takes a look and no more.
+    """
+
+    @functools.wraps(function)
+    def called(*arguments: Given.args, **options: Given.kwargs) -> Result:
+        if not autocasts():
+            return function(*arguments, **options)
+        with no_autocast():
+            return function(*arguments, **options)
+
+    return called
+
+
+@contextmanager
+def no_autocast() -> Iterator[None]:
+    """Within, automatic mixed precision is off, and then as it was."""
+    with ExitStack() as held:
+        for kind in AUTOCAST:
+            if torch.is_autocast_enabled(kind):
+                held.enter_context(torch.autocast(kind, enabled=False))
+        yield
 
 
 def on_host(tensor: Tensor) -> bool:

@@ -3,14 +3,16 @@
 import torch
 from torch import Tensor
 
-from .errors import UserError
+from . import inputs
+from .errors import UserError, switch, whole
 
 
-def _check(images: Tensor, steps: int) -> None:
+def _taken(images: Tensor, steps: int) -> tuple[Tensor, int]:
+    """Images and number of steps as they are computed with."""
+    images = inputs.floats("images", images, hint="normalise them first")
     if images.dim() != 4:
         raise UserError(f"images must have shape (N, C, H, W), not {tuple(images.shape)}")
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise UserError(f"steps must be a whole number of time steps, 1 or more, not {steps!r}")
+    return images, whole("steps", steps, 1)
 
 
 def direct(images: Tensor, steps: int) -> Tensor:
@@ -21,8 +23,10 @@ def direct(images: Tensor, steps: int) -> Tensor:
         steps: T
     Returns:
         (T, N, C, H, W), a view with stride 0 in T, by which layers see that the input repeats
+    Raises:
+        UserError: for another shape or type of images, or steps below 1
     """
-    _check(images, steps)
+    images, steps = _taken(images, steps)
     return images.expand(steps, *images.shape)
 
 
@@ -40,11 +44,14 @@ def latency(images: Tensor, steps: int, bright_first: bool = False, check: bool 
     Returns:
         spikes (T, N, C, H, W), exactly one per pixel
     Raises:
-        UserError: if an intensity lies outside [0, 1] (NaN included)
+        UserError: as `direct`, and if an intensity lies outside [0, 1] (NaN included)
     """
-    _check(images, steps)
+    images, steps = _taken(images, steps)
+    bright_first = switch("bright_first", bright_first)
+    if switch("check", check) and images.is_meta:
+        raise UserError("images are on the meta device, which holds no values to look at; pass check=False")
     if check and not bool(((images >= 0) & (images <= 1)).all()):
-        raise UserError("latency coding needs intensities in [0, 1]; divide by the largest, and do not normalise")
+        raise UserError("latency coding needs images in [0, 1]; divide by the largest, and do not normalise")
     intensity = 1 - images if bright_first else images
     step = (intensity * steps).floor().clamp(max=steps - 1)
     t = torch.arange(steps, device=images.device).reshape(-1, 1, 1, 1, 1)

@@ -1,14 +1,43 @@
-"""Errors that a user can mend, in one clear line that says what is wrong and what to do; and checks that raise them."""
+"""Errors that a user can mend, in one clear line that says what is wrong and what to do; and checks that raise them.
+
+The checks take a number, a switch or a path in any of the types that people have at hand: Python's, NumPy's, torch's.
+Tensors are checked in inputs.py.
+"""
 
 import math
+import numbers
+import os
 import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
+
+Kind = TypeVar("Kind")
+
+LONGEST = 160
+"""Characters of a value that an error quotes."""
 
 
 class UserError(ValueError):
     """Something given from outside is wrong: a setting, a file, a shape. The command line prints it and exits 2."""
+
+
+def shown(value: Any) -> str:
+    """A value in a few words, for an error: tensors and arrays by type and shape, others as Python writes them."""
+    if shape := _shape(value):
+        return f"a {type(value).__name__} of shape {shape} and type {value.dtype}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """The shape of an array or tensor; None of anything else."""
+    try:
+        shape = value.shape if hasattr(value, "dtype") else None
+    except (AttributeError, RuntimeError):  # nested tensors have none
+        return None
+    return tuple(shape) if isinstance(shape, tuple) else None
 
 
 def unknown(what: str, given: object, choices: Iterable[str], see: str | None = None) -> UserError:
@@ -21,10 +50,34 @@ def unknown(what: str, given: object, choices: Iterable[str], see: str | None = 
         see: where they are listed, if they are too many for a line
     """
     choices = list(choices)
-    near = get_close_matches(str(given), choices, n=1, cutoff=0.4)
+    near = get_close_matches(str(given)[:LONGEST], choices, n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     rest = f"Choose from: {', '.join(choices) or 'none'}" if see is None else f"See: {see}"
-    return UserError(f"unknown {what} {given!r}.{hint} {rest}")
+    return UserError(f"unknown {what} {shown(given)}.{hint} {rest}")
+
+
+def choice(what: str, value: Any, choices: Iterable[str], see: str | None = None) -> str:
+    """The value, if it is one of the names; arguments and errors as in `unknown`."""
+    if not isinstance(value, str) or value not in choices:
+        raise unknown(what, value, choices, see)
+    return str(value)
+
+
+def plain(value: Any) -> Any:
+    """A NumPy number, or an array or tensor of one element, as a number of Python's; anything else as it is."""
+    if type(value) in (int, float, bool, str) or value is None:
+        return value
+    if isinstance(value, numbers.Integral):
+        return value if isinstance(value, bool) else int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    shape = _shape(value)
+    if shape is None or math.prod(shape) != 1:
+        return value
+    try:
+        return value.item()
+    except (AttributeError, RuntimeError, TypeError, ValueError):  # a tensor on the meta device has no values
+        return value
 
 
 def real(name: str, value: Any, least: float = -math.inf, above: float = -math.inf, below: float = math.inf) -> float:
@@ -32,30 +85,65 @@ def real(name: str, value: Any, least: float = -math.inf, above: float = -math.i
 
     Args:
         name: of the setting, for the error
-        value: what was given
+        value: what was given: a number of Python or NumPy, or an array or tensor of one element
         least: smallest value allowed
         above, below: bounds that the value may not reach
     Raises:
         UserError: if it is not
     """
+    given, value = value, plain(value)
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not abs(value) <= sys.float_info.max or value < least or value <= above or value >= below:
         bounds = ((f"{least:g} or more", least), (f"above {above:g}", above), (f"below {below:g}", below))
         words = [text for text, bound in bounds if math.isfinite(bound)]
-        raise UserError(f"{name} must be {', '.join(['a finite number', *words])}, not {value!r}")
+        raise UserError(f"{name} must be {', '.join(['a finite number', *words])}, not {shown(given)}")
     return float(value)
 
 
-def whole(name: str, value: Any, least: int, most: int = sys.maxsize) -> int:
-    """The value, if it is a whole number from `least` to `most`; arguments and errors as in `real`."""
+def whole(name: str, value: Any, least: int = -sys.maxsize, most: int = sys.maxsize) -> int:
+    """The value as an int, if it is a whole number from `least` to `most`; arguments and errors as in `real`."""
+    given, value = value, plain(value)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        limit = f"{most} or less" if isinstance(value, int) and value > most else f"{least} or more"
-        raise UserError(f"{name} must be a whole number, {limit}, not {value!r}")
+        limit = f"{least} or more"
+        if least == -sys.maxsize or (isinstance(value, int) and value > most):
+            limit = f"{most} or less"
+        raise UserError(f"{name} must be a whole number, {limit}, not {shown(given)}")
     return value
 
 
 def switch(name: str, value: Any) -> bool:
-    """The value, if it is True or False; arguments and errors as in `real`."""
+    """The value as a bool, if it is True or False; arguments and errors as in `real`."""
+    given, value = value, plain(value)
     if not isinstance(value, bool):
-        raise UserError(f"{name} must be True or False, not {value!r}")
+        raise UserError(f"{name} must be True or False, not {shown(given)}")
     return value
+
+
+def instance(name: str, value: Any, kind: type[Kind] | tuple[type[Any], ...], wanted: str = "") -> Kind:
+    """The value, if it is of this kind.
+
+    Args:
+        name: of the argument, for the error
+        value: what was given
+        kind: the class wanted, or several
+        wanted: what to call it in the error; the class's name unless given
+    Raises:
+        UserError: if it is not
+    """
+    if not isinstance(value, kind):
+        raise UserError(f"{name} must be {wanted or f'a {kind.__name__}'}, not {shown(value)}")
+    return value
+
+
+def as_path(name: str, value: Any) -> Path:
+    """The value as a path, if it names a file or folder: text, bytes or a path of any library.
+
+    Raises:
+        UserError: if it does not
+    """
+    if not isinstance(value, (str, bytes, os.PathLike)):
+        raise UserError(f"{name} must be a path, not {shown(value)}")
+    text = os.fsdecode(value)
+    if not text or "\0" in text:
+        raise UserError(f"{name} must be the name of a file or folder, not {shown(value)}")
+    return Path(text)

@@ -4,7 +4,7 @@ One autograd function serves convolutions and fully connected layers. Its output
 output spike; its input x gets W^T G_t at the input spikes (eq-grad-timing), its weight gets G_w x (eq-grad-weight).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
-from . import gradient_kinds, ops
-from .devices import on_host
-from .errors import UserError
+from . import gradient_kinds, inputs, ops
+from .devices import on_host, without_autocast
+from .errors import UserError, shown, whole
 from .neuron import NeuronParameters
 from .products import FEW, image_products, map_gradient, needs_care, product
 
@@ -51,12 +51,48 @@ def _rounded(made: Callable[[Tensor, Tensor], Tensor], dtype: torch.dtype | None
     return made(a, b) if dtype is None else made(a.to(dtype), b.to(dtype)).to(a.dtype)
 
 
-def _check_inputs(x: Tensor, weight: Tensor) -> None:
-    if x.dim() != weight.dim() or x.shape[1] != weight.shape[1]:
+def _taken(x: Tensor, weight: Tensor, padding: int | None) -> tuple[Tensor, Tensor]:
+    """Inputs (B, ...) and the weight of one map as they are computed with; padding is None where there is no map."""
+    if not inputs.ready(weight, x):
+        weight = inputs.weights("weight", weight)
+        x = inputs.floats("x", x, like=weight)
+    axes = 2 if padding is None else 4
+    if 0 in weight.shape:
+        raise UserError(f"weight must have no empty axis, not shape {tuple(weight.shape)}")
+    if weight.dim() != axes or x.dim() != axes or x.shape[1] != weight.shape[1]:
         raise UserError(
-            f"a weight of shape {tuple(weight.shape)} takes no input of shape {tuple(x.shape)} at each step: "
-            "axis 1 is channels or features on both"
+            f"a weight of shape {tuple(weight.shape)} takes no input x of shape {tuple(x.shape)} at each step: "
+            f"both have {axes} axes, and axis 1 is channels or features on both"
         )
+    if padding is not None and min(_sides(x.shape[2:], weight.shape[2:], padding)) < 1:
+        raise UserError(
+            f"x of shape {tuple(x.shape)} with padding {padding} is smaller than the kernel of {tuple(weight.shape)}"
+        )
+    return x, weight
+
+
+def _taken_back(grad: Tensor, x: Sequence[int], weight: Sequence[int], like: Tensor, padding: int | None) -> Tensor:
+    """The gradient of a map's output as it is computed with, for inputs and a weight of these shapes."""
+    grad = inputs.floats("grad", grad, like=like)
+    axes = 2 if padding is None else 4
+    fit = len(x) == len(weight) == axes and x[1] == weight[1]
+    if not fit or tuple(grad.shape) != (x[0], weight[0], *_sides(x[2:], weight[2:], padding or 0)):
+        raise UserError(
+            f"grad of shape {tuple(grad.shape)} belongs to no output of inputs x of shape {tuple(x)} under a weight of "
+            f"shape {tuple(weight)} with padding {padding or 0}"
+        )
+    return grad
+
+
+def _sides(map_: Sequence[int], kernel: Sequence[int], padding: int) -> list[int]:
+    """Sides of a convolution's output map."""
+    return [side + 2 * padding - k + 1 for side, k in zip(map_, kernel, strict=True)]
+
+
+def _backward_dtype(value: torch.dtype | None) -> None:
+    """Check what both factors of the transposes are rounded to."""
+    if value is not None and not (isinstance(value, torch.dtype) and value in inputs.FLOATS):
+        raise UserError(f"backward_dtype must be None or a floating-point type of torch, not {shown(value)}")
 
 
 @dataclass(frozen=True)
@@ -66,17 +102,30 @@ class Convolution:
     padding: int = 0
     backward_dtype: torch.dtype | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "padding", whole("padding", self.padding, 0))
+        _backward_dtype(self.backward_dtype)
+
+    @without_autocast
     def current(self, x: Tensor, weight: Tensor) -> Tensor:
         """Input currents, (B, C_out, H', W')."""
-        _check_inputs(x, weight)
+        x, weight = _taken(x, weight, self.padding)
         return F.conv2d(_channels_last(x), weight, padding=self.padding)
 
+    @without_autocast
     def grad_input(self, grad: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
         """(B, C_in, H, W)."""
+        weight = inputs.weights("weight", weight)
+        shape = torch.Size(inputs.sizes("shape", shape, 4, "the shape of x, (B, C_in, H, W)"))
+        grad = _taken_back(grad, shape, weight.shape, weight, self.padding)
         return _rounded(lambda g, w: map_gradient(g, w, shape, self.padding), self.backward_dtype, grad, weight)
 
+    @without_autocast
     def grad_weight(self, grad: Tensor, x: Tensor, shape: torch.Size) -> Tensor:
         """(C_out, C_in, K, K)."""
+        x = inputs.weights("x", x)
+        shape = torch.Size(inputs.sizes("shape", shape, 4, "the shape of the weight, (C_out, C_in, K, K)"))
+        grad = _taken_back(grad, x.shape, shape, x, self.padding)
 
         def made(g: Tensor, x: Tensor) -> Tensor:
             if needs_care(g, shape):
@@ -105,22 +154,35 @@ class FullyConnected:
 
     backward_dtype: torch.dtype | None = None
 
+    def __post_init__(self) -> None:
+        _backward_dtype(self.backward_dtype)
+
     @property
     def padding(self) -> int:
         """None: there is no map to pad."""
         return 0
 
+    @without_autocast
     def current(self, x: Tensor, weight: Tensor) -> Tensor:
         """Input currents, (B, F_out)."""
-        _check_inputs(x, weight)
+        x, weight = _taken(x, weight, None)
         return product(x, weight)
 
+    @without_autocast
     def grad_input(self, grad: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
         """(B, F_in)."""
+        weight = inputs.weights("weight", weight)
+        grad = _taken_back(
+            grad, inputs.sizes("shape", shape, 2, "the shape of x, (B, F_in)"), weight.shape, weight, None
+        )
         return _rounded(product, self.backward_dtype, grad, weight.T)
 
+    @without_autocast
     def grad_weight(self, grad: Tensor, x: Tensor, shape: torch.Size) -> Tensor:
         """(F_out, F_in)."""
+        x = inputs.weights("x", x)
+        shape = inputs.sizes("shape", shape, 2, "the shape of the weight, (F_out, F_in)")
+        grad = _taken_back(grad, x.shape, shape, x, None)
         return _rounded(product, self.backward_dtype, grad.T, x.T)
 
 
@@ -129,10 +191,23 @@ Force = Callable[[ops.Saved], Tensor]
 
 
 def distinct_steps(x: Tensor) -> Tensor:
-    """The steps that differ: all of them, or the first alone where x is one step expanded over time (stride 0)."""
+    """The steps that differ: all of them, or the first alone where x is one step expanded over time (stride 0).
+
+    Raises:
+        UserError: if x is no tensor with a first axis
+    """
+    x = inputs.tensor("x", x)
+    if not x.dim():
+        raise UserError(f"x must have time as its first axis, not shape {tuple(x.shape)}")
+    return _distinct(x)
+
+
+def _distinct(x: Tensor) -> Tensor:
+    """`distinct_steps` of a checked argument."""
     return x[:1] if len(x) > 1 and x.stride(0) == 0 else x
 
 
+@without_autocast
 def currents(
     x: Tensor, weight: Tensor, affine: Affine, engine: str = "auto", kept: list[Tensor] | None = None
 ) -> Tensor:
@@ -148,7 +223,16 @@ def currents(
     Raises:
         UserError: for another number of input channels than the weight has
     """
-    steps, current = distinct_steps(x), None
+    weight = inputs.weights("weight", weight)
+    x = inputs.floats("x", x, like=weight)
+    if x.dim() < 3 or 0 in x.shape[:1]:
+        raise UserError(f"x must have shape (T, N, ...) with one step or more, not {tuple(x.shape)}")
+    return _currents(x, weight, check_affine(affine), engine, kept)
+
+
+def _currents(x: Tensor, weight: Tensor, affine: Affine, engine: str, kept: list[Tensor] | None) -> Tensor:
+    """`currents` of checked arguments."""
+    steps, current = _distinct(x), None
     if not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)):
         if len(steps) == len(x):
             by_engine = ops.event_currents(x, weight, affine.padding, engine, kept)
@@ -158,6 +242,14 @@ def currents(
     if current is None:
         current = affine.current(steps.flatten(0, 1), weight).unflatten(0, steps.shape[:2])
     return current.expand(len(x), *current.shape[1:])
+
+
+def check_affine(affine: Affine) -> Affine:
+    """The affine map, if it is one of the two, or has what they have; else a UserError."""
+    wanted = ("padding", "backward_dtype", "current", "grad_input", "grad_weight")
+    if not isinstance(affine, (Convolution, FullyConnected)) and not all(hasattr(affine, name) for name in wanted):
+        raise UserError(f"affine must be a Convolution, a FullyConnected or another Affine, not {shown(affine)}")
+    return affine
 
 
 class _SpikingAffine(torch.autograd.Function):
@@ -176,7 +268,7 @@ class _SpikingAffine(torch.autograd.Function):
         force: Force | None,
     ) -> tuple[Tensor, Tensor]:
         kept: list[Tensor] = []
-        current = currents(x, weight, affine, engine, kept)
+        current = _currents(x, weight, affine, engine, kept)
         if force is None:
             raw, saved = ops.forward_pooled(current, threshold, neuron, window, engine)
             spikes = raw
@@ -196,14 +288,15 @@ class _SpikingAffine(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
+    @without_autocast
     def backward(ctx: Any, grad_times: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         gradient_kinds.check_arrival(ctx, ctx.layer)
         x, weight, *tensors = ctx.saved_tensors
         kept, tensors = tensors[: ctx.kept], tensors[ctx.kept :]
         pass_ = ops.put_back(ctx.pass_, tensors)
         need_input, need_weight = ctx.needs_input_grad[:2]
-        steps = x if need_input else distinct_steps(x)
-        repeats = len(distinct_steps(x)) < len(x)  # then summing over time leaves one dense product, which is less
+        steps = x if need_input else _distinct(x)
+        repeats = len(_distinct(x)) < len(x)  # then summing over time leaves one dense product, which is less
         dense = ctx.affine.backward_dtype is not None or isinstance(pass_, ops.Saved)
         if repeats and need_weight and not (need_input or dense):
             by_engine = ops.backward_image(grad_times, pass_, steps, weight, ctx.affine.padding)
@@ -227,6 +320,7 @@ class _SpikingAffine(torch.autograd.Function):
         return grad_x, grad_w, None, None, None, None, None, None
 
 
+@without_autocast
 def spiking_affine(
     x: Tensor,
     weight: Tensor,
@@ -251,7 +345,18 @@ def spiking_affine(
     Returns:
         spikes to pass on and the neurons' own, both (T, N, C, ...); only the first carries gradients
     Raises:
-        UserError: for wrong shapes
+        UserError: for wrong shapes and types, or a force where the window is above 1
     """
+    if not inputs.ready(weight, x, threshold):
+        weight = inputs.weights("weight", weight)
+        x = inputs.floats("x", x, like=weight)
+        threshold = inputs.floats("threshold", threshold, like=weight)
+    if x.dim() < 3 or 0 in x.shape[:1]:
+        raise UserError(f"x must have shape (T, N, ...) with one step or more, not {tuple(x.shape)}")
+    window = whole("window", window, 1)
+    if force is not None and not callable(force):
+        raise UserError(f"force must be a function of the layer's pass or None, not {shown(force)}")
+    if force is not None and window > 1:
+        raise UserError(f"force goes with window 1, not with {window}: it replaces spikes that are not pooled")
     gradient_kinds.pass_on(x)
-    return _SpikingAffine.apply(x, weight, threshold, affine, neuron, window, engine, force)
+    return _SpikingAffine.apply(x, weight, threshold, check_affine(affine), neuron, window, engine, force)

@@ -7,7 +7,7 @@ settings; `*_released` has what the released file says throughout. VARIANTS are 
 import math
 from typing import Any
 
-from .errors import UserError, unknown
+from .errors import UserError, choice
 from .neuron import NeuronParameters
 from .settings import Experiment
 
@@ -156,8 +156,7 @@ def get(name: str, **overrides: Any) -> Experiment:
     Raises:
         UserError: for an unknown name or setting, or a wrong value
     """
-    if not isinstance(name, str) or name not in _CATALOGUE:
-        raise unknown("experiment", name, _CATALOGUE, see="snnbook experiments")
+    name = choice("experiment", name, _CATALOGUE, see="snnbook experiments")
     return Experiment(name=name, **_CATALOGUE[name]).override(**overrides)
 
 

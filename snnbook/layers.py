@@ -4,16 +4,18 @@ Whatever the next step depends on is a parameter (weight, gamma, beta) or a buff
 holds it all. App. 1 of Zhu et al. 2023; the released settings where it is silent.
 """
 
+import math
 import threading
+from types import NoneType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import ops
-from .devices import Beside, on_host
-from .errors import UserError, real
-from .events import Affine, Convolution, Force, FullyConnected, currents, spiking_affine
+from . import inputs, ops
+from .devices import Beside, on_host, without_autocast
+from .errors import UserError, choice, instance, real, switch, whole
+from .events import Affine, Convolution, Force, FullyConnected, check_affine, currents, spiking_affine
 from .neuron import NeuronParameters
 from .ops import reference
 from .parallel import Share
@@ -73,7 +75,9 @@ class SpikingLayer(nn.Module):
 
     def __init__(self, weight: Tensor, affine: Affine, neuron: NeuronParameters, pool: int, engine: str) -> None:
         super().__init__()
-        self.affine, self.neuron, self.pool, self.engine = affine, neuron, pool, engine
+        weight = inputs.axes("weight", inputs.weights("weight", weight), "(C_out, ...)", *range(2, 9))
+        self.affine, self.neuron = check_affine(affine), instance("neuron", neuron, NeuronParameters)
+        self.pool, self.engine = whole("pool", pool, 1), choice("engine", engine, ops.CHOICES)
         self.weight = nn.Parameter(weight.detach().clone())
         self.gamma = nn.Parameter(torch.ones(len(weight)))
         self.beta = nn.Parameter(torch.zeros(len(weight)))
@@ -96,6 +100,12 @@ class SpikingLayer(nn.Module):
         """Raise what `fold` raises."""
         if on_host(self.gamma) and not bool((self.gamma > 0).all()):
             worst = self.gamma.min().item()
+            if math.isnan(worst):
+                raise UserError(
+                    f"training broke down: gamma of {self.title} is NaN: a NaN or infinity came in, with images, "
+                    "loss or too large a step; begin anew with finite weights and finite images, and where they were "
+                    "finite with a lower learning rate"
+                )
             raise UserError(
                 f"training broke down: gamma of {self.title} fell to {worst:.3g}, and thresholds are divided by it; "
                 "try a lower learning rate"
@@ -132,6 +142,8 @@ class SpikingLayer(nn.Module):
         Returns:
             the shape of the raw weight
         """
+        inputs.weights(f"the weight of {self.title}", self.weight)
+        scale = real("scale", scale)
         gamma = self.gamma if scale == 1 else scale * self.gamma
         return _Standardise.apply(self.weight, gamma, self.beta, self.engine)
 
@@ -139,6 +151,7 @@ class SpikingLayer(nn.Module):
         """Input currents, (T, N, C, ...), for x (T, N, ...) and gamma multiplied by `scale`."""
         return currents(x, self.standardised(scale), self.affine, self.engine)
 
+    @without_autocast
     def forward(self, x: Tensor, force: Force | None = None, ahead: Beside | None = None) -> Any:
         """Spikes, averaged over pooling windows where the layer pools.
 
@@ -149,8 +162,14 @@ class SpikingLayer(nn.Module):
         Returns:
             (T, N, C, ...); with `force` a pair of them
         Raises:
-            UserError: as `fold`, which comes before every pass in training (and with gradients enabled)
+            UserError: as `fold`, which comes before every pass in training (and with gradients enabled); for x of
+                another shape or type; and for weights of float16 or bfloat16
         """
+        weight = self.weight
+        if not inputs.ready(weight, x):
+            inputs.weights(f"the weight of {self.title}", weight)
+            x = inputs.floats("x", x, like=weight, hint="normalise it first, or call .float() on spikes")
+        instance("ahead", ahead, (Beside, NoneType), "a Beside or None")
         ahead = ahead or Beside(x.device)
         with ahead.work():
             weight, threshold = self._ready()
@@ -163,7 +182,9 @@ class SpikingConv2d(SpikingLayer):
     """Convolution of stride 1, then neurons, then pooling if asked for.
 
     Args:
-        in_channels, out_channels, kernel_size, padding: as in `torch.nn.Conv2d`
+        in_channels, out_channels: as in `torch.nn.Conv2d`
+        kernel_size: side of the kernel, or a pair of equal ones
+        padding: zeros on every side of the input, a pair of equal ones, "same" (odd kernels) or "valid"
         neuron, pool, engine: as in `SpikingLayer`
     """
 
@@ -177,8 +198,11 @@ class SpikingConv2d(SpikingLayer):
         pool: int = 1,
         engine: str = "auto",
     ) -> None:
-        weight = nn.Conv2d(in_channels, out_channels, kernel_size, bias=False).weight
-        super().__init__(weight, Convolution(padding), neuron or NeuronParameters(), pool, engine)
+        kernel = inputs.square("kernel_size", kernel_size, 1)
+        shape = whole("in_channels", in_channels, 1), whole("out_channels", out_channels, 1), kernel
+        neuron = NeuronParameters() if neuron is None else neuron
+        affine = Convolution(inputs.padding("padding", padding, kernel))
+        super().__init__(nn.Conv2d(*shape, bias=False).weight, affine, neuron, pool, engine)
 
 
 class SpikingLinear(SpikingLayer):
@@ -192,8 +216,9 @@ class SpikingLinear(SpikingLayer):
     def __init__(
         self, in_features: int, out_features: int, neuron: NeuronParameters | None = None, engine: str = "auto"
     ) -> None:
-        weight = nn.Linear(in_features, out_features, bias=False).weight
-        super().__init__(weight, FullyConnected(), neuron or NeuronParameters(), 1, engine)
+        shape = whole("in_features", in_features, 1), whole("out_features", out_features, 1)
+        neuron = NeuronParameters() if neuron is None else neuron
+        super().__init__(nn.Linear(*shape, bias=False).weight, FullyConnected(), neuron, 1, engine)
 
 
 class _AdjustedPooling(torch.autograd.Function):
@@ -218,11 +243,23 @@ class AdjustedAvgPool2d(nn.Module):
 
     def __init__(self, window: int) -> None:
         super().__init__()
-        self.window = window
+        self.window = whole("window", window, 1)
 
     def forward(self, spikes: Tensor) -> Tensor:
         """(T, N, C, H, W) -> (T, N, C, H // window, W // window)."""
+        spikes = _maps(spikes, self.window)
         return _AdjustedPooling.apply(spikes, self.window)
+
+
+def _maps(spikes: Tensor, window: int) -> Tensor:
+    """Maps (T, N, C, H, W) that a window fits into, as they are computed with."""
+    spikes = inputs.floats("spikes", spikes)
+    if spikes.dim() != 5 or 0 in spikes.shape or min(spikes.shape[3:]) < window:
+        raise UserError(
+            f"spikes must have shape (T, N, C, H, W), H and W no smaller than the window of {window}, not "
+            f"{tuple(spikes.shape)}"
+        )
+    return spikes
 
 
 class PlainPool2d(nn.Module):
@@ -235,10 +272,12 @@ class PlainPool2d(nn.Module):
 
     def __init__(self, window: int, kind: str) -> None:
         super().__init__()
-        self.pool = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}[kind](window)
+        kinds = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}
+        self.pool = kinds[choice("kind of pooling", kind, kinds)](whole("window", window, 1))
 
     def forward(self, spikes: Tensor) -> Tensor:
         """(T, N, C, H, W) -> (T, N, C, H // window, W // window)."""
+        spikes = _maps(spikes, self.pool.kernel_size)
         return self.pool(spikes.flatten(0, 1)).unflatten(0, spikes.shape[:2])
 
 
@@ -272,10 +311,14 @@ class TimeDropout(nn.Module):
 
     def __init__(self, p: float, conserving: bool = False) -> None:
         super().__init__()
-        self.p, self.conserving = real("dropout", p, least=0, below=1), conserving
+        self.p = real("dropout", p, least=0, below=1)
+        self.conserving = switch("conserving", conserving)
 
     def forward(self, spikes: Tensor) -> Tensor:
         """(T, N, C, ...) -> the same shape; the identity outside of training."""
+        spikes = inputs.floats("spikes", spikes)
+        if spikes.dim() < 3:
+            raise UserError(f"spikes must have shape (T, N, C, ...), not {tuple(spikes.shape)}")
         if not self.training or self.p == 0:
             return spikes
         samples = spikes.shape[1] if self.share is None else self.share.total

@@ -12,15 +12,16 @@ neuron: `get(name, gradient="rate")`.
 import copy
 import inspect
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from . import gradient_kinds
-from .devices import on_host
-from .errors import UserError, real, switch, unknown
+from . import gradient_kinds, inputs
+from .devices import on_host, without_autocast
+from .errors import UserError, choice, real, switch, unknown, whole
 
 GRADIENTS = ("time", "rate")
 """What `backward` leaves in `spikes.grad`: e = dL/dt at the spikes, or r = dL/d(amount) at every step and neuron."""
@@ -56,6 +57,7 @@ class Loss:
 
     name: ClassVar[str]
     averages: ClassVar[bool] = False  # over the samples, where the others add up
+    least_steps: ClassVar[int] = 1  # T below which the label is never pulled ahead
     joint: Callable[[Tensor], Tensor] = staticmethod(lambda sums: sums)  # sums over the batch from those of our share
     gradient: str = "time"
 
@@ -103,13 +105,17 @@ class Loss:
         Raises:
             UserError: for another name, or "rate" of a loss that has no gradient on amounts
         """
-        if gradient not in GRADIENTS:
-            raise unknown("gradient", gradient, GRADIENTS)
+        gradient = choice("gradient", gradient, GRADIENTS)
         if gradient == "rate" and not self.has_rates():
             raise self._no_rates()
         other = copy.copy(self)
         other.gradient = gradient
         return other
+
+    def cannot_learn(self, steps: int) -> str:
+        """Why no label neuron is ever pulled ahead of the others in so many steps; "" where it is."""
+        least = self.least_steps
+        return "" if steps >= least else f"T = {steps} leaves too few target spikes; take T = {least} or more"
 
     def __call__(self, spikes: Tensor, labels: Tensor) -> Tensor:
         """The loss of a batch.
@@ -124,11 +130,15 @@ class Loss:
             a scalar; its `backward()` leaves e = dL/dt in `spikes.grad`, 0 where there is no spike; with gradient
             "rate" r = dL/d(amount) at every step and neuron
         Raises:
-            UserError: for wrong shapes, types, labels out of range, or spikes that are not finite
+            UserError: for wrong shapes, types, labels out of range, or spikes that are not finite; and where a loss of
+                one's own returns no value and no gradient of these shapes, or NaN at a spike
         Warns:
-            UserWarning: once, if the spikes come from another network than this gradient is for, or none ever fires
+            UserWarning: once, if the spikes come from another network than this gradient is for, or none ever fires;
+                and where no label can be learnt with these settings (`cannot_learn`)
         """
-        _check(spikes, labels)
+        spikes, labels = inputs.spikes_and_labels(spikes, labels)
+        if reason := self.cannot_learn(len(spikes)):
+            warnings.warn(f"the {self.name} loss teaches nothing here: {reason}", stacklevel=2)
         by_time = self.gradient == "time"
         if by_time:
             gradient_kinds.expect_times(spikes, self, self.name if self.has_rates() else None)
@@ -136,10 +146,10 @@ class Loss:
                 gradient_kinds.expect_spikes(spikes, self)
         with torch.no_grad():
             label = labels[:, None] == torch.arange(spikes.shape[2], device=labels.device)
-            value_and_gradient = self.value_and_times if by_time else self.value_and_rates
-            value, grad = value_and_gradient(spikes.detach(), label)
+            value, grad = _parts(self, spikes.detach(), label)
             if by_time:
                 grad = torch.where(spikes > 0, grad, 0.0)
+        inputs.finite(f"the gradient that {type(self).__name__} gives", grad, " at a spike" if by_time else "")
         return _GivenGradient.apply(spikes, value, grad)
 
 
@@ -154,6 +164,8 @@ def from_times(spikes: Tensor, grad_times: Tensor) -> Tensor:
     Raises:
         UserError: if the shapes differ
     """
+    spikes = inputs.floats("spikes", spikes, hint="to carry a gradient call .float()")
+    grad_times = inputs.floats("grad_times", grad_times, like=spikes)
     if grad_times.shape != spikes.shape:
         raise UserError(f"grad_times must have the spikes' shape {tuple(spikes.shape)}, not {tuple(grad_times.shape)}")
     gradient_kinds.expect_times(spikes, from_times)
@@ -162,23 +174,13 @@ def from_times(spikes: Tensor, grad_times: Tensor) -> Tensor:
     return _GivenGradient.apply(spikes, spikes.new_zeros(()), grad)
 
 
-def _check(spikes: Tensor, labels: Tensor) -> None:
-    """Shapes and types everywhere; values on the CPU only, where looking costs no device synchronisation."""
-    if spikes.dim() != 3 or 0 in spikes.shape:
-        raise UserError(f"spikes must have shape (T, N, C) with no empty axis, not {tuple(spikes.shape)}")
-    if not spikes.is_floating_point():
-        raise UserError(f"spikes must be floating point to carry a gradient, not {spikes.dtype}; call .float()")
-    if labels.shape != spikes.shape[1:2]:
-        swapped = labels.shape == spikes.shape[:1]
-        hint = "; is the batch first? Then pass spikes.transpose(0, 1), axes are (T, N, C)" if swapped else ""
-        raise UserError(f"labels must have shape ({spikes.shape[1]},), one per sample, not {tuple(labels.shape)}{hint}")
-    if labels.is_floating_point() or labels.dtype == torch.bool:
-        raise UserError(f"labels must be integers, not {labels.dtype}")
-    if on_host(spikes):
-        if labels.min() < 0 or labels.max() >= spikes.shape[2]:
-            raise UserError(f"labels must lie in 0..{spikes.shape[2] - 1}, found {labels.min()}..{labels.max()}")
-        if not bool(((spikes == 0) | (spikes == 1)).all()):
-            raise UserError("spikes must be 0 or 1 everywhere; found another value (NaN counts as one)")
+@without_autocast
+def _parts(loss: Loss, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """The value of the loss and its gradient on times or amounts, as the loss's own method gives them."""
+    method = loss.value_and_times if loss.gradient == "time" else loss.value_and_rates
+    symbol = "e = dL/dt" if loss.gradient == "time" else "r = dL/d(amount)"
+    made = method(spikes, label)
+    return inputs.value_and_gradient(f"{method.__name__} of {type(loss).__name__}", symbol, made, spikes)
 
 
 class _CountLoss(Loss):
@@ -203,6 +205,14 @@ class _CountLoss(Loss):
     def per_spike(self, missing: Tensor, count: Tensor) -> Tensor:
         """Gradient per spike times T, from target - count and count, both (N, C)."""
         raise NotImplementedError
+
+    def cannot_learn(self, steps: int) -> str:
+        """The others' target must leave something to lower, and the label's something to raise above it."""
+        if self.target_others >= steps:
+            return f"target_others {self.target_others:g} is no fewer than T = {steps} spikes, all that there can be"
+        if self.target_label <= self.target_others:
+            return f"target_label {self.target_label:g} is not above target_others {self.target_others:g}"
+        return ""
 
     def value_and_times(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         return self._value_and_pull(spikes, label, least=0)
@@ -268,7 +278,11 @@ def label_train(steps: int, like: Tensor | None = None) -> Tensor:
         like: whose type and device to take
     Returns:
         (T,), 0 or 1: below 20 steps all but the first; from 20 on every second step, ending with the last
+    Raises:
+        UserError: if steps is no whole number above 0, or like no tensor
     """
+    steps = whole("steps", steps, 1)
+    like = None if like is None else inputs.tensor("like", like)
     train = torch.zeros(steps) if like is None else like.new_zeros(steps)
     if steps < SHORT_TRAIN:
         train[1:] = 1
@@ -287,6 +301,7 @@ class Kernel(Loss):
     """
 
     name = "kernel"
+    least_steps = 3  # with one target spike or none, e is never above 0 at a spike of the label
 
     def __init__(self, tau_s: float = 3.0) -> None:
         self.tau_s = real("tau_s", tau_s, above=1)
@@ -343,6 +358,7 @@ class Timing(Loss):
     """
 
     name = "timing"
+    least_steps = 2  # with one step there is no target spike, and the label is to be silent, like the others
     half_step = 0.5
     """Added to t_k - t_k^target: a spike that comes exactly at its target counts as half a step late (released)."""
 
@@ -404,8 +420,7 @@ def get(name: str, gradient: str = "time", **settings: Any) -> Loss:
     Raises:
         UserError: for an unknown loss or setting, a value out of range, or a gradient that the loss does not have
     """
-    if name not in LOSSES:
-        raise unknown("loss", name, LOSSES)
+    name = choice("loss", name, LOSSES)
     known = list(inspect.signature(LOSSES[name]).parameters)
     if strange := [setting for setting in settings if setting not in known]:
         raise unknown(f"setting of loss {name!r}", strange[0], known)

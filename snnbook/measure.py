@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import readout
-from .errors import UserError
+from . import inputs, readout
+from .errors import UserError, choice, instance, shown
 from .networks import Network
 from .parallel import ALONE, Share, Team
 
@@ -168,8 +168,16 @@ def evaluate(
         encode: images -> what the network takes
         by: the readout
         team: the processes that test batches of their own
+    Raises:
+        UserError: if net is no network, batches hold no image, or a batch is not what the network takes
     """
-    net.eval()
+    by = choice("readout by", by, readout.READOUTS)
+    if not callable(encode):
+        raise UserError(f"encode must be a function of images, not {shown(encode)}")
+    if isinstance(batches, (str, bytes, Tensor)) or not hasattr(batches, "__iter__"):
+        raise UserError(f"batches must give pairs of images and labels, not {shown(batches)}")
+    instance("team", team, Team)
+    instance("net", net, Network).eval()
     device = net.spiking[0].threshold.device
     rates = [torch.zeros(net.steps, dtype=torch.float64, device=device) for _ in net.spiking]
     classes, whole = len(net.spiking[-1].threshold), {"dtype": torch.int64, "device": device}
@@ -185,8 +193,12 @@ def evaluate(
 
     handles = [layer.register_forward_hook(count(index)) for index, layer in enumerate(net.spiking)]
     try:
-        for images, labels in batches:
+        for batch in batches:
+            images, labels = _pair(batch)
             spikes = net(encode(images))
+            labels = inputs.labels("labels of batches", labels, spikes.shape[1], spikes.device)
+            if len(spikes) != net.steps:
+                raise UserError(f"batches have {len(spikes)} steps, where the network has {net.steps}")
             scores = readout.score(spikes, by)
             right, winners = scores.argmax(1) == labels, scores == scores.amax(1, keepdim=True)
             correct = correct + torch.stack([right[half::2].sum() for half in (0, 1)])
@@ -202,10 +214,19 @@ def evaluate(
     correct, samples, found, of_class = counts[:2], counts[2:4], counts[4:7], counts[7:]
     halves = tuple(c / max(n, 1) for c, n in zip(correct, samples, strict=True))
     total = sum(samples)
+    if total == 0:
+        raise UserError("batches hold no image to test")
     exit_time, tied, among = found[0] / (total * net.steps), found[1] / total, found[2] / total
     means = (team.sum(torch.stack(rates).cpu()) / total).tolist()
     by_class = [c / n if n else math.nan for n, c in zip(of_class[:classes], of_class[classes:], strict=True)]
     return Evaluation(sum(correct) / total, halves, exit_time, means, by_class, tied, among)
+
+
+def _pair(batch: Any) -> tuple[Any, Any]:
+    """Images and labels of a batch."""
+    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        raise UserError(f"batches must give pairs of images and labels, not {shown(batch)}")
+    return batch[0], batch[1]
 
 
 def silent(firing_rates: list[list[float]]) -> list[int]:
@@ -213,7 +234,11 @@ def silent(firing_rates: list[list[float]]) -> list[int]:
 
     Args:
         firing_rates: of an epoch, a list of layers, each a list of T steps
+    Raises:
+        UserError: if it is no list of lists
     """
+    firing_rates = inputs.listed("firing_rates", firing_rates, "a list of layers, each a list of steps")
+    firing_rates = [inputs.listed("firing_rates of a layer", rates, "a list of steps") for rates in firing_rates]
     return [number for number, rates in enumerate(firing_rates, start=1) if not any(rates)]
 
 
@@ -226,7 +251,7 @@ def thresholds(net: Network) -> tuple[list[dict[str, float]], list[float]]:
         UserError: if one is not a number above 0, which a gamma of 0 or below leaves behind
     """
     found = []
-    for layer in net.spiking:
+    for layer in instance("net", net, Network).spiking:
         theta = layer.threshold.double().cpu()
         if not bool((theta > 0).all() & theta.isfinite().all()):
             raise UserError(

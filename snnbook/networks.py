@@ -9,18 +9,22 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import encoding, ops
+from . import encoding, inputs, ops
 from .devices import Beside, on_host
-from .errors import UserError, real, unknown
+from .errors import UserError, choice, instance, real, switch, whole
 from .layers import AdjustedAvgPool2d, PlainPool2d, SpikingConv2d, SpikingLayer, SpikingLinear, TimeDropout
 from .neuron import NeuronParameters
 
 POOLINGS = ("adjusted", "avg", "max")
 TOKEN = re.compile(r"(?P<channels>\d+)C(?P<kernel>\d+)|P(?P<pool>\d+)|(?P<features>\d+)")
+
+IN_SHAPE = "(C, H, W), such as (1, 28, 28) for grey images of 28 x 28"
+"""The shape of an input, as errors say it."""
 
 SEARCH_RANGE = (0.01, 100.0)
 """Factors between which the first threshold of a layer is searched (released settings)."""
@@ -46,7 +50,11 @@ def supervise(saved: ops.Saved, labels: Tensor) -> Tensor:
         labels: (N,)
     Returns:
         spikes, (T, N, C)
+    Raises:
+        UserError: if saved is no pass of an output layer, or labels are not one integer per sample
     """
+    inputs.axes("saved: its spikes", instance("saved", saved, ops.Saved).spikes, "(T, N, C)", 3)
+    labels = inputs.labels("labels", labels, saved.spikes.shape[1], saved.spikes.device)
     steps = len(saved.spikes)
     of_label = labels.long()[None, :, None].expand(steps, -1, 1)
     du, own = saved.du.gather(2, of_label), saved.spikes.gather(2, of_label)
@@ -63,6 +71,8 @@ class Network(nn.Module):
         in_shape: (C, H, W) of an input image or frame
         steps: T that images are shown for
         supervision: whether the label's neuron is made to fire in training
+    Raises:
+        UserError: for other types, or layers that do not end in a `SpikingLayer`
     """
 
     _warned_of_order = False
@@ -71,9 +81,14 @@ class Network(nn.Module):
         self, layers: Sequence[nn.Module], in_shape: tuple[int, int, int], steps: int, supervision: bool = True
     ) -> None:
         super().__init__()
-        self.supervision = supervision
+        self.supervision = switch("supervision", supervision)
+        layers = tuple(layers) if isinstance(layers, nn.Sequential) else inputs.listed("layers", layers)
+        if not layers or not isinstance(layers[-1], SpikingLayer):
+            raise UserError("layers must end in a SpikingLayer, whose neurons are the classes")
+        for layer in layers:
+            instance("each of layers", layer, nn.Module, "a torch module")
         self.layers = nn.Sequential(*layers)
-        self.in_shape, self.steps = tuple(in_shape), steps
+        self.in_shape, self.steps = inputs.sizes("in_shape", in_shape, 3, IN_SHAPE), whole("steps", steps, 1)
 
     @property
     def spiking(self) -> list[SpikingLayer]:
@@ -93,13 +108,13 @@ class Network(nn.Module):
         """Check the input; show images (N, C, H, W) for `steps` steps; pass (T, N, C, H, W) through.
 
         Raises:
-            UserError: for another shape, an empty axis, or a type that is not floating point
+            UserError: for another shape, an empty axis, a type that is not floating point, or NaN or infinity in it
         """
+        x = inputs.floats("input x", x, like=self.spiking[0].threshold, hint="normalise it first")
         if x.dim() not in (4, 5) or tuple(x.shape[-3:]) != self.in_shape or 0 in x.shape:
             wanted = ", ".join(map(str, self.in_shape))
             raise UserError(f"input must have shape (N, {wanted}) or (T, N, {wanted}), not {tuple(x.shape)}")
-        if not x.is_floating_point():
-            raise UserError(f"input must be floating point, not {x.dtype}; normalise it first")
+        inputs.finite("input x", x)
         if x.dim() == 4:
             return encoding.direct(x, self.steps)
         if len(x) != self.steps == x.shape[1] and not self._warned_of_order:
@@ -127,10 +142,10 @@ class Network(nn.Module):
         Warns:
             UserWarning: once, if the batch seems to come before the steps
         """
-        ahead = Beside(x.device)
         x = self.encode(x)
         if labels is not None:
-            self._check_labels(labels, x)
+            labels = self._classes(labels, x)
+        ahead = Beside(x.device)
         for layer in self.layers[:-1]:
             x = layer(x, ahead=ahead) if isinstance(layer, SpikingLayer) else layer(x)
         output = self.layers[-1]
@@ -141,16 +156,14 @@ class Network(nn.Module):
             return spikes, spikes.detach()
         return output(x, force=lambda saved: supervise(saved, labels), ahead=ahead)
 
-    def _check_labels(self, labels: Tensor, x: Tensor) -> None:
-        """That there is a class for every sample of the encoded input x, (T, N, ...)."""
-        if labels.is_floating_point() or labels.dtype == torch.bool or labels.shape != x.shape[1:2]:
-            raise UserError(
-                f"labels must be {x.shape[1]} integers, one for each sample of the input, not {labels.dtype} of shape "
-                f"{tuple(labels.shape)}{_swapped(x, labels)}"
-            )
+    def _classes(self, labels: Tensor, x: Tensor) -> Tensor:
+        """Labels as they are computed with: a class for every sample of the encoded input x, (T, N, ...)."""
+        labels = inputs.tensor("labels", labels, x.device)
+        labels = inputs.labels("labels", labels, x.shape[1], x.device, hint=_swapped(x, labels))
         classes = len(self.layers[-1].threshold)
         if on_host(labels) and not bool(((labels >= 0) & (labels < classes)).all()):  # a GPU would wait
             raise UserError(f"labels must be classes, 0 to {classes - 1}, not {labels.unique().tolist()}")
+        return labels
 
     @torch.no_grad()
     def initialise(self, batch: Tensor, rate: float) -> None:
@@ -167,10 +180,12 @@ class Network(nn.Module):
         Warns:
             UserWarning: for each layer that no threshold within the search range brings near the wanted rate
         """
-        real("rate", rate, above=0)
+        rate = real("rate", rate, above=0)
         x = self.encode(batch)
-        if not bool(batch.isfinite().all()):  # a neuron would keep silent about it: u >= threshold is false for NaN
+        if not bool(x.isfinite().all()):  # a neuron would keep silent about it: u >= threshold is false for NaN
             raise UserError("the first batch holds NaN or infinity; look at the images and at their normalisation")
+        if rate > len(x):
+            raise UserError(f"rate must be T = {len(x)} or less, the most spikes that there can be, not {rate:g}")
         training = self.training
         self.eval()
         is_silent = False
@@ -224,12 +239,22 @@ def _swapped(x: Tensor, labels: Tensor) -> str:
 
 def _tokens(notation: str) -> list[re.Match[str]]:
     tokens = []
-    for part in notation.split("-"):
+    for part in instance("notation", notation, str, "text").split("-"):
         match = TOKEN.fullmatch(part.strip())
         if match is None or any(int(v) == 0 for v in match.groupdict().values() if v):
             raise UserError(f"cannot read {part!r} in network {notation!r}; write layers as 32C5, P2 or 1024")
         tokens.append(match)
     return tokens
+
+
+def _paddings(padding: Any, tokens: list[re.Match[str]], notation: str) -> list[int]:
+    """The padding of every convolution in turn."""
+    kernels = [int(token["kernel"]) for token in tokens if token["kernel"]]
+    several = isinstance(padding, (list, tuple)) or getattr(padding, "ndim", 0) == 1
+    each = inputs.listed("padding", padding) if several else [padding] * len(kernels)
+    if len(each) != len(kernels):
+        raise UserError(f"padding lists {len(each)} numbers for {len(kernels)} convolutions in {notation!r}")
+    return [inputs.padding("padding", value, kernel) for value, kernel in zip(each, kernels, strict=True)]
 
 
 def build(
@@ -238,7 +263,7 @@ def build(
     classes: int,
     neuron: NeuronParameters | None = None,
     steps: int = 5,
-    padding: int | Sequence[int] = 0,
+    padding: int | str | Sequence[int | str] = 0,
     pooling: str = "adjusted",
     dropout: float = 0.0,
     engine: str = "auto",
@@ -253,7 +278,7 @@ def build(
         classes: output neurons
         neuron: time constants, steps
         steps: T
-        padding: of every convolution, or one number per convolution
+        padding: of every convolution, or one per convolution; a number, "same" or "valid"
         pooling: "adjusted", "avg" or "max"
         dropout: share dropped after every pooling and every hidden fully connected layer
         engine: see `snnbook.ops`
@@ -262,16 +287,14 @@ def build(
     Raises:
         UserError: for notation that cannot be read or does not fit the input
     """
-    if pooling not in POOLINGS:
-        raise unknown("pooling", pooling, POOLINGS)
-    neuron = neuron or NeuronParameters()
+    pooling = choice("pooling", pooling, POOLINGS)
+    in_shape, classes = inputs.sizes("in_shape", in_shape, 3, IN_SHAPE), whole("classes", classes, 1)
+    dropout, bf16_backward = real("dropout", dropout, least=0, below=1), switch("bf16_backward", bf16_backward)
+    neuron = NeuronParameters() if neuron is None else neuron
     tokens = _tokens(notation)
-    convolutions = sum(token["kernel"] is not None for token in tokens)
-    paddings = [padding] * convolutions if isinstance(padding, int) else list(padding)
-    if len(paddings) != convolutions:
-        raise UserError(f"padding lists {len(paddings)} numbers for {convolutions} convolutions in {notation!r}")
+    paddings = _paddings(padding, tokens, notation)
     layers: list[nn.Module] = []
-    shape: tuple[int, ...] = tuple(in_shape)
+    shape: tuple[int, ...] = in_shape
     for token in tokens:
         if token["features"]:
             features = math.prod(shape)
@@ -296,7 +319,7 @@ def build(
     if len(shape) > 1:
         layers.append(nn.Flatten(2))
     layers.append(SpikingLinear(math.prod(shape), classes, neuron, engine))
-    net = Network(layers, tuple(in_shape), steps, supervision)
+    net = Network(layers, in_shape, steps, supervision)
     names = [token[0] for token in tokens if not token["pool"]] + [str(classes)]
     for number, (layer, name) in enumerate(zip(net.spiking, names, strict=True), start=1):
         layer.title = f"layer {number} of {len(names)} ({name})"

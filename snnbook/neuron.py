@@ -5,7 +5,7 @@ The book's notation page is the authority for symbols and units; equations are c
 
 from dataclasses import dataclass
 
-from .errors import UserError, real, switch, unknown
+from .errors import UserError, choice, instance, plain, real, switch
 
 SLOPE_BOUND_WEIGHT = 4.0
 """Largest |dt*/du| used for weight gradients (released settings): bounds 1/du where the potential only just crosses."""
@@ -43,14 +43,14 @@ class NeuronParameters:
     def __post_init__(self) -> None:
         for name in ("tau_m", "tau_s", "tau_g"):
             real(name, getattr(self, name), above=1)
+            object.__setattr__(self, name, plain(getattr(self, name)))
         if self.tau_m == self.tau_s:
             raise UserError(
                 f"tau_m and tau_s must differ (both are {self.tau_m}): the response kernel divides by their "
                 "difference; move one of them a little"
             )
-        if self.kernel not in KERNELS:
-            raise unknown("backward kernel", self.kernel, KERNELS)
-        switch("leaky", self.leaky)
+        object.__setattr__(self, "kernel", choice("backward kernel", self.kernel, KERNELS))
+        object.__setattr__(self, "leaky", switch("leaky", self.leaky))
         if not self.leaky and self.kernel == "exact":
             raise UserError("leaky=False goes with kernel='exponential' only")
 
@@ -81,7 +81,10 @@ def eps(k: int, neuron: NeuronParameters) -> float:
     Args:
         k: age of the input, steps; below 0 the response is 0
         neuron: the constants
+    Raises:
+        UserError: if k is no finite number, or neuron something else
     """
+    k = _age(k, neuron)
     if k < 0:
         return 0.0
     return (neuron.decay_m ** (k + 1) - neuron.decay_s ** (k + 1)) * neuron.gain
@@ -95,9 +98,19 @@ def kappa(k: int, neuron: NeuronParameters) -> float:
     Args:
         k: age of the input, steps; below 0 the kernel is 0
         neuron: the constants, `neuron.kernel` among them
+    Raises:
+        UserError: if k is no finite number, or neuron something else
     """
+    k = _age(k, neuron)
     if k < 0:
         return 0.0
     if neuron.kernel == "exponential":
         return neuron.decay_g ** (k + 1)
     return eps(k, neuron) - eps(k - 1, neuron)
+
+
+def _age(k: int, neuron: NeuronParameters) -> float:
+    """Check the arguments of both kernels; k as a number of Python's."""
+    instance("neuron", neuron, NeuronParameters)
+    real("k", k)
+    return plain(k)

@@ -2,12 +2,13 @@
 
 import io
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import files, records
-from .errors import UserError
+from . import files, inputs, records
+from .errors import UserError, as_path
 from .records import EpochFigures, RunRecord
 
 FORMATS = ("png", "svg")
@@ -55,10 +56,14 @@ def plot(runs: Sequence[str | Path], out: str | Path) -> Path:
         UserError: if a run cannot be read or has no epoch yet, the file's ending is another, it cannot be written, or
             matplotlib is missing
     """
-    path = Path(out)
+    path = as_path("out", out)
     form = path.suffix.lower().removeprefix(".")
     if form not in FORMATS:
         raise UserError(f"a picture must be named .png or .svg, not {str(out)!r}")
+    runs = [runs] if isinstance(runs, (str, bytes, os.PathLike)) else inputs.listed("runs", runs, "a list of paths")
+    runs = [as_path("each of runs", run) for run in runs]
+    if not runs:
+        raise UserError("runs are empty: name a run's folder or a record")
     found = [records.read(run) for run in runs]
     for run, record in zip(runs, found, strict=True):
         if not record.epochs:

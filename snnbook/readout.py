@@ -5,7 +5,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from .errors import unknown
+from . import inputs
+from .devices import without_autocast
+from .errors import UserError, choice
 
 READOUTS = ("count", "first")
 """How output spikes become a class: by their number, early ones a little more; or by the first ones above all."""
@@ -14,6 +16,7 @@ EARLY_BONUS = 0.1
 """How much more the first step's spike counts than one after the last step's would (released settings)."""
 
 
+@without_autocast
 def score(spikes: Tensor, readout: str = "count") -> Tensor:
     """Scores of the classes. Eq. (eq-readout), (eq-readout-first).
 
@@ -26,11 +29,21 @@ def score(spikes: Tensor, readout: str = "count") -> Tensor:
     Returns:
         (N, C)
     Raises:
-        UserError: for another readout
+        UserError: for another readout, or spikes of another shape
     """
-    if readout not in READOUTS:
-        raise unknown("readout", readout, READOUTS)
+    readout = choice("readout", readout, READOUTS)
+    spikes = _taken(spikes)
     return torch.einsum("tnc,t->nc", spikes, _weights(readout, len(spikes), spikes.dtype, spikes.device))
+
+
+def _taken(spikes: Tensor) -> Tensor:
+    """Spikes (T, N, C) as numbers to count with: truth values and integers count as well."""
+    found = inputs.tensor("spikes", spikes)
+    if found.dtype not in inputs.COMPUTED:
+        found = found.to(torch.get_default_dtype())
+    if found.dim() != 3 or 0 in (found.shape[0], found.shape[2]):
+        raise UserError(f"spikes must have shape (T, N, C) with steps and classes, not {tuple(found.shape)}")
+    return found
 
 
 @cache  # a few numbers, made once, so that a GPU need not start four operations for them at every step
@@ -42,7 +55,7 @@ def _weights(readout: str, steps: int, dtype: torch.dtype, device: torch.device)
 
 
 def predict(spikes: Tensor, readout: str = "count") -> Tensor:
-    """The class with the highest score, (N,), from output spikes (T, N, C)."""
+    """The class with the highest score, (N,), from output spikes (T, N, C). Arguments and errors as in `score`."""
     return score(spikes, readout).argmax(1)
 
 
@@ -58,7 +71,11 @@ def exit_step(spikes: Tensor, labels: Tensor, readout: str = "count") -> Tensor:
         readout: one of READOUTS
     Returns:
         steps, (N,), int64, 0..T
+    Raises:
+        UserError: as `score`, and for labels that are not one integer per sample
     """
+    spikes = _taken(spikes)
+    labels = inputs.labels("labels", labels, spikes.shape[1], spikes.device)
     alone = spikes.sum(2) == 1
     step = alone.int().argmax(0)
     samples = torch.arange(len(labels), device=spikes.device)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import files
-from .errors import UserError, real, whole
+from .errors import UserError, as_path, instance, real, whole
 from .provenance import Provenance
 from .settings import Experiment
 
@@ -210,7 +210,8 @@ def write(record: RunRecord, path: str | Path) -> None:
     Raises:
         UserError: if the run is not finished, or the file cannot be written
     """
-    if not record.finished:
+    path = as_path("path", path)
+    if not instance("record", record, RunRecord).finished:
         raise UserError(
             f"this run has {len(record.epochs)} of {record.experiment.epochs} epochs; finish it before recording it"
         )
@@ -220,7 +221,7 @@ def write(record: RunRecord, path: str | Path) -> None:
         "settings": record.experiment.to_dict(),
         "provenance": dataclasses.asdict(record.provenance),
     }
-    files.write_atomic(Path(path), b"".join(map(files.to_json, (head, *map(dataclasses.asdict, record.epochs)))))
+    files.write_atomic(path, b"".join(map(files.to_json, (head, *map(dataclasses.asdict, record.epochs)))))
 
 
 def read(path: str | Path) -> RunRecord:
@@ -231,7 +232,7 @@ def read(path: str | Path) -> RunRecord:
     Raises:
         UserError: if something is missing, damaged or unknown: one line with the file and the line's number
     """
-    path = Path(path)
+    path = as_path("path", path)
     if path.is_dir():
         epochs = _epochs(path / EPOCHS, _whole_lines(path / EPOCHS), first_line=1)
         return RunRecord(read_settings(path), read_provenance(path), epochs)

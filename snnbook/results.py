@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import experiments, files, folders, records
-from .errors import UserError
+from .errors import UserError, as_path, instance
 from .provenance import Session
 from .records import RunRecord
 from .settings import Experiment
@@ -44,6 +44,10 @@ class Result:
 
     file: str
     record: RunRecord
+
+    def __post_init__(self) -> None:
+        instance("file", self.file, str, "text")
+        instance("record", self.record, RunRecord)
 
     @property
     def name(self) -> str:
@@ -130,17 +134,19 @@ def _place(session: Session) -> str:
 
 def run_name(experiment: Experiment) -> str:
     """The name of a run, and of its record: <experiment>-e<epochs>-seed<seed>."""
+    instance("experiment", experiment, Experiment)
     return f"{experiment.name}-e{experiment.epochs}-seed{experiment.seed}"
 
 
 def folder_of(experiment: Experiment) -> str:
     """The folder of an experiment's records."""
+    instance("experiment", experiment, Experiment)
     return QUICK if experiment.name == "quick" else PAPER
 
 
 def path_of(experiment: Experiment, root: Path) -> Path:
     """Where the record of a run stands, or will stand."""
-    return root / folder_of(experiment) / f"{run_name(experiment)}.jsonl"
+    return as_path("root", root) / folder_of(experiment) / f"{run_name(experiment)}.jsonl"
 
 
 def load(root: str | Path) -> list[Result]:
@@ -150,12 +156,17 @@ def load(root: str | Path) -> list[Result]:
         UserError: if a record is damaged, unfinished or stands under a name that is not its own
     """
     # a folder with settings is a run's, where runs are kept beside records
-    paths = [path for path in sorted(Path(root).glob("*/*.jsonl")) if not (path.parent / records.SETTINGS).exists()]
+    paths = [
+        path
+        for path in sorted(as_path("root", root).glob("*/*.jsonl"))
+        if not (path.parent / records.SETTINGS).exists()
+    ]
     return [read(path) for path in paths]
 
 
 def read(path: Path) -> Result:
     """One record of a results' folder; errors as `load`."""
+    path = as_path("path", path)
     record = records.read(path)
     if not record.finished:
         raise UserError(f"{path} holds {len(record.epochs)} of {record.experiment.epochs} epochs; it is no result")
@@ -170,8 +181,8 @@ def save(record: RunRecord, root: str | Path) -> Path:
     Raises:
         UserError: if the run is not finished, a record of that name is there already, or another one cannot be read
     """
-    root = Path(root)
-    path = path_of(record.experiment, root)
+    root = as_path("root", root)
+    path = path_of(instance("record", record, RunRecord).experiment, root)
     files.make_folder(path.parent)
     with folders.locked(root, WRITING, PATIENCE):
         if path.exists():
@@ -188,8 +199,9 @@ def look(root: str | Path) -> None:
     Raises:
         UserError: if not
     """
-    files.make_folder(Path(root))
-    with folders.locked(Path(root), WRITING, PATIENCE):
+    root = as_path("root", root)
+    files.make_folder(root)
+    with folders.locked(root, WRITING, PATIENCE):
         load(root)
 
 
@@ -205,10 +217,11 @@ def keep(run: str | Path, root: str | Path) -> tuple[Path, bool]:
     Raises:
         UserError: if the run is not finished or cannot be read, or a record of that name is there already
     """
-    root, record = Path(root), records.read(run)
+    root, run = as_path("root", root), as_path("run", run)
+    record = records.read(run)
     if Result("", record).counts:
         return save(record, root), True
-    path = root / f"{Path(run).resolve().name.removesuffix('.jsonl')}.jsonl"
+    path = root / f"{run.resolve().name.removesuffix('.jsonl')}.jsonl"
     if path.name == INDEX:
         raise UserError(f"{path} is the name of the index; rename the run's folder")
     if path.exists():
@@ -220,6 +233,7 @@ def keep(run: str | Path, root: str | Path) -> tuple[Path, bool]:
 
 def index_line(result: Result) -> dict:
     """What the index tells of one run."""
+    instance("result", result, Result)
     record, settings, session = result.record, result.experiment, result.session
     return {
         "file": result.file,
@@ -251,12 +265,12 @@ def index_text(root: str | Path) -> bytes:
 
 def write_index(root: str | Path) -> None:
     """Make the index anew from the records."""
-    files.write_atomic(Path(root) / INDEX, index_text(root))
+    files.write_atomic(as_path("root", root) / INDEX, index_text(root))
 
 
 def refresh_index(root: str | Path) -> None:
     """Make the index anew where it is not what the records make; else leave the folder alone."""
-    root = Path(root)
+    root = as_path("root", root)
     if root.is_dir() and (not (root / INDEX).exists() or files.read(root / INDEX) != index_text(root)):
         with folders.locked(root, WRITING, PATIENCE):
             write_index(root)

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from . import augment, losses, networks, ops, readout
+from . import augment, inputs, losses, networks, ops, readout
 from .devices import PRECISIONS
-from .errors import UserError, real, switch, unknown, whole
+from .errors import UserError, choice, instance, real, shown, switch, unknown, whole
 from .files import exactly
 from .neuron import NeuronParameters
 from .sources import SOURCES
@@ -103,43 +103,52 @@ class Experiment:
     def __post_init__(self) -> None:
         for field in ("name", "network"):
             if not isinstance(value := getattr(self, field), str) or not value:
-                raise UserError(f"{field} must be text, not {value!r}")
+                raise UserError(f"{field} must be text, not {shown(value)}")
+            self._set(field, str(value))
         for field, choices in _CHOICES.items():
-            if not isinstance(value := getattr(self, field), str) or value not in choices:
-                raise unknown(_SPOKEN.get(field, field), value, choices)
+            self._set(field, choice(_SPOKEN.get(field, field), getattr(self, field), choices))
         for field, (least, most) in _WHOLE.items():
-            whole(field, getattr(self, field), least, most)
+            self._set(field, whole(field, getattr(self, field), least, most))
         for field, bounds in _REAL.items():
             if (value := getattr(self, field)) is not None or field not in _OPTIONAL:
                 self._set(field, real(field, value, **bounds))
         for field in ("clip", "label_scaling", "supervision"):
-            switch(field, getattr(self, field))
-        if not isinstance(self.neuron, NeuronParameters):
-            raise UserError(f"neuron must be a NeuronParameters, not {self.neuron!r}")
+            self._set(field, switch(field, getattr(self, field)))
+        instance("neuron", self.neuron, NeuronParameters)
         self._check_sequences()
         self._check_encoding()
         if any(len(size) > 5 or int(size) > LARGEST_SIZE for size in re.findall(r"\d+", self.network)):
             raise UserError(f"sizes in network {self.network!r} must be {LARGEST_SIZE} or less")
         with torch.device("meta"):  # shapes only: no memory, no random numbers
             self.build_network()
+        self._check_steps()
+
+    def _check_steps(self) -> None:
+        """That T is enough for the start rate and for the loss to teach something."""
+        if self.rate > self.steps:
+            raise UserError(
+                f"rate must be {self.steps} or less, the steps that a neuron can fire at, not {self.rate:g}"
+            )
+        if reason := self.build_loss().cannot_learn(self.steps):
+            raise UserError(f"loss {self.loss!r} can teach nothing with these settings: {reason}")
 
     def _set(self, field: str, value: Any) -> None:
         object.__setattr__(self, field, value)
 
     def _check_sequences(self) -> None:
-        if isinstance(self.padding, (list, tuple)):
-            self._set("padding", tuple(whole("padding", value, 0, LARGEST_PADDING) for value in self.padding))
+        if isinstance(self.padding, (list, tuple)) or getattr(self.padding, "ndim", 0) == 1:
+            each = inputs.listed("padding", self.padding)
+            self._set("padding", tuple(whole("padding", value, 0, LARGEST_PADDING) for value in each))
         else:
-            whole("padding", self.padding, 0, LARGEST_PADDING)
+            self._set("padding", whole("padding", self.padding, 0, LARGEST_PADDING))
         for field, bounds in (("mean", {}), ("std", {"above": 0})):
-            values = _sequence(field, getattr(self, field))
+            values = inputs.listed(field, getattr(self, field))
             if len(values) != self.in_shape[0]:
                 raise UserError(f"{field} must list {self.in_shape[0]} number(s), one per channel, not {len(values)}")
             self._set(field, tuple(real(field, value, **bounds) for value in values))
-        names = _sequence("augmentation", self.augmentation)
-        for name in names:
-            if name not in augment.NAMES:
-                raise unknown("augmentation", name, augment.NAMES)
+        names = [
+            choice("augmentation", name, augment.NAMES) for name in inputs.listed("augmentation", self.augmentation)
+        ]
         self._set("augmentation", tuple(name for name in augment.NAMES if name in names))
         augment.check(self.augmentation, self.in_shape[0])
 
@@ -208,9 +217,10 @@ class Experiment:
         for setting in settings:
             if setting not in known:
                 raise unknown("setting", setting, known)
+        neuron = instance("neuron", settings.get("neuron", self.neuron), NeuronParameters)
         constants = {field: settings.pop(field) for field in _NEURON_FIELDS if field in settings}
         if constants:
-            settings["neuron"] = dataclasses.replace(settings.get("neuron", self.neuron), **constants)
+            settings["neuron"] = dataclasses.replace(neuron, **constants)
         return dataclasses.replace(self, **settings)
 
     def to_dict(self) -> dict[str, Any]:
@@ -260,9 +270,3 @@ _REAL: dict[str, dict[str, float]] = {
     "gradient_clip": {"above": 0},
 }
 _OPTIONAL = ("kernel_tau_s", "norm_weight_decay")
-
-
-def _sequence(field: str, value: Any) -> tuple[Any, ...]:
-    if not isinstance(value, (list, tuple)):
-        raise UserError(f"{field} must be a list, not {value!r}")
-    return tuple(value)

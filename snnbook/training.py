@@ -17,7 +17,7 @@ import torch
 from . import checkpoints, datasets, devices, folders, interrupts, measure, ops, parallel, provenance, records
 from .checkpoints import Checkpoint
 from .course import SAVE_SECONDS, Course, Progress, mend
-from .errors import UserError, real, unknown
+from .errors import UserError, as_path, choice, instance, real, shown
 from .parallel import ALONE, Team
 from .provenance import Provenance
 from .records import EpochFigures, RunRecord
@@ -27,16 +27,18 @@ from .trainer import Trainer, batches, encode
 __all__ = ["EpochFigures", "Progress", "choose_device", "evaluate", "fit", "resume"]
 
 
-def choose_device(name: str = "auto", team: Team = ALONE) -> torch.device:
+def choose_device(name: str | torch.device = "auto", team: Team = ALONE) -> torch.device:
     """The device to train on.
 
     Args:
-        name: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:1"
+        name: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:1"; or torch's own object
         team: the processes that train together: each on a machine takes a GPU of its own
     Raises:
         UserError: if there is no such device here
     """
+    name = str(name) if isinstance(name, torch.device) else name
     number = device_number(name)
+    instance("team", team, Team)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cpu":
@@ -58,16 +60,16 @@ def device_number(name: str) -> int | None:
     Raises:
         UserError: if this names no device, here or elsewhere
     """
-    match = re.fullmatch(r"auto|cpu|cuda(?::(\d{1,3}))?", name)
+    match = re.fullmatch(r"auto|cpu|cuda(?::(\d{1,3}))?", name) if isinstance(name, str) else None
     if match is None:
-        raise UserError(f"unknown device {name!r}; choose from: auto, cpu, cuda, cuda:1, ...")
+        raise UserError(f"unknown device {shown(name)}; choose from: auto, cpu, cuda, cuda:1, ...")
     return None if match[1] is None else int(match[1])
 
 
 def fit(
     experiment: Experiment,
     out: str | Path | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     progress: Progress | None = None,
     command: Sequence[str] | None = None,
     save_every: float = SAVE_SECONDS,
@@ -89,11 +91,13 @@ def fit(
         UserError: if the folder holds something or is in use, data or device cannot be had, or training broke down
         Stopped: on SIGTERM or Ctrl-C, once the step is done and saved
     """
-    real("save_every", save_every, least=0)
-    if out == "":
+    instance("experiment", experiment, Experiment)
+    save_every = _options(progress, command, save_every)
+    if isinstance(out, (str, bytes)) and not out:
         raise UserError("the name of the run's folder is empty; name one, or leave it out")
     if out is not None:
-        folders.refuse_full(Path(out))
+        out = as_path("out", out)
+        folders.refuse_full(out)
     with _working(device) as (team, where, held):
         if team.told(experiment.to_dict) != experiment.to_dict():
             raise UserError("the processes of this job were given different settings; start them all alike")
@@ -118,7 +122,7 @@ def fit(
 
 def resume(
     run: str | Path,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     progress: Progress | None = None,
     command: Sequence[str] | None = None,
     save_every: float = SAVE_SECONDS,
@@ -134,8 +138,8 @@ def resume(
         UserError: if the folder holds no run or is in use, a file is damaged, or the data are others than before
         Stopped: as in `fit`
     """
-    real("save_every", save_every, least=0)
-    folder = Path(run)
+    save_every = _options(progress, command, save_every)
+    folder = as_path("run", run)
     with _working(device) as (team, where, held):
 
         def read() -> tuple[Experiment, Provenance, Checkpoint | None]:
@@ -159,7 +163,7 @@ def resume(
         return course.go()
 
 
-def evaluate(run: str | Path, which: str = "best", device: str = "auto") -> measure.Evaluation:
+def evaluate(run: str | Path, which: str = "best", device: str | torch.device = "auto") -> measure.Evaluation:
     """Test a trained network, from its run's folder. Several processes test batches of their own; all get the figures.
 
     Args:
@@ -170,32 +174,44 @@ def evaluate(run: str | Path, which: str = "best", device: str = "auto") -> meas
         UserError: if the folder holds no run or no such checkpoint yet, or the test images are others than then
     """
     paths = {"best": checkpoints.BEST, "last": checkpoints.LAST}
-    if which not in paths:
-        raise unknown("checkpoint", which, paths)
-    folder = Path(run)
-    path = folder / paths[which]
+    folder = as_path("run", run)
+    file = folder / paths[choice("checkpoint", which, paths)]
 
     def read() -> tuple[Experiment, Provenance, Checkpoint]:
         experiment, origin = records.read_settings(folder), records.read_provenance(folder)
-        if not path.exists():
+        if not file.exists():
             if which == "best" and (folder / records.EPOCHS).exists():
-                raise UserError(f"{path} is missing; put it back, or test the last one: --checkpoint last")
-            raise UserError(f"{path} is not there: no epoch is done yet. {folders.go_on(folder)}")
-        return experiment, origin, _same_settings(checkpoints.read(path), path, experiment)
+                raise UserError(f"{file} is missing; put it back, or test the last one: --checkpoint last")
+            raise UserError(f"{file} is not there: no epoch is done yet. {folders.go_on(folder)}")
+        return experiment, origin, _same_settings(checkpoints.read(file), file, experiment)
 
     with _working(device, trains=False) as (team, where, _):
         experiment, origin, checkpoint = team.told(read)
         data = team.in_turns(lambda: datasets.load(experiment.dataset, "test"))
         _same_data(folder, origin, {"test": data.sha256})
         net = experiment.build_network().to(where)
-        checkpoints.fit_into(net, checkpoint.model, path)
+        checkpoints.fit_into(net, checkpoint.model, file)
         tests = islice(batches(experiment, data, where).epoch(0), team.rank, None, team.size)
         with devices.rounding(experiment.precision, where):
             return measure.evaluate(net, tests, partial(encode, experiment), by=experiment.readout, team=team)
 
 
+def _options(progress: Progress | None, command: Sequence[str] | None, save_every: float) -> float:
+    """Check what `fit` and `resume` both take; save_every as a float."""
+    if progress is not None and not all(
+        callable(getattr(progress, n, None)) for n in ("start", "look", "epoch", "close")
+    ):
+        raise UserError(f"progress must be a Progress or None, not {shown(progress)}")
+    words = () if command is None else command
+    if isinstance(words, str) or not isinstance(words, Sequence) or not all(isinstance(word, str) for word in words):
+        raise UserError(f"command must be a list of words, not {shown(command)}")
+    return real("save_every", save_every, least=0)
+
+
 @contextlib.contextmanager
-def _working(device: str, trains: bool = True) -> Iterator[tuple[Team, torch.device, contextlib.ExitStack]]:
+def _working(
+    device: str | torch.device, trains: bool = True
+) -> Iterator[tuple[Team, torch.device, contextlib.ExitStack]]:
     """The processes of this job, this one's device, and what is closed at the end; random generators are put back.
 
     Where a run is trained, a SIGTERM that comes before the first step or after the last is no failure either.

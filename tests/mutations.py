@@ -80,6 +80,30 @@ MUTATIONS = [
         "tests/test_losses.py::test_totals_per_neuron",
     ),
     Mutation(
+        "devices.py",
+        "        if not autocasts():",
+        "        if True:",
+        "tests/test_inputs.py::test_autocast_changes_nothing",
+    ),
+    Mutation(
+        "inputs.py",
+        "if not math.isfinite(steps.detach().sum().item()) and",
+        "if False and",
+        "tests/test_inputs.py::test_nan_or_infinity_in_the_input_is_said_before_it_reaches_the_weights",
+    ),
+    Mutation(
+        "inputs.py",
+        "if value.dtype not in _REAL or",
+        "if False and",
+        "tests/test_inputs.py::test_what_people_pass_by_mistake_gets_the_way_out",
+    ),
+    Mutation(
+        "losses.py",
+        "if self.target_label <= self.target_others:",
+        "if self.target_label < self.target_others:",
+        "tests/test_inputs.py::test_a_loss_that_can_teach_nothing_is_refused_by_settings_and_warned_of_in_a_loop",
+    ),
+    Mutation(
         "losses.py",
         "(missing / count).masked_fill_",
         "missing.masked_fill_",

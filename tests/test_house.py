@@ -22,6 +22,7 @@ FLOORS = {
     "neuron": 0.1,
     "gradient_kinds": 0.1,
     "devices": 0.1,
+    "inputs": 0.2,
     "files": 0.2,
     "parallel": 0.3,
     "interrupts": 0.3,

@@ -5,18 +5,20 @@ layers; the others make currents, weights and gradients, by an engine's own way 
 """
 
 from collections.abc import Callable, Sequence
-from types import ModuleType
+from types import ModuleType, NoneType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import UserError
+from .. import inputs
+from ..errors import UserError, instance, real, shown, switch, whole
 from ..neuron import NeuronParameters
-from .engines import ENGINES, engine_name, module_of, untracked
+from .engines import CHOICES, ENGINES, engine_name, module_of, untracked
 from .saved import Saved, put_back, take_out
 
 __all__ = [
+    "CHOICES",
     "ENGINES",
     "Saved",
     "backward",
@@ -37,24 +39,79 @@ __all__ = [
 ]
 
 
-def _for_currents(current: Tensor, threshold: Tensor, engine: str) -> ModuleType:
-    """Check the shapes of a layer's inputs and pick its engine."""
+def _for_currents(
+    current: Tensor, threshold: Tensor, neuron: NeuronParameters, engine: str
+) -> tuple[ModuleType, Tensor, Tensor]:
+    """The engine of a layer, and its currents and thresholds as they are computed with."""
+    sound = inputs.ready(current, threshold)
+    current = current if sound else inputs.tensor("current", current)
     if current.dim() < 3:
         raise UserError(f"current must have shape (T, N, C, ...), not {tuple(current.shape)}")
     if len(current) == 0:
         raise UserError("current has no time step: T must be 1 or more")
     if not current.is_floating_point():
-        raise UserError(f"current must hold floating-point numbers, not {current.dtype}")
+        raise UserError(f"current must hold floating-point numbers, not {current.dtype}; call .float()")
+    module = module_of(engine_name(engine, current.device, current.dtype))
+    if not sound:
+        current = inputs.weights("current", current)
+        threshold = inputs.floats("threshold", threshold, like=current)
     if threshold.shape != current.shape[2:3]:
         raise UserError(
             f"threshold must have one entry per channel, shape ({current.shape[2]},), not {tuple(threshold.shape)}"
         )
-    return module_of(engine_name(engine, current.device, current.dtype))
+    instance("neuron", neuron, NeuronParameters)
+    return module, current, threshold
 
 
-def _check_gradient(grad: Tensor, like: torch.Size) -> None:
+def _gradient(name: str, grad: Tensor, saved: Any, like: torch.Size) -> Tensor:
+    """The gradient of a pass's output as it is computed with."""
+    held = getattr(saved, "neurons", saved)
+    values = held.spikes if isinstance(held, Saved) else saved.current
+    grad = inputs.floats(name, grad, like=values)
     if grad.shape != like:
-        raise UserError(f"the gradient has shape {tuple(grad.shape)}, the output {tuple(like)}")
+        raise UserError(f"{name}: the gradient has shape {tuple(grad.shape)}, the output {tuple(like)}")
+    return grad
+
+
+def _pooled_gradient(grad: Tensor, saved: Any) -> Tensor:
+    """The same for what `forward_pooled` returned."""
+    if not all(hasattr(saved, name) for name in ("engine", "output_shape")):
+        raise UserError(f"saved must be what forward_pooled returned, not {shown(saved)}")
+    return _gradient("grad_pooled", grad, saved, saved.output_shape)
+
+
+def _layer(x: Tensor, weight: Tensor, padding: int) -> tuple[Tensor, Tensor, int]:
+    """Input, weight and padding of a layer as they are computed with."""
+    if not inputs.ready(weight, x):
+        weight = inputs.weights("weight", weight)
+        x = inputs.floats("x", x, like=weight)
+    return x, weight, whole("padding", padding, 0)
+
+
+def _rows(weight: Tensor, **channels: Tensor) -> list[Tensor]:
+    """A weight (C, ...), and what has one entry per channel, as they are computed with."""
+    given = channels.values()
+    if not inputs.ready(weight, *given):
+        weight = inputs.weights("weight", weight)
+        given = [inputs.floats(name, value, like=weight) for name, value in channels.items()]
+    count = weight.size(0) if weight.dim() > 1 else 0
+    if count == 0 or weight.numel() < 2 * count:
+        raise UserError(f"weight must have two inputs or more per neuron, shape (C, ...), not {tuple(weight.shape)}")
+    for name, value in zip(channels, given, strict=True):
+        if value.dim() != 1 or value.size(0) != count:
+            raise UserError(f"{name} must have one entry per channel, ({count},), not {tuple(value.shape)}")
+    return [weight, *given]
+
+
+def _in_place(weight: Tensor, bound: float, **channels: Tensor) -> float:
+    """Check what is changed in place: tensors of one type, since a copy would be changed in their stead."""
+    taken = _rows(weight, **channels)
+    for name, given, found in zip(("weight", *channels), (weight, *channels.values()), taken, strict=True):
+        if given is not found:
+            raise UserError(
+                f"{name} must be a tensor of the weight's type, as it is changed in place, not {shown(given)}"
+            )
+    return real("bound", bound, above=0)
 
 
 @untracked
@@ -73,7 +130,8 @@ def forward(current: Tensor, threshold: Tensor, neuron: NeuronParameters, engine
     Raises:
         UserError: for wrong shapes, or an engine that cannot run here
     """
-    return _for_currents(current, threshold, engine).forward(current, threshold, neuron)
+    module, current, threshold = _for_currents(current, threshold, neuron, engine)
+    return module.forward(current, threshold, neuron)
 
 
 @untracked
@@ -90,7 +148,8 @@ def backward(grad_times: Tensor, saved: Saved) -> tuple[Tensor, Tensor]:
     Raises:
         UserError: if the shapes differ
     """
-    _check_gradient(grad_times, saved.spikes.shape)
+    instance("saved", saved, Saved, "what forward returned")
+    grad_times = _gradient("grad_times", grad_times, saved, saved.spikes.shape)
     return module_of(saved.engine).backward(grad_times, saved)
 
 
@@ -110,9 +169,11 @@ def forward_pooled(
     Raises:
         UserError: as `forward`, and for a map that is smaller than the window
     """
+    module, current, threshold = _for_currents(current, threshold, neuron, engine)
+    window = whole("window", window, 1)
     if window > 1 and (current.dim() != 5 or min(current.shape[3:]) < window):
         raise UserError(f"windows of {window} x {window} do not fit into currents of shape {tuple(current.shape)}")
-    return _for_currents(current, threshold, engine).forward_pooled(current, threshold, neuron, window)
+    return module.forward_pooled(current, threshold, neuron, window)
 
 
 @untracked
@@ -127,8 +188,8 @@ def backward_pooled(grad_pooled: Tensor, saved: Any, sum_weight: bool = False) -
     Returns:
         grad_timing G_t and grad_weight G_w, (T, N, C, H, W)
     """
-    _check_gradient(grad_pooled, saved.output_shape)
-    return module_of(saved.engine).backward_pooled(grad_pooled, saved, sum_weight)
+    grad_pooled = _pooled_gradient(grad_pooled, saved)
+    return module_of(saved.engine).backward_pooled(grad_pooled, saved, switch("sum_weight", sum_weight))
 
 
 @untracked
@@ -146,6 +207,8 @@ def event_currents(
     Returns:
         currents (T, N, C_out, ...), up to the order of sums; or None where the dense product is the better choice
     """
+    x, weight, padding = _layer(x, weight, padding)
+    instance("kept", kept, (list, NoneType), "a list or None")
     way = getattr(module_of(engine_name(engine, x.device, x.dtype)), "event_currents", None)
     return None if way is None or not _fits(x, weight) else way(x, weight, padding, [] if kept is None else kept)
 
@@ -180,7 +243,10 @@ def backward_events(
     Raises:
         UserError: if the shapes do not make one layer
     """
-    _check_gradient(grad_pooled, saved.output_shape)
+    grad_pooled = _pooled_gradient(grad_pooled, saved)
+    x, weight, padding = _layer(x, weight, padding)
+    need_input = switch("need_input", need_input)
+    instance("kept", kept, (list, tuple), "a list")
     way = getattr(module_of(saved.engine), "backward_events", None)
     if way is None:
         return None
@@ -215,6 +281,7 @@ def image_currents(x: Tensor, weight: Tensor, padding: int, engine: str = "auto"
     Returns:
         currents (S, N, C_out, H', W'), up to the order of sums; or None where torch's way is the better choice
     """
+    x, weight, padding = _layer(x, weight, padding)
     way = getattr(module_of(engine_name(engine, x.device, x.dtype)), "image_currents", None)
     return None if way is None or not _fits(x, weight) else way(x, weight, padding)
 
@@ -232,7 +299,8 @@ def backward_image(grad_pooled: Tensor, saved: Any, x: Tensor, weight: Tensor, p
     Raises:
         UserError: if the shapes do not make one layer
     """
-    _check_gradient(grad_pooled, saved.output_shape)
+    grad_pooled = _pooled_gradient(grad_pooled, saved)
+    x, weight, padding = _layer(x, weight, padding)
     way = getattr(module_of(saved.engine), "backward_image", None)
     if way is None:
         return None
@@ -249,7 +317,11 @@ def standardise(weight: Tensor, gamma: Tensor, beta: Tensor, engine: str = "auto
         engine: see `forward`
     Returns:
         W_hat, and the raw weights' mean and standard deviation
+    Raises:
+        UserError: for other shapes or types
     """
+    weight, gamma, beta = _rows(weight, gamma=gamma, beta=beta)
+    inputs.axes("weight", weight, "(C_out, fan-in)", 2)
     return _own("standardise", engine, weight)(weight, gamma, beta)
 
 
@@ -258,6 +330,11 @@ def standardise_backward(
     grad: Tensor, weight: Tensor, gamma: Tensor, mean: Tensor, std: Tensor, engine: str = "auto"
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Backward of `standardise`: gradients of raw weights, gamma and beta, as in `reference.standardise_backward`."""
+    weight, gamma, mean, std = _rows(weight, gamma=gamma, mean=mean, std=std)
+    inputs.axes("weight", weight, "(C_out, fan-in)", 2)
+    grad = inputs.floats("grad", grad, like=weight)
+    if grad.shape != weight.shape:
+        raise UserError(f"grad must have the weight's shape {tuple(weight.shape)}, not {tuple(grad.shape)}")
     return _own("standardise_backward", engine, weight)(grad, weight, gamma, mean, std)
 
 
@@ -272,6 +349,7 @@ def fold(weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: 
         bound: largest magnitude of a raw weight
         engine: see `forward`
     """
+    bound = _in_place(weight, bound, threshold=threshold, gamma=gamma, beta=beta)
     tensors = [x.data for x in (weight, threshold, gamma, beta)]
     # an engine's own pass takes memory in order; of other memory it would change a copy
     own = _own("fold", engine, weight) if all(x.is_contiguous() for x in tensors) else module_of("reference").fold
@@ -289,6 +367,7 @@ def make_ready(
     Returns:
         as `standardise`
     """
+    bound = _in_place(weight, bound, threshold=threshold, gamma=gamma, beta=beta)
     own = getattr(module_of(engine_name(engine, weight.device, weight.dtype)), "make_ready", None)
     tensors = [x.data for x in (weight, threshold, gamma, beta)]
     if own is not None and all(x.is_contiguous() for x in tensors):

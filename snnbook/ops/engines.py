@@ -11,9 +11,13 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from ..errors import UserError, unknown
+from .. import inputs
+from ..devices import autocasts, no_autocast
+from ..errors import UserError, choice, instance
 
 ENGINES = ("reference", "cpu", "triton")
+CHOICES = ("auto", *ENGINES)
+"""What an engine is asked for by."""
 
 
 def engine_name(engine: str, device: torch.device, dtype: torch.dtype = torch.float32) -> str:
@@ -25,8 +29,11 @@ def engine_name(engine: str, device: torch.device, dtype: torch.dtype = torch.fl
     Raises:
         UserError: if the name is unknown, or the engine asked for cannot run on this device, dtype or installation
     """
-    if engine not in ("auto", *ENGINES):
-        raise unknown("engine", engine, ("auto", *ENGINES))
+    if type(engine) is not str or engine not in CHOICES:
+        engine = choice("engine", engine, CHOICES)
+    if type(device) is not torch.device or type(dtype) is not torch.dtype:
+        device = inputs.device("device", device)
+        instance("dtype", dtype, torch.dtype, "a type of torch")
     if engine == "reference":
         return engine
     if engine == "auto":
@@ -88,10 +95,16 @@ Given, Result = ParamSpec("Given"), TypeVar("Result")
 
 
 def untracked(function: Callable[Given, Result]) -> Callable[Given, Result]:
-    """As `torch.no_grad()`, but free where nothing is tracked as it is: a small step calls these some thirty times."""
+    """As `torch.no_grad()`, but free where nothing is tracked as it is: a small step calls these some thirty times.
+
+    torch's automatic mixed precision is without effect within.
+    """
 
     @functools.wraps(function)
     def called(*arguments: Given.args, **options: Given.kwargs) -> Result:
+        if autocasts():
+            with torch.no_grad(), no_autocast():
+                return function(*arguments, **options)
         if not torch.is_grad_enabled():
             return function(*arguments, **options)
         with torch.no_grad():
