@@ -237,19 +237,23 @@ def spikes_and_labels(spikes: Any, classes: Any) -> tuple[Tensor, Tensor]:
     return spikes, classes
 
 
-def value_and_gradient(who: str, symbol: str, made: Any, spikes: Tensor) -> tuple[Tensor, Tensor]:
-    """What a loss's own method returned, if it is a scalar and a gradient for every spike.
+@devices.without_autocast
+def value_and_gradient(loss: Any, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """What a loss's own method returns, if it is a scalar and a gradient for every spike.
 
     Args:
-        who: the method, as the error says it
-        symbol: the gradient, such as "e = dL/dt"
-        made: what it returned
-        spikes: (T, N, C)
+        loss: a `losses.Loss`, perhaps of the caller's own
+        spikes, label: as its methods take them
     Returns:
         the value, and the gradient, (T, N, C) or what broadcasts to it, in the type of the spikes
     Raises:
         UserError: if it is something else
     """
+    by_time = loss.gradient == "time"
+    method = "value_and_times" if by_time else "value_and_rates"
+    symbol = "e = dL/dt" if by_time else "r = dL/d(amount)"
+    who = f"{method} of {type(loss).__name__}"
+    made = getattr(loss, method)(spikes, label)
     if not isinstance(made, (tuple, list)) or len(made) != 2:
         raise UserError(f"{who} must return a pair, the value and {symbol}, not {shown(made)}")
     for part, words in zip(made, ("the value", symbol), strict=True):

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from . import gradient_kinds, inputs
-from .devices import on_host, without_autocast
+from .devices import on_host
 from .errors import UserError, choice, real, switch, unknown, whole
 
 GRADIENTS = ("time", "rate")
@@ -146,7 +146,7 @@ class Loss:
                 gradient_kinds.expect_spikes(spikes, self)
         with torch.no_grad():
             label = labels[:, None] == torch.arange(spikes.shape[2], device=labels.device)
-            value, grad = _parts(self, spikes.detach(), label)
+            value, grad = inputs.value_and_gradient(self, spikes.detach(), label)
             if by_time:
                 grad = torch.where(spikes > 0, grad, 0.0)
         inputs.finite(f"the gradient that {type(self).__name__} gives", grad, " at a spike" if by_time else "")
@@ -172,15 +172,6 @@ def from_times(spikes: Tensor, grad_times: Tensor) -> Tensor:
     with torch.no_grad():
         grad = torch.where(spikes > 0, grad_times.to(spikes), 0.0)
     return _GivenGradient.apply(spikes, spikes.new_zeros(()), grad)
-
-
-@without_autocast
-def _parts(loss: Loss, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    """The value of the loss and its gradient on times or amounts, as the loss's own method gives them."""
-    method = loss.value_and_times if loss.gradient == "time" else loss.value_and_rates
-    symbol = "e = dL/dt" if loss.gradient == "time" else "r = dL/d(amount)"
-    made = method(spikes, label)
-    return inputs.value_and_gradient(f"{method.__name__} of {type(loss).__name__}", symbol, made, spikes)
 
 
 class _CountLoss(Loss):

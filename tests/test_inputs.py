@@ -571,6 +571,7 @@ ROWS: dict[str, Callable[[], Row]] = {
             "supervision": Argument(True, SWITCH),
         },
     ),
+    "networks.Network.fold": lambda: Row(net().fold),
     "networks.Network.encode": lambda: Row(
         net().encode, {"x": Argument(IMAGES, FLOATS, said="input", also="one axis more|first axis doubled")}
     ),
