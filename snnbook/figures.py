@@ -192,7 +192,7 @@ def _check_sums(figures: EpochFigures) -> None:
     if abs(total) > absolute * (1 + CLOSE):
         raise UserError(f"grad_sum {total} contradicts grad_abs_sum {absolute}, which cannot be smaller")
     known = ratio is not None
-    if known != (absolute > 0) or known and not _close(ratio, total / absolute, slack=2 * CLOSE):
+    if known != (absolute > 0) or (known and not _close(ratio, total / absolute, slack=2 * CLOSE)):
         raise UserError(f"positive_ratio {ratio} contradicts grad_sum {total} / grad_abs_sum {absolute}")
     if (absolute and share is None) or (share and not absolute):
         raise UserError(f"positive_share {share} contradicts grad_abs_sum {absolute}")
@@ -203,11 +203,12 @@ def _check_layers(figures: EpochFigures) -> None:
     if len(layers) != len(spreads):
         raise UserError(f"firing_rates are of {len(layers)} layers, thresholds of {len(spreads)}")
     if len(set(map(len, layers))) > 1:
-        raise UserError(f"firing_rates are of {', '.join(str(len(rates)) for rates in layers)} steps, not of equally many")
+        steps = ", ".join(str(len(rates)) for rates in layers)
+        raise UserError(f"firing_rates are of {steps} steps, and all layers must have the same number")
     last, mean = spreads[-1], math.fsum(output) / len(output)
     for name, value in (("min", min(output)), ("max", max(output)), ("mean", mean)):
         if not _close(last[name], value):
-            raise UserError(f"output_thresholds have {name} {value:.{DIGITS}g}, but thresholds of that layer {last[name]}")
+            raise UserError(f"output_thresholds have {name} {value:.7g}, but thresholds of that layer {last[name]}")
 
 
 @dataclass(frozen=True)
@@ -255,7 +256,9 @@ class Wanted:
                 raise UserError(f"{name} are of {found} {of}, but the settings describe {wanted}")
         rate = learning_rate(experiment, figures.epoch)
         if not _close(figures.learning_rate, rate, slack=1e-12 * experiment.learning_rate):
-            raise UserError(f"learning_rate {figures.learning_rate} is not that of epoch {figures.epoch}: {rate:.{DIGITS}g}")
+            raise UserError(
+                f"learning_rate {figures.learning_rate} is not the one of epoch {figures.epoch}, {rate:.7g}"
+            )
         self._check_images(figures)
 
     def _check_images(self, figures: EpochFigures) -> None:
@@ -270,7 +273,7 @@ class Wanted:
             even, odd = figures.test_accuracy_halves
             mean = (even * (images - images // 2) + odd * (images // 2)) / images
             if abs(figures.test_accuracy - mean) > CLOSE_SHARES:
-                raise UserError(f"test_accuracy {figures.test_accuracy} contradicts its halves, whose mean is {mean:.7g}")
+                raise UserError(f"test_accuracy {figures.test_accuracy} contradicts its halves, of mean {mean:.7g}")
 
 
 def check_sessions(begun: Sequence[int], epochs: int) -> None:

@@ -12,7 +12,6 @@ from typing import Any, BinaryIO
 
 from .errors import UserError, unknown
 
-
 MEGABYTE = 2**20
 
 NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
@@ -152,11 +151,11 @@ def opened(path: Path) -> BinaryIO:
     try:
         mode = path.stat().st_mode
         if stat.S_ISREG(mode):
-            file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | AT_ONCE))
-            mode = os.fstat(file.fileno()).st_mode
+            descriptor = os.open(path, os.O_RDONLY | AT_ONCE)
+            mode = os.fstat(descriptor).st_mode
             if stat.S_ISREG(mode):
-                return file
-            file.close()
+                return os.fdopen(descriptor, "rb")
+            os.close(descriptor)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     raise UserError(f"cannot read {path}: it is {_kind(mode)}, not a file")

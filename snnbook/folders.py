@@ -94,7 +94,7 @@ def prepare(folder: Path) -> None:
     """
     for name in OWN:
         if (folder / name).is_symlink():
-            raise UserError(f"{folder / name} is a symbolic link, and a run writes to files of its own; remove the link")
+            raise UserError(f"{folder / name} is a symbolic link, through which no run writes; remove the link")
     files.sweep(folder, WRITTEN.__contains__)
 
 

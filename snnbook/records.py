@@ -194,7 +194,7 @@ def _content(path: Path, lines: Iterable[bytes], version: int, digest: Any) -> I
                 raise UserError(f"{path} is damaged: it is not what the checksum in its last line was made from")
             ended = True
         elif ended and version >= 3:
-            raise UserError(f"{path}, line {number}: there is something after the checksum, which must be the last line")
+            raise UserError(f"{path}, line {number}: something follows the checksum, which must be the last line")
         else:
             yield line
         digest.update(line)

@@ -26,11 +26,12 @@ LONG_NUMBERS = 100
 DEEPEST = 12
 """Containers within containers."""
 
-OPCODES = frozenset(
-    "PROTO STOP MARK EMPTY_DICT EMPTY_LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 APPEND APPENDS SETITEM SETITEMS NONE "
-    "NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE BINPUT LONG_BINPUT BINGET LONG_BINGET GLOBAL "
-    "REDUCE BUILD BINPERSID".split()
-)
+CONSTANTS = ("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE")
+CONTAINERS = ("EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")
+FILLING = ("MARK", "APPEND", "APPENDS", "SETITEM", "SETITEMS")
+MEMORY = ("BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET")
+CALLS = ("GLOBAL", "REDUCE", "BUILD", "BINPERSID")
+OPCODES = frozenset(("PROTO", "STOP", *CONSTANTS, *CONTAINERS, *FILLING, *MEMORY, *CALLS))
 """What torch's pickles consist of. Nothing among it can take more memory than the pickle has bytes, but a place to
 remember a value at, which is looked at."""
 
@@ -108,7 +109,8 @@ class TensorFile:
 
     def _read(self, name: str) -> bytes:
         """An entry, checked against its checksum."""
-        return self._archive.read(self._entries[self._folder + name])
+        entry = self._entries[self._folder + name]
+        return self._archive.read(entry)
 
     def tensor(self, described: Described) -> torch.Tensor:
         """Read a tensor, onto the CPU, into memory of its own."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from . import checkpoints, datasets, devices, loader, measure
+from .checkpoint_schema import COUNTED, steps_done
 from .checkpoints import Checkpoint
 from .errors import UserError
 from .graph import RecordedStep
@@ -226,8 +227,8 @@ class Trainer:
         samples = checkpoint.sums[measure.TRAIN_SUMS.index("samples")].item()
         if samples != min(step * self.experiment.batch_size, self.images):
             raise UserError(f"{path} has sums over {samples:.0f} images, which {step} steps do not have")
-        done, wanted = checkpoints.steps_done(checkpoint), checkpoint.epoch * length + step
-        if done is not None and done != min(wanted, checkpoints.COUNTED):
+        done, wanted = steps_done(checkpoint), checkpoint.epoch * length + step
+        if done is not None and done != min(wanted, COUNTED):
             raise UserError(
                 f"{path} is of epoch {checkpoint.epoch} and step {step}, {wanted} steps in all, "
                 f"but its optimiser has counted {done}"

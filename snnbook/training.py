@@ -140,7 +140,6 @@ def resume(
     real("save_every", save_every, least=0)
     folder = Path(run)
     with _working(device) as (team, where, held):
-
         locks: list[folders.Lock] = []
 
         def read() -> tuple[Experiment, Provenance, Checkpoint | None]:
