@@ -128,7 +128,7 @@ def _head(path: Path, values: Any) -> tuple[dict[str, Any], Experiment]:
             raise UserError("this is not a checkpoint of snnbook")
         version = values.get("version")
         if not _same(version, VERSION):
-            shown = repr(version) if type(version) in (int, str) else kind_of(version)
+            shown = f"{version!r:.50}" if type(version) in (int, str) else kind_of(version)
             raise UserError(f"this checkpoint has version {shown}; this program reads {VERSION}")
         values = files.exactly("entry", values, ("format", "version", *_FIELDS))
         for name, kind in _KINDS.items():

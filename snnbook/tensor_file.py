@@ -96,7 +96,8 @@ class TensorFile:
             if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
                 raise OddFile("it is packed")  # torch packs nothing; what is packed may unpack to any size
         # one block of the file may be named by many entries
-        if len(self._entries) < len(entries) or sum(entry.file_size for entry in entries) > size:
+        places = {entry.header_offset for entry in entries}
+        if min(len(self._entries), len(places)) < len(entries) or sum(entry.file_size for entry in entries) > size:
             raise OddFile("its entries overlap")
         pickles = [name for name in self._entries if name.endswith("/data.pkl")]
         if len(pickles) != 1:
