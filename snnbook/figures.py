@@ -95,7 +95,7 @@ class EpochFigures:
             elif name == "thresholds":
                 kept = [_spread(spread) for spread in _list(name, value)]
             elif name == "output_thresholds":
-                kept = [_number(name, threshold, above=0) for threshold in _list(name, value)]
+                kept = [_number(name, threshold, least=-math.inf, above=0) for threshold in _list(name, value)]
             elif name == "test_accuracy_halves":
                 kept = _halves(name, value)
             elif value is None and name in ("positive_ratio", "positive_share"):
@@ -124,7 +124,7 @@ def from_dict(values: Any) -> EpochFigures:
     return EpochFigures(**files.exactly("figure", values, NAMES, DEFAULTS))
 
 
-def _number(name: str, value: Any, least: float = -LARGEST, above: float = -LARGEST) -> float:
+def _number(name: str, value: Any, least: float = -LARGEST, above: float = -math.inf) -> float:
     return float(f"{real(name, value, least, above, LARGEST):.{DIGITS}g}")
 
 
@@ -177,13 +177,21 @@ def _check_accuracies(figures: EpochFigures) -> None:
     if abs(off) <= CLOSE_SHARES:
         return
     images = difference / (2 * off)
-    nearest = 2 * round((images - 1) / 2) + 1
-    left_open = 2 * images * CLOSE_SHARES / abs(off)
-    if images < 0.5 or abs(images - nearest) > left_open:
+    left_open = 2 * abs(images) * CLOSE_SHARES / abs(off)
+    least, most = math.ceil(max(images - left_open, 1)), math.floor(images + left_open)
+    numbers = range(least + 1 - least % 2, most + 1, 2)
+    few = len(numbers) < 1000  # else some number of images fits
+    if few and not any(_is_count(even, n // 2 + 1) and _is_count(odd, n // 2) for n in numbers):
         raise UserError(
             f"test_accuracy {figures.test_accuracy} contradicts test_accuracy_halves {figures.test_accuracy_halves}, "
             "of which it is the mean"
         )
+
+
+def _is_count(share: float, images: int) -> bool:
+    """Whether this is a share of so many images."""
+    count = share * images
+    return abs(count - round(count)) <= CLOSE_SHARES * images if images else not share
 
 
 def _check_sums(figures: EpochFigures) -> None:
@@ -265,9 +273,9 @@ class Wanted:
         """Where it is known how many images there are, accuracies are shares of so many."""
         for name, images in zip(("train_accuracy", "test_accuracy"), self.images, strict=True):
             if images is not None:
-                right = getattr(figures, name) * images
-                if abs(right - round(right)) > CLOSE_SHARES * images:
-                    raise UserError(f"{name} {getattr(figures, name)} is no share of {images:,} images")
+                share = getattr(figures, name)
+                if not _is_count(share, images):
+                    raise UserError(f"{name} {share} is no share of {images:,} images")
         images = self.images[1]
         if images is not None:
             even, odd = figures.test_accuracy_halves

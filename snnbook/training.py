@@ -164,11 +164,17 @@ def resume(
             # what sessions did after an earlier checkpoint that somebody put back is lost, and they with it
             kept = [each for each in origin.sessions if each.from_epoch <= len(epochs)]
             origin = replace(origin, sessions=(*kept, session))
-            team.told(partial(records.write_provenance, folder, origin))
+            team.told(partial(_note, locks, folder, origin))
         course = Course(trainer, folder, origin, epochs, progress, save_every, *locks)
         if checkpoint is None:
             course.begin()
         return course.go()
+
+
+def _note(locks: list[folders.Lock], folder: Path, origin: Provenance) -> None:
+    """Write down who works on a run, in the folder that is held."""
+    locks[0].check()
+    records.write_provenance(folder, origin)
 
 
 def evaluate(run: str | Path, which: str = "best", device: str = "auto") -> measure.Evaluation:

@@ -303,7 +303,7 @@ def test_a_full_disk_at_a_checkpoint(name, finished, stopped, monkeypatch):
     write = files._to_disk
 
     def full(file, data):
-        if files.part_of(Path(file.name).name) == name:
+        if files.part_of(Path(str(file.name)).name) == name:
             with open("/dev/full", "wb", buffering=0) as device:
                 device.write(data)
         write(file, data)
