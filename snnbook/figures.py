@@ -8,6 +8,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -219,6 +220,13 @@ def _check_layers(figures: EpochFigures) -> None:
             raise UserError(f"output_thresholds have {name} {value:.7g}, but thresholds of that layer {last[name]}")
 
 
+@lru_cache(maxsize=256)
+def _layers(experiment: Experiment) -> int:
+    """How many layers hold neurons."""
+    with torch.device("meta"):  # shapes only
+        return len(experiment.build_network().spiking)
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What the settings of a run say of its figures.
@@ -236,8 +244,7 @@ class Wanted:
     @classmethod
     def of(cls, experiment: Experiment, images: tuple[int | None, int | None] = (None, None)) -> "Wanted":
         """What these settings say."""
-        with torch.device("meta"):
-            return cls(experiment, len(experiment.build_network().spiking), images)
+        return cls(experiment, _layers(experiment), images)
 
     @property
     def line(self) -> int:

@@ -44,7 +44,7 @@ CONTRADICTIONS = [
     ({"grad_abs_sum": -5.0}, "grad_abs_sum must be"),
     ({"loss": -1.0}, "loss must be"),
     ({"learning_rate": -5e-4}, "learning_rate must be"),
-    ({"learning_rate": 5.1e-4}, "learning_rate 0.00051 is not 0.00025"),
+    ({"learning_rate": 5.1e-4}, "learning_rate 0.00051 is not the one of epoch 2"),
     ({"grad_sum": -5.1}, "grad_sum -5.1 contradicts grad_abs_sum 5.0"),
     ({"grad_sum": 6.0}, "grad_sum 6.0 contradicts grad_abs_sum 5.0"),
     ({"positive_ratio": 0.5}, "positive_ratio 0.5 contradicts grad_sum -2.5"),

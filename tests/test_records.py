@@ -9,6 +9,7 @@ import torch
 
 from snnbook import experiments, files, provenance, records
 from snnbook.errors import UserError
+from snnbook.figures import Wanted
 from snnbook.provenance import Provenance
 from snnbook.records import EpochFigures, RunRecord
 from snnbook.schedule import learning_rate
@@ -21,8 +22,7 @@ SETTINGS = experiments.get("fashion_mnist", epochs=2)
 
 def figures(epoch=1, experiment=SETTINGS, **changes):
     """Figures of an epoch that agree with each other and with the settings."""
-    with torch.device("meta"):
-        layers = len(experiment.build_network().spiking)
+    layers = Wanted.of(experiment).layers
     values = {
         "epoch": epoch,
         "loss": 12.25,
