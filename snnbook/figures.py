@@ -27,6 +27,9 @@ CLOSE = 2e-6
 CLOSE_SHARES = 2e-7
 """Difference of shares, and of their means, that agree."""
 
+ABOVE = 1e-4
+"""Firing rates may be so much above 1."""
+
 LARGEST = 1e300
 """Figures are smaller than this, so that their sums are finite."""
 
@@ -39,7 +42,7 @@ SPREAD = ("mean", "std", "min", "max")
 SHARES = ("train_accuracy", "test_accuracy", "exit_time", "positive_share")
 """Figures that lie in 0..1."""
 
-AMOUNTS = ("loss", "grad_abs_sum", "learning_rate", *TIMES)
+AMOUNTS = ("grad_abs_sum", "learning_rate", *TIMES)
 """Figures that are 0 or more."""
 
 
@@ -92,7 +95,7 @@ class EpochFigures:
         for name in NAMES[1:]:
             value = getattr(self, name)
             if name == "firing_rates":
-                kept: Any = [_shares(name, rates) for rates in _list(name, value)]
+                kept: Any = [_rates(name, rates) for rates in _list(name, value)]
             elif name == "thresholds":
                 kept = [_spread(spread) for spread in _list(name, value)]
             elif name == "output_thresholds":
@@ -142,8 +145,12 @@ def _list(name: str, value: Any) -> list[Any]:
     return value
 
 
-def _shares(name: str, values: Any) -> list[float]:
-    return [_share(name, value) for value in _list(name, values)]
+def _rates(name: str, values: Any) -> list[float]:
+    """Means of spikes, which a sum over millions of float32 may leave a little above 1."""
+    kept = [_number(name, value) for value in _list(name, values)]
+    if not all(0 <= value <= 1 + ABOVE for value in kept):
+        raise UserError(f"{name} must lie in 0..1, not {values!r}")
+    return kept
 
 
 def _halves(name: str, values: Any) -> list[float]:

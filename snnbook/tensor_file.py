@@ -103,20 +103,22 @@ class TensorFile:
         if len(pickles) != 1:
             raise OddFile("it holds no data.pkl")
         self._folder = pickles[0].removesuffix("data.pkl")
-        order = self._read("byteorder") if self._folder + "byteorder" in self._entries else b"little"
+        order = self._read("byteorder", 16) if self._folder + "byteorder" in self._entries else b"little"
         if order.decode() != sys.byteorder:
             raise OddFile("it comes from a machine with the bytes of a number in another order")
-        self.values = _unpickle(self._read("data.pkl"))
+        self.values = _unpickle(self._read("data.pkl", LARGEST_PICKLE))
 
-    def _read(self, name: str) -> bytes:
-        """An entry, checked against its checksum."""
+    def _read(self, name: str, most: int) -> bytes:
+        """An entry of at most so many bytes, checked against its checksum."""
         entry = self._entries[self._folder + name]
+        if entry.file_size > most:
+            raise OddFile(f"its {name} is too large")
         return self._archive.read(entry)
 
     def tensor(self, described: Described) -> torch.Tensor:
         """Read a tensor, onto the CPU, into memory of its own."""
         dtype, shape, stride, offset, key, stored = described
-        block = bytearray(self._read(f"data/{key}"))
+        block = bytearray(self._read(f"data/{key}", stored * dtype.itemsize))
         if len(block) != stored * dtype.itemsize:
             raise OddFile("a block of values has another size than it should")
         if not math.prod(shape):
@@ -126,8 +128,6 @@ class TensorFile:
 
 def _unpickle(content: bytes) -> Any:
     """The values of a pickle, after a look at all that it would do."""
-    if len(content) > LARGEST_PICKLE:
-        raise OddFile("its data.pkl is too large")
     count = long = 0
     for opcode, argument, _ in pickletools.genops(content):
         count += 1

@@ -42,7 +42,6 @@ CONTRADICTIONS = [
     ({"seconds": -1.0}, "seconds must be a finite number, 0 or more"),
     ({"images_per_second": -0.5}, "images_per_second must be"),
     ({"grad_abs_sum": -5.0}, "grad_abs_sum must be"),
-    ({"loss": -1.0}, "loss must be"),
     ({"learning_rate": -5e-4}, "learning_rate must be"),
     ({"learning_rate": 5.1e-4}, "learning_rate 0.00051 is not the one of epoch 2"),
     ({"grad_sum": -5.1}, "grad_sum -5.1 contradicts grad_abs_sum 5.0"),
