@@ -32,6 +32,9 @@ MOMENTS = 8.0
 """|exp_avg| is at most so many times the root of exp_avg_sq, for AdamW's decays 0.9 and 0.999: by the inequality of
 Cauchy and Schwarz, the root of 0.1^2 / 0.001 / (1 - 0.9^2 / 0.999), which is 7.27."""
 
+SEEN = 1e-6
+"""Mean norm of the gradients from which on exp_avg_sq cannot be 0 everywhere, with 1e8 parameters too."""
+
 UNDERFLOW = 1e-17
 """|exp_avg| may be so large where the squares in exp_avg_sq have fallen to 0."""
 
@@ -217,5 +220,8 @@ def _check_sums(checkpoint: Any) -> None:
     for part, whole in (("correct", sums["samples"]), ("positive", sums["spikes"]), ("spikes", entries)):
         if sums[part] > whole:
             raise Misfit(f"sum {part} is {sums[part]:.0f} of {whole:.0f}")
+    squares = [entry["exp_avg_sq"] for entry in checkpoint.optimiser["state"].values()]
+    if squares and sums["gradient_norm"] > SEEN * steps and not any(bool(square.any()) for square in squares):
+        raise Misfit("exp_avg_sq of all parameters is 0, after gradients that were not")
     if abs(sums["grad_sum"]) > sums["grad_abs_sum"] * (1 + 1e-9):
         raise Misfit("sum grad_sum is larger than grad_abs_sum")
