@@ -50,8 +50,6 @@ AMOUNTS = ("grad_abs_sum", "learning_rate", *TIMES)
 class EpochFigures:
     """What is monitored each epoch (App. Fig. 1-3), to DIGITS significant digits.
 
-    A figure that is added later gets a default here: the value of records that were written without it.
-
     Args:
         epoch: counted from 1
         loss: mean over the epoch's batches
@@ -117,6 +115,8 @@ class EpochFigures:
 _FIELDS = dataclasses.fields(EpochFigures)
 NAMES = tuple(field.name for field in _FIELDS)
 DEFAULTS = {field.name: field.default for field in _FIELDS if field.default is not dataclasses.MISSING}
+"""Figures that came after the first records of version 2, with their values in older ones. Such a figure gets a default
+in `EpochFigures`, and that is all."""
 
 
 def from_dict(values: Any) -> EpochFigures:

@@ -261,6 +261,19 @@ def test_a_run_whose_lock_or_folder_is_taken_away_stops(deed, resumed, tmp_path,
         assert (folder / folders.LOCK).read_text() == "somebody else's"
 
 
+def test_sessions_whose_work_was_put_back_are_left_out(kept, stopped):
+    """Somebody went back to the checkpoint of epoch 1, as the program itself advises where the last one is damaged."""
+    best = (kept / checkpoints.BEST).read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        training.resume(stopped, "cpu", StopAfter(2))
+    with pytest.raises(KeyboardInterrupt):
+        training.resume(stopped, "cpu", StopAfter(1, mid_epoch=True))
+    (stopped / checkpoints.LAST).write_bytes(best)
+    record = training.resume(stopped, "cpu")
+    assert record.finished
+    assert [session.from_epoch for session in record.provenance.sessions] == [0, 1, 1]
+
+
 # ---- hints ----
 
 
