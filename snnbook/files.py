@@ -14,6 +14,9 @@ from .errors import UserError, unknown
 
 MEGABYTE = 2**20
 
+LARGEST = 16 * MEGABYTE
+"""Bytes of a file that is read whole, unless another bound is named: an index of 10,000 runs."""
+
 NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 """Opens no symbolic link, where a system can say so."""
 
@@ -161,7 +164,7 @@ def opened(path: Path) -> BinaryIO:
     raise UserError(f"cannot read {path}: it is {_kind(mode)}, not a file")
 
 
-def read(path: Path, most: int = 16 * MEGABYTE) -> bytes:
+def read(path: Path, most: int = LARGEST) -> bytes:
     """A file's content.
 
     Args:

@@ -215,7 +215,7 @@ def read_settings(folder: Path) -> Experiment:
     path = folder / SETTINGS
     if not path.is_file():
         raise UserError(f"{folder} is not a run folder: it holds no {SETTINGS}")
-    content = files.read(path)
+    content = files.read(path, files.MEGABYTE)
     with files.place(path):
         return Experiment.from_dict(files.from_json(content))
 

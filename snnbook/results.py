@@ -29,9 +29,6 @@ PATIENCE = 60.0
 FOLDERS = ("--runs", "--results")
 """Options that name folders of whoever made a record."""
 
-LARGEST_INDEX = 64 * files.MEGABYTE
-"""Bytes of an index; a run takes some 1,000."""
-
 PAPER, QUICK = "paper", "quick"
 """Folders of records."""
 
@@ -158,7 +155,7 @@ def listed(root: Path) -> dict[str, str]:
     if not path.exists():
         return found
     try:
-        for number, line in enumerate(files.read(path, LARGEST_INDEX).splitlines(), start=1):
+        for number, line in enumerate(files.read(path).splitlines(), start=1):
             with files.place(path, number):
                 entry = files.from_json(line)
                 if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):

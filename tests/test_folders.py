@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 from functools import partial
@@ -296,3 +297,21 @@ def test_the_owner_of_a_lock_is_shown_without_escapes(stopped):
 
 def test_tensorboard_has_its_folder_in_the_run(tmp_path):
     assert monitors.FOLDER in folders.OWN
+
+
+@pytest.mark.parametrize("name", [*folders.WRITTEN, "record.jsonl", results.INDEX])
+def test_files_with_a_hole_are_not_read_whole(name, stopped, tmp_path):
+    """Eight gigabytes that take no room on the disk; memory would not hold them."""
+    place = stopped if name in folders.WRITTEN else tmp_path
+    with (place / name).open("ab") as file:
+        file.truncate(2**33)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    calls = {
+        checkpoints.BEST: lambda: training.evaluate(stopped, "best", "cpu"),
+        "record.jsonl": lambda: records.read(tmp_path / name),
+        results.INDEX: lambda: results.load(tmp_path),
+        records.EPOCHS: lambda: records.read(stopped),
+    }
+    with soon(), pytest.raises(UserError, match=name):
+        calls.get(name, lambda: training.resume(stopped, "cpu"))()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 300_000, "kB"
