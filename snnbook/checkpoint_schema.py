@@ -82,7 +82,7 @@ def _check_model(found: dict[Any, Any], net: nn.Module) -> None:
 def _check_optimiser(found: dict[Any, Any], net: nn.Module, experiment: Experiment, begun: bool) -> None:
     """Groups of parameters with the settings' own numbers, and what the optimiser remembers of each parameter."""
     _names("the optimiser", found, ("state", "param_groups"))
-    groups, shapes = _groups(net, experiment)
+    groups, parameters = _groups(net, experiment)
     if not isinstance(found["param_groups"], list) or len(found["param_groups"]) != len(groups):
         raise Misfit(f"param_groups must be a list of {len(groups)}")
     for group, wanted in zip(found["param_groups"], groups, strict=True):
@@ -93,12 +93,12 @@ def _check_optimiser(found: dict[Any, Any], net: nn.Module, experiment: Experime
         if type(group["lr"]) is not float or not 0 <= group["lr"] < math.inf:
             raise Misfit("lr of param_groups is no number of 0 or more")
     entries = STATE[experiment.optimiser]
-    _names("the optimiser's state", found["state"], range(len(shapes)) if begun and entries else ())
+    _names("the optimiser's state", found["state"], range(len(parameters)) if begun and entries else ())
     for number, entry in found["state"].items():
         _names(f"the state of parameter {number}", entry, entries)
         for name, value in entry.items():
-            shape = () if name == "step" else shapes[number]
-            _tensor(f"{name} of parameter {number}", value, torch.float32, shape)
+            dtype, shape = (torch.float32, ()) if name == "step" else parameters[number]
+            _tensor(f"{name} of parameter {number}", value, dtype, shape)
 
 
 def _check_generators(found: dict[Any, Any]) -> None:
@@ -108,13 +108,15 @@ def _check_generators(found: dict[Any, Any]) -> None:
         _tensor("the state of generator cuda", found["cuda"], torch.uint8, (CUDA_STATE,))
 
 
-def _groups(net: nn.Module, experiment: Experiment) -> tuple[list[dict[str, Any]], list[torch.Size]]:
-    """The optimiser's groups as they are saved, and the shapes of its parameters by number."""
+def _groups(
+    net: nn.Module, experiment: Experiment
+) -> tuple[list[dict[str, Any]], list[tuple[torch.dtype, torch.Size]]]:
+    """The optimiser's groups as they are saved, and type and shape of its parameters by number."""
     stand_ins = {name: nn.Parameter(torch.zeros(())) for name, _ in net.named_parameters()}
-    sizes = {id(stand_ins[name]): value.shape for name, value in net.named_parameters()}
+    sizes = {id(stand_ins[name]): (value.dtype, value.shape) for name, value in net.named_parameters()}
     optimiser = step.optimiser_of(stand_ins.items(), experiment)
-    shapes = [sizes[id(parameter)] for group in optimiser.param_groups for parameter in group["params"]]
-    return optimiser.state_dict()["param_groups"], shapes
+    parameters = [sizes[id(parameter)] for group in optimiser.param_groups for parameter in group["params"]]
+    return optimiser.state_dict()["param_groups"], parameters
 
 
 def _names(what: str, found: Any, wanted: Any, optional: tuple[str, ...] = ()) -> None:

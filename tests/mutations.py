@@ -1031,8 +1031,8 @@ MUTATIONS = [
     ),
     Mutation(
         "checkpoint_schema.py",
-        'shape = () if name == "step" else shapes[number]',
-        'shape = getattr(value, "shape", ())',
+        'dtype, shape = (torch.float32, ()) if name == "step" else parameters[number]',
+        "dtype, shape = value.dtype, value.shape",
         "tests/test_hostile.py::test_other_kinds_of_values_in_the_place_of_a_tensor[one more axis-exp_avg]",
     ),
     Mutation(
