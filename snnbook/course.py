@@ -10,6 +10,7 @@ from pathlib import Path
 
 from . import checkpoints, folders, interrupts, records
 from .checkpoints import Checkpoint
+from .folders import Lock
 from .provenance import Provenance
 from .records import EpochFigures, RunRecord
 from .settings import Experiment
@@ -51,6 +52,7 @@ class Course:
         epochs: figures so far
         progress: is told how it goes
         save_every: seconds between two checkpoints within an epoch
+        lock: that the first process holds on the folder, looked at before each write
     """
 
     def __init__(
@@ -61,7 +63,9 @@ class Course:
         epochs: tuple[EpochFigures, ...] = (),
         progress: Progress | None = None,
         save_every: float = SAVE_SECONDS,
+        lock: Lock | None = None,
     ) -> None:
+        self._lock = lock
         self._trainer, self._team, self._experiment = trainer, trainer.team, trainer.experiment
         self._folder, self._origin, self._epochs = folder, origin, epochs
         self._progress = progress if progress is not None and self._team.leads else Progress()
@@ -100,7 +104,10 @@ class Course:
                         raise self._stopped(signal)
         finally:
             progress.close()
-        return records.read(self._folder) if self._team.leads else self._record
+        if not self._team.leads:
+            return self._record
+        self._still_held()
+        return records.read(self._folder)
 
     @property
     def _record(self) -> RunRecord:
@@ -111,15 +118,23 @@ class Course:
         best = all(figures.test_accuracy > other.test_accuracy for other in self._epochs)
         self._epochs = (*self._epochs, figures)
         if self._team.leads:
+            self._still_held()
             records.append_epoch(self._folder, figures)
         checkpoint = self._save()
         if best and self._team.leads:
+            self._still_held()
             checkpoints.write(checkpoint, self._folder / checkpoints.BEST)
         self._progress.epoch(figures, best)
+
+    def _still_held(self) -> None:
+        """See that nobody took the folder away, before something is written to it."""
+        if self._lock is not None:
+            self._lock.check()
 
     def _save(self) -> Checkpoint:
         checkpoint = self._trainer.checkpoint(len(self._epochs))
         if self._team.leads:
+            self._still_held()
             checkpoints.write(checkpoint, self._folder / checkpoints.LAST)
         self._saved = time.monotonic()
         return checkpoint
@@ -169,7 +184,7 @@ def mend(folder: Path, checkpoint: Checkpoint, origin: Provenance) -> tuple[Epoc
         epochs
         and checkpoint.step == 0
         and record.best is record.last
-        and not (best.exists() and checkpoints.read(best).epoch == checkpoint.epoch)
+        and not (best.exists() and checkpoints.read(best, checkpoint.experiment).epoch == checkpoint.epoch)
     ):
         checkpoints.write(checkpoint, best)
     return epochs

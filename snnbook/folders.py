@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from . import files, records
+from . import checkpoints, files, records
 from .errors import UserError
+from .escapes import visible
 from .settings import Experiment
 
 try:
@@ -40,8 +41,20 @@ class InUse(UserError):
         self.owner = owner
 
 
-AT_BIRTH = {LOCK, records.PROVENANCE, *(files.part(Path(name)).name for name in (records.PROVENANCE, records.SETTINGS))}
-"""What a run that was killed before it had begun may leave: nothing worth keeping."""
+BORN_WITH = (records.PROVENANCE, records.SETTINGS)
+"""The files that a run begins with, in this order."""
+
+AT_BIRTH = {LOCK, records.PROVENANCE}
+"""What a run that was killed before it had begun may leave, beside part files of BORN_WITH: nothing worth keeping."""
+
+WRITTEN = (*BORN_WITH, records.EPOCHS, checkpoints.LAST, checkpoints.BEST)
+"""The files of a run."""
+
+TENSORBOARD = "tensorboard"
+"""Where in a run's folder TensorBoard's files go."""
+
+OWN = (*WRITTEN, LOCK, TENSORBOARD)
+"""Names in a run's folder under which a run writes."""
 
 PATIENCE = 2.0
 """Seconds that a lock is waited for: where a process was killed, one that it was just starting may live on a moment."""
@@ -57,14 +70,32 @@ def refuse_full(folder: Path) -> None:
         UserError: if the folder holds a run, or anything else
     """
     if (folder / records.SETTINGS).exists():
-        raise UserError(f"{folder} holds a run already: go on with it by --resume {folder}, or name another folder")
-    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= AT_BIRTH):
+        there = shlex.quote(str(folder))
+        raise UserError(f"{folder} holds a run already: go on with it by --resume {there}, or name another folder")
+    if folder.exists() and not (folder.is_dir() and all(map(_of_birth, folder.iterdir()))):
         raise UserError(f"{folder} is there already and is not an empty folder; name another one")
+
+
+def _of_birth(path: Path) -> bool:
+    """Whether a run that was killed before it had begun may have left this."""
+    return path.name in AT_BIRTH or files.part_of(path.name) in BORN_WITH
 
 
 def go_on(folder: Path) -> str:
     """What to tell who wants to go on with a run."""
     return f"Go on with: snnbook train --resume {shlex.quote(str(folder))}"
+
+
+def prepare(folder: Path) -> None:
+    """Make a run's folder, held locked, ready to be written to: what a killed run left half-written is removed.
+
+    Raises:
+        UserError: if something of the run is a symbolic link: what is written would change a file somewhere else
+    """
+    for name in OWN:
+        if (folder / name).is_symlink():
+            raise UserError(f"{folder / name} is a symbolic link, through which no run writes; remove the link")
+    files.sweep(folder, WRITTEN.__contains__)
 
 
 def make(out: str | Path | None, experiment: Experiment) -> Path:
@@ -88,8 +119,51 @@ def make(out: str | Path | None, experiment: Experiment) -> Path:
             return folder
 
 
+class Lock:
+    """A lock that is held on a folder.
+
+    Args:
+        folder: that is held
+        path: of the lock file
+        file: open and locked
+    """
+
+    def __init__(self, folder: Path, path: Path, file: BinaryIO) -> None:
+        self._folder, self._path = folder, path
+        self._held = _identity(os.fstat(file.fileno()))
+        self._place = _identity(folder.stat())
+
+    @property
+    def mine(self) -> bool:
+        """Whether the lock file is still the one that is held."""
+        try:
+            return _identity(self._path.lstat()) == self._held
+        except OSError:
+            return False
+
+    def check(self) -> None:
+        """See, before something is written, that folder and lock file are still those that are held.
+
+        Raises:
+            UserError: if one of them was removed or replaced: another process may hold the folder by now
+        """
+        try:
+            here = _identity(self._folder.stat()) == self._place
+        except OSError:
+            here = False
+        if not (here and self.mine):
+            what = self._path.name if here else "the folder"
+            raise UserError(
+                f"{self._folder} is no longer held: {what} was removed or replaced by somebody. Nothing more is written"
+            )
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
 @contextlib.contextmanager
-def locked(folder: Path, name: str = LOCK, patience: float = PATIENCE) -> Iterator[None]:
+def locked(folder: Path, name: str = LOCK, patience: float = PATIENCE) -> Iterator[Lock]:
     """Within, no other process gets into the folder by this door.
 
     Args:
@@ -98,26 +172,30 @@ def locked(folder: Path, name: str = LOCK, patience: float = PATIENCE) -> Iterat
         patience: seconds that another one is waited for
     Raises:
         InUse: if another one is in it
-        UserError: if the folder cannot be written to
+        UserError: if the folder cannot be written to, or the door is no file of its own
     """
     path = folder / name
     with contextlib.ExitStack() as held:
         while True:
             try:
-                file = held.enter_context(path.open("a+b", buffering=0))
+                file = held.enter_context(files.open_to_add(path, buffering=0))
+                _lock(file, folder, patience)
+                lock = Lock(folder, path, file)
             except OSError as error:
                 raise UserError(f"cannot write into {folder}: {error.strerror}. Nothing is lost") from error
-            _lock(file, folder, patience)
-            if os.fstat(file.fileno()).st_nlink:
+            if lock.mine:
                 break  # else its last owner has just taken it away
+        if os.fstat(file.fileno()).st_nlink > 1:
+            raise UserError(f"{path} is a second name of another file; remove it")
         with contextlib.suppress(OSError):  # on a full disk the other's complaint lacks the name, and that is all
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()}".encode())
         try:
-            yield
+            yield lock
         finally:
-            with contextlib.suppress(OSError):  # one that stays behind is in nobody's way
-                path.unlink()
+            if lock.mine:
+                with contextlib.suppress(OSError):  # one that stays behind is in nobody's way
+                    path.unlink()
 
 
 def _lock(file: BinaryIO, folder: Path, patience: float) -> None:
@@ -128,7 +206,7 @@ def _lock(file: BinaryIO, folder: Path, patience: float) -> None:
         while not _free(file):
             if time.monotonic() > end:
                 file.seek(0)
-                owner = file.read(200).decode(errors="replace") or "another process"
+                owner = visible(file.read(200).decode(errors="replace")) or "another process"
                 raise InUse(folder, owner)
             time.sleep(PATIENCE / 20)
     except OSError as error:

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from . import folders
 from .course import Progress
 from .errors import UserError
 from .records import EpochFigures
 from .settings import Experiment
 
-FOLDER = "tensorboard"
+FOLDER = folders.TENSORBOARD
 """Where in a run's folder TensorBoard's files go."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from . import files, inputs, records
 from .errors import UserError, as_path
+from .escapes import visible
 from .records import EpochFigures, RunRecord
 
 FORMATS = ("png", "svg")
@@ -76,8 +77,7 @@ def plot(runs: Sequence[str | Path], out: str | Path) -> Path:
 
 def _name(run: str | Path) -> str:
     """A run's name, as matplotlib takes it: no formula, nothing that cannot be shown."""
-    name = Path(run).resolve().name.removesuffix(".jsonl").replace("$", r"\$")
-    return "".join(character if character.isprintable() else "?" for character in name)
+    return visible(Path(run).resolve().name.removesuffix(".jsonl")).replace("$", r"\$")
 
 
 def _draw(found: list[RunRecord], names: list[str], form: str) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from .errors import UserError
+from .errors import UserError, whole
 from .files import exactly
 
 PACKAGES = ("snnbook", "torch", "numpy", "numba")
@@ -24,6 +24,8 @@ PACKAGES = ("snnbook", "torch", "numpy", "numba")
 @dataclass(frozen=True, kw_only=True)
 class Session:
     """One process that worked on a run: the first, or one that went on with it.
+
+    What is added later gets a default here: the value of records that were written without it.
 
     Args:
         started: UTC, ISO 8601, to the second
@@ -82,13 +84,16 @@ class Provenance:
 
 def _session(values: Any) -> Session:
     fields = dataclasses.fields(Session)
-    values = exactly("session entry", values, tuple(field.name for field in fields))
+    defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+    values = exactly("session entry", values, tuple(field.name for field in fields), defaults)
     for field in fields:
         kind = dict if field.name == "versions" else field.type
         if not isinstance(values[field.name], kind) or isinstance(values[field.name], bool):
             raise UserError(f"{field.name} of a session cannot be {values[field.name]!r}")
     if not all(isinstance(number, str | None) for number in values["versions"].values()):
         raise UserError(f"versions of a session must be text or null, not {values['versions']!r}")
+    for name, least in (("from_epoch", 0), ("cores", 1), ("threads", 1)):
+        whole(f"{name} of a session", values[name], least)
     return Session(**values)
 
 

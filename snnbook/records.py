@@ -5,127 +5,35 @@ small file of JSON lines with the same content and no weights: a head, then the 
 """
 
 import dataclasses
-from collections.abc import Iterable
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import files
-from .errors import UserError, as_path, instance, real, whole
+from . import figures, files
+from .errors import UserError, as_path, instance
+from .figures import SPREAD, TIMES, EpochFigures, Wanted
 from .provenance import Provenance
 from .settings import Experiment
+from .sources import SOURCES
+
+__all__ = ["SPREAD", "TIMES", "EpochFigures", "RunRecord"]
 
 SETTINGS, PROVENANCE, EPOCHS = "settings.json", "provenance.json", "epochs.jsonl"
 
-FORMAT, VERSION = "snnbook run", 2
+FORMAT, VERSION = "snnbook run", 3
 """First entries of a record's head."""
 
-DIGITS = 7
-"""Significant digits of a figure that are kept: those of the float32 that it was computed in."""
+READABLE = (2, VERSION)
+"""Versions that are read. Version 2 has no checksum in it; that of its file is in results/index.jsonl."""
 
-LARGEST = 1e300
-"""Figures are smaller than this, so that their sums are finite."""
+CHECKSUM = "sha256"
+"""The only name in a record's last line: SHA-256 over all lines before."""
 
-TIMES = ("seconds", "images_per_second")
-"""Figures that differ from one run to the next on the same machine; all others repeat."""
-
-SPREAD = ("mean", "std", "min", "max")
-"""What is kept of a layer's thresholds."""
-
-SHARES = ("train_accuracy", "test_accuracy", "exit_time", "positive_share")
-"""Figures that lie in 0..1."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochFigures:
-    """What is monitored each epoch (App. Fig. 1-3), to DIGITS significant digits.
-
-    Args:
-        epoch: counted from 1
-        loss: mean over the epoch's batches
-        train_accuracy: share, from the spikes without the supervisory one, while the weights move
-        test_accuracy: share, at the end of the epoch
-        test_accuracy_halves: the same of the test images with even, and with odd places in their order
-        exit_time: mean early-exit step on the test set, as a share of T
-        grad_sum, grad_abs_sum: sum of e and of |e| over the output spikes of the epoch's batches, 1/step
-        positive_ratio: grad_sum / grad_abs_sum; None where all e are 0
-        positive_share: share of output spikes with e > 0; None without a spike
-        firing_rates: spikes per neuron on the test set: a list of layers, each a list of T steps
-        thresholds: mean, std, min and max over each layer's channels
-        output_thresholds: of the output layer, one per class
-        learning_rate: of this epoch
-        seconds: of the whole epoch, test included
-        images_per_second: in training
-
-    Raises:
-        UserError: if a figure is of the wrong type, not finite or out of its range
-    """
-
-    epoch: int
-    loss: float
-    train_accuracy: float
-    test_accuracy: float
-    test_accuracy_halves: list[float]
-    exit_time: float
-    grad_sum: float
-    grad_abs_sum: float
-    positive_ratio: float | None
-    positive_share: float | None
-    firing_rates: list[list[float]]
-    thresholds: list[dict[str, float]]
-    output_thresholds: list[float]
-    learning_rate: float
-    seconds: float
-    images_per_second: float
-
-    def __post_init__(self) -> None:
-        whole("epoch", self.epoch, 1)
-        for name in _FIGURES[1:]:
-            value = getattr(self, name)
-            if name == "firing_rates":
-                kept: Any = [_numbers(name, rates) for rates in _list(name, value)]
-            elif name == "thresholds":
-                kept = [_spread(spread) for spread in _list(name, value)]
-            elif name == "output_thresholds":
-                kept = _numbers(name, value)
-            elif name == "test_accuracy_halves":
-                kept = _halves(name, value)
-            elif value is None and name in ("positive_ratio", "positive_share"):
-                kept = None
-            else:
-                kept = _number(name, value)
-                if name in SHARES and not 0 <= kept <= 1:
-                    raise UserError(f"{name} must lie in 0..1, not {value!r}")
-            object.__setattr__(self, name, kept)
-
-
-_FIGURES = tuple(field.name for field in dataclasses.fields(EpochFigures))
-
-
-def _number(name: str, value: Any) -> float:
-    return float(f"{real(name, value, above=-LARGEST, below=LARGEST):.{DIGITS}g}")
-
-
-def _list(name: str, value: Any) -> list[Any]:
-    if not isinstance(value, list) or not value:
-        raise UserError(f"{name} must be a list with one entry or more, not {value!r}")
-    return value
-
-
-def _numbers(name: str, values: Any) -> list[float]:
-    return [_number(name, value) for value in _list(name, values)]
-
-
-def _halves(name: str, values: Any) -> list[float]:
-    kept = _numbers(name, values)
-    if len(kept) != 2 or not all(0 <= value <= 1 for value in kept):
-        raise UserError(f"{name} must be two numbers in 0..1, not {values!r}")
-    return kept
-
-
-def _spread(values: Any) -> dict[str, float]:
-    values = files.exactly("threshold figure", values, SPREAD)
-    return {name: _number(f"threshold {name}", values[name]) for name in SPREAD}
+LARGEST_HEAD = 16 * files.MEGABYTE
+"""Bytes that settings and provenance may have together."""
 
 
 @dataclass(frozen=True)
@@ -180,9 +88,9 @@ def write_provenance(folder: Path, provenance: Provenance) -> None:
     files.write_atomic(folder / PROVENANCE, files.to_json(dataclasses.asdict(provenance), indent=2))
 
 
-def append_epoch(folder: Path, figures: EpochFigures) -> None:
+def append_epoch(folder: Path, epoch: EpochFigures) -> None:
     """Add a line to a run folder's epochs.jsonl, and wait until it is on the disk."""
-    files.append(folder / EPOCHS, files.to_json(dataclasses.asdict(figures)))
+    files.append(folder / EPOCHS, files.to_json(dataclasses.asdict(epoch)))
 
 
 def keep_epochs(folder: Path, count: int) -> tuple[EpochFigures, ...]:
@@ -194,13 +102,14 @@ def keep_epochs(folder: Path, count: int) -> tuple[EpochFigures, ...]:
         UserError: if there are fewer lines, or one of these is damaged
     """
     path = folder / EPOCHS
-    lines = _whole_lines(path)
-    if len(lines) < count:
-        raise UserError(f"{path} holds {len(lines)} lines, but the checkpoint beside it is of epoch {count}")
-    epochs = _epochs(path, lines[:count], first_line=1)
-    wanted = b"".join(line + b"\n" for line in lines[:count])
-    if path.exists() and wanted != files.read(path):
-        files.write_atomic(path, wanted)
+    wanted = Wanted.of(read_settings(folder))
+    kept = list(_whole_lines(path, wanted.line, count))
+    if len(kept) < count:
+        raise UserError(f"{path} holds {len(kept)} lines, but the checkpoint beside it is of epoch {count}")
+    epochs = _epochs(path, kept, 1, wanted)
+    content = b"".join(kept)
+    if path.exists() and path.stat().st_size != len(content):
+        files.write_atomic(path, content)
     return epochs
 
 
@@ -221,7 +130,9 @@ def write(record: RunRecord, path: str | Path) -> None:
         "settings": record.experiment.to_dict(),
         "provenance": dataclasses.asdict(record.provenance),
     }
-    files.write_atomic(path, b"".join(map(files.to_json, (head, *map(dataclasses.asdict, record.epochs)))))
+    content = b"".join(map(files.to_json, (head, *map(dataclasses.asdict, record.epochs))))
+    last = {CHECKSUM: hashlib.sha256(content).hexdigest()}
+    files.write_atomic(path, content + files.to_json(last))
 
 
 def read(path: str | Path) -> RunRecord:
@@ -230,21 +141,71 @@ def read(path: str | Path) -> RunRecord:
     Half a line at the end of a folder's figures, as a stop may leave it, is left out.
 
     Raises:
-        UserError: if something is missing, damaged or unknown: one line with the file and the line's number
+        UserError: if something is missing, damaged or unknown, or contradicts the rest: one line with the file and the
+            line's number
     """
     path = as_path("path", path)
-    if path.is_dir():
-        epochs = _epochs(path / EPOCHS, _whole_lines(path / EPOCHS), first_line=1)
-        return RunRecord(read_settings(path), read_provenance(path), epochs)
-    lines = files.read(path).split(b"\n")
-    if lines.pop() or not lines:
-        raise UserError(f"{path} is cut short: it does not end with a whole line")
+    if not path.is_dir():
+        return read_file(path)[0]
+    experiment, provenance = read_settings(path), read_provenance(path)
+    wanted = _wanted(experiment, provenance)
+    epochs = _epochs(path / EPOCHS, _whole_lines(path / EPOCHS, wanted.line), 1, wanted)
+    with files.place(path / PROVENANCE):
+        _check_sessions(provenance, len(epochs))
+    return RunRecord(experiment, provenance, epochs)
+
+
+def read_file(path: Path) -> tuple[RunRecord, str]:
+    """A run from its record file, and the SHA-256 of the file; errors as `read`."""
+    path = as_path("path", path)
+    digest = hashlib.sha256()
+    with files.opened(path) as file:
+        first = next(files.lines(path, file, LARGEST_HEAD), b"")
+        if not first.endswith(b"\n"):
+            raise _cut_short(path)
+        digest.update(first)
+        with files.place(path, 1):
+            version, experiment, provenance = _head(first)
+        wanted = _wanted(experiment, provenance)
+        epochs = _epochs(path, _content(path, files.lines(path, file, wanted.line), version, digest), 2, wanted)
     with files.place(path, 1):
-        head = files.exactly("entry", files.from_json(lines[0]), ("format", "version", "settings", "provenance"))
-        if (head["format"], head["version"]) != (FORMAT, VERSION):
-            raise UserError(f"this is {head['format']!r} version {head['version']!r}, not {FORMAT!r} version {VERSION}")
-        experiment, provenance = Experiment.from_dict(head["settings"]), Provenance.from_dict(head["provenance"])
-    return RunRecord(experiment, provenance, _epochs(path, lines[1:], first_line=2))
+        _check_sessions(provenance, len(epochs))
+    return RunRecord(experiment, provenance, epochs), digest.hexdigest()
+
+
+def _head(line: bytes) -> tuple[int, Experiment, Provenance]:
+    """Version, settings and provenance."""
+    head = files.exactly("entry", files.from_json(line), ("format", "version", "settings", "provenance"))
+    version = head["version"]
+    if head["format"] != FORMAT or type(version) is not int or version not in READABLE:
+        known = " or ".join(map(str, READABLE))
+        raise UserError(f"this is {head['format']!r} version {version!r}, not {FORMAT!r} version {known}")
+    return version, Experiment.from_dict(head["settings"]), Provenance.from_dict(head["provenance"])
+
+
+def _content(path: Path, lines: Iterable[bytes], version: int, digest: Any) -> Iterator[bytes]:
+    """The lines with figures, each added to the digest; and at the end a look at the checksum, from version 3 on."""
+    ended = version < 3
+    for number, line in enumerate(lines, start=2):
+        if not line.endswith(b"\n"):
+            raise _cut_short(path)
+        if version >= 3 and line.startswith(b'{"%s"' % CHECKSUM.encode()):
+            with files.place(path, number):
+                found = files.exactly("entry", files.from_json(line), (CHECKSUM,))[CHECKSUM]
+            if found != digest.hexdigest():
+                raise UserError(f"{path} is damaged: it is not what the checksum in its last line was made from")
+            ended = True
+        elif ended and version >= 3:
+            raise UserError(f"{path}, line {number}: something follows the checksum, which must be the last line")
+        else:
+            yield line
+        digest.update(line)
+    if not ended:
+        raise UserError(f"{path} is cut short: its last line, the checksum, is missing")
+
+
+def _cut_short(path: Path) -> UserError:
+    return UserError(f"{path} is cut short: it does not end with a whole line")
 
 
 def read_settings(folder: Path) -> Experiment:
@@ -256,8 +217,9 @@ def read_settings(folder: Path) -> Experiment:
     path = folder / SETTINGS
     if not path.is_file():
         raise UserError(f"{folder} is not a run folder: it holds no {SETTINGS}")
+    content = files.read(path, files.MEGABYTE)
     with files.place(path):
-        return Experiment.from_dict(files.from_json(files.read(path)))
+        return Experiment.from_dict(files.from_json(content))
 
 
 def read_provenance(folder: Path) -> Provenance:
@@ -266,23 +228,42 @@ def read_provenance(folder: Path) -> Provenance:
     Raises:
         UserError: if its provenance.json is missing or damaged
     """
-    content = files.read(folder / PROVENANCE)
+    content = files.read(folder / PROVENANCE, LARGEST_HEAD)
     with files.place(folder / PROVENANCE):
         return Provenance.from_dict(files.from_json(content))
 
 
-def _whole_lines(path: Path) -> list[bytes]:
-    """The lines of a file that end; none where there is no file."""
-    return files.read(path).split(b"\n")[:-1] if path.exists() else []
+def _wanted(experiment: Experiment, provenance: Provenance) -> Wanted:
+    """What the figures of a run must agree with."""
+    source = SOURCES[experiment.dataset]
+    known = [
+        size if source.hashes.get(split) == provenance.data[split] else None
+        for split, size in zip(("train", "test"), source.sizes, strict=True)
+    ]
+    return Wanted.of(experiment, (known[0], known[1]))
 
 
-def _epochs(path: Path, lines: Iterable[bytes], first_line: int) -> tuple[EpochFigures, ...]:
-    """Figures from lines, which must be epochs 1, 2, ..."""
+def _check_sessions(provenance: Provenance, epochs: int) -> None:
+    figures.check_sessions([session.from_epoch for session in provenance.sessions], epochs)
+
+
+def _whole_lines(path: Path, most: int, count: int | None = None) -> Iterator[bytes]:
+    """The lines of a file that end, at most `count` of them; none where there is no file."""
+    if path.exists():
+        with files.opened(path) as file:
+            for line in itertools.islice(files.lines(path, file, most), count):
+                if line.endswith(b"\n"):
+                    yield line
+
+
+def _epochs(path: Path, lines: Iterable[bytes], first_line: int, wanted: Wanted) -> tuple[EpochFigures, ...]:
+    """Figures from lines, which must be epochs 1, 2, ..., as the settings describe them."""
     epochs = []
     for index, line in enumerate(lines):
         with files.place(path, first_line + index):
-            figures = EpochFigures(**files.exactly("figure", files.from_json(line), _FIGURES))
-            if figures.epoch != index + 1:
-                raise UserError(f"epoch {figures.epoch} stands where epoch {index + 1} must be")
-        epochs.append(figures)
+            epoch = figures.from_dict(files.from_json(line))
+            if epoch.epoch != index + 1:
+                raise UserError(f"epoch {epoch.epoch} stands where epoch {index + 1} must be")
+            wanted.check(epoch)
+        epochs.append(epoch)
     return tuple(epochs)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import unknown
+from .escapes import visible
 
 NONE = "–"
 """Stands where there is nothing to show."""
@@ -57,8 +58,18 @@ class Table:
         return tuple(dict.fromkeys(run for row in self.rows for cell in row for run in cell.runs))
 
 
+FORMULA = re.compile("[=+@\\-\t\r\n\uff1d\uff0b\uff0d\uff20]")
+"""Begins a cell that a spreadsheet takes for a formula; the last four are wide forms of the first."""
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+
+ACTIVE = re.compile(r"[\\|<`\[]")
+"""Characters with a meaning of their own in a Markdown cell: column, HTML, code, link or picture."""
+
+
 def _grid(table: Table) -> list[tuple[str, ...]]:
-    return [table.columns, *(tuple(cell.text for cell in row) for row in table.rows)]
+    lines = [table.columns, *(tuple(cell.text for cell in row) for row in table.rows)]
+    return [tuple(map(visible, line)) for line in lines]
 
 
 def text(table: Table) -> str:
@@ -72,20 +83,27 @@ def text(table: Table) -> str:
         for line in grid
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join([table.title, "", *(line.rstrip() for line in lines), "", *table.notes]).rstrip()
+    shown = [line.rstrip() for line in lines]
+    return "\n".join([visible(table.title), "", *shown, "", *map(visible, table.notes)]).rstrip()
 
 
 def markdown(table: Table) -> str:
     """A pipe table."""
-    head, *rows = ([part.replace("|", "\\|") for part in line] for line in _grid(table))
+    head, *rows = ([ACTIVE.sub(r"\\\g<0>", part) for part in line] for line in _grid(table))
     rule = [":--" if i < table.left else "--:" for i in range(len(head))]
     lines = ["| " + " | ".join(line) + " |" for line in (head, rule, *rows)]
-    return "\n".join([f"**{table.title}**", "", *lines, "", *(f"{note}  " for note in table.notes)]).rstrip()
+    notes = [f"{visible(note)}  " for note in table.notes]
+    return "\n".join([f"**{visible(table.title)}**", "", *lines, "", *notes]).rstrip()
 
 
 def anchor(run: str) -> str:
     """Address of a run's line in the list that stands on the same page."""
     return f"#run-{run}"
+
+
+def _safe(shown: str) -> str:
+    """Text for HTML."""
+    return html.escape(visible(shown))
 
 
 def to_html(table: Table, link: Callable[[str], str] = anchor, targets: bool = False) -> str:
@@ -98,25 +116,24 @@ def to_html(table: Table, link: Callable[[str], str] = anchor, targets: bool = F
     """
 
     def cell(content: Cell, column: int) -> str:
-        shown = re.sub(r"± [\d.]+", r'<span class="snn-deviation">\g<0></span>', html.escape(content.text))
+        shown = re.sub(r"± [\d.]+", r'<span class="snn-deviation">\g<0></span>', _safe(content.text))
         shown = re.sub(r"(?<=\w)_(?=\w)", "_<wbr>", shown)  # where a long name may go on in the next line
         if content.runs:
-            title = html.escape(", ".join(content.runs))
-            shown = f'<a href="{html.escape(link(content.runs[0]))}" title="{title}">{shown}</a>'
+            title = _safe(", ".join(content.runs))
+            shown = f'<a href="{_safe(link(content.runs[0]))}" title="{title}">{shown}</a>'
         return f'<td class="{kinds[column]}">{shown}</td>'
 
     kinds = ["snn-word" if i < table.left else "snn-number" for i in range(len(table.columns))]
     head = "".join(
-        f'<th scope="col" class="{kind}">{html.escape(name)}</th>'
-        for name, kind in zip(table.columns, kinds, strict=True)
+        f'<th scope="col" class="{kind}">{_safe(name)}</th>' for name, kind in zip(table.columns, kinds, strict=True)
     )
-    ids = [f' id="{html.escape(anchor(row[0].runs[0])[1:])}"' if targets else "" for row in table.rows]
+    ids = [f' id="{_safe(anchor(row[0].runs[0])[1:])}"' if targets else "" for row in table.rows]
     cells = ["".join(cell(content, i) for i, content in enumerate(row)) for row in table.rows]
     body = "".join(f"<tr{name}>{content}</tr>\n" for name, content in zip(ids, cells, strict=True))
-    notes = "".join(f'<p class="snn-table-note">{html.escape(note)}</p>' for note in table.notes)
+    notes = "".join(f'<p class="snn-table-note">{_safe(note)}</p>' for note in table.notes)
     return (
-        f'<div class="snn-table" tabindex="0" role="region" aria-label="{html.escape(table.title)}"><table>'
-        f"<caption>{html.escape(table.title)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>"
+        f'<div class="snn-table" tabindex="0" role="region" aria-label="{_safe(table.title)}"><table>'
+        f"<caption>{_safe(table.title)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>"
         f"</div>{notes}"
     )
 
@@ -125,11 +142,20 @@ def to_csv(table: Table) -> str:
     """Comma-separated values, full precision; a last column names the runs, parted by spaces."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*_twice(table, table.columns, [f"{name} std" for name in table.columns]), "runs"])
+    rows = [[*_twice(table, table.columns, [f"{name} std" for name in table.columns]), "runs"]]
     for row in table.rows:
         runs = " ".join(dict.fromkeys(run for cell in row for run in cell.runs))
-        writer.writerow([*_twice(table, [cell.value for cell in row], [cell.std for cell in row]), runs])
+        rows.append([*_twice(table, [cell.value for cell in row], [cell.std for cell in row]), runs])
+    writer.writerows(map(_field, row) for row in rows)
     return file.getvalue().rstrip("\n")
+
+
+def _field(value: Any) -> Any:
+    """A field of CSV; text that a spreadsheet would take for a formula gets an apostrophe in front of it."""
+    if not isinstance(value, str):
+        return value
+    formula = FORMULA.match(value) and not NUMBER.fullmatch(value)
+    return ("'" if formula else "") + visible(value)
 
 
 def _twice(table: Table, values: Sequence[Any], seconds: Sequence[Any]) -> list[Any]:

@@ -19,6 +19,7 @@ import torch
 
 from . import experiments, files, folders, paper, records, results, training
 from .errors import UserError, unknown, whole
+from .escapes import visible
 from .settings import Experiment
 from .tables import RELEASED
 
@@ -184,7 +185,7 @@ def do(run: Run, root: Path, device: str, progress: training.Progress, words: Se
 def _last_line(run: Run) -> str:
     """What a process of `do_all` said last."""
     lines = run.folder.with_suffix(".log").read_text(errors="replace").split("\n")
-    return next((line for line in reversed(lines) if line.strip()), "It said nothing")
+    return next((visible(line) for line in reversed(lines) if line.strip()), "It said nothing")
 
 
 def threads_each(jobs: int) -> int:
@@ -221,7 +222,7 @@ def do_all(
                 run = waiting.pop(0)
                 files.make_folder(run.folder.parent)
                 log, place = run.folder.with_suffix(".log"), places.pop(0)
-                with log.open("ab") as file:
+                with files.open_to_add(log) as file:
                     words = [sys.executable, "-m", "snnbook", *start(run), *place]
                     process = subprocess.Popen(words, stdout=file, stderr=file, env=environment)
                 working[process] = run, place

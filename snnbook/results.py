@@ -9,7 +9,7 @@ A record's file is named after its run: <experiment>-e<epochs>-seed<seed>.jsonl.
 
 import math
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,10 +40,12 @@ class Result:
     Args:
         file: under the results' folder, such as paper/fashion_mnist-e100-seed0.jsonl
         record: what it holds
+        sha256: of the file; None where there is none
     """
 
     file: str
     record: RunRecord
+    sha256: str | None = None
 
     def __post_init__(self) -> None:
         instance("file", self.file, str, "text")
@@ -149,30 +151,67 @@ def path_of(experiment: Experiment, root: Path) -> Path:
     return as_path("root", root) / folder_of(experiment) / f"{run_name(experiment)}.jsonl"
 
 
+def _listed(root: Path) -> dict[str, str]:
+    """SHA-256 by file, of the records that the index lists; none where there is no index, or an old one without these.
+
+    Raises:
+        UserError: if the index cannot be read
+    """
+    path, found = root / INDEX, {}
+    if not path.exists():
+        return found
+    try:
+        for number, line in enumerate(files.read(path).splitlines(), start=1):
+            with files.place(path, number):
+                entry = files.from_json(line)
+                if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
+                    raise UserError("this is no line of an index")
+                if entry.get("sha256") is not None:
+                    found[entry["file"]] = entry["sha256"]
+    except UserError as error:
+        raise UserError(f"{error}. Put the right index back, or delete it: it is made anew from the records") from error
+    return found
+
+
 def load(root: str | Path) -> list[Result]:
     """All records of a results' folder, in the order of their files' names.
 
     Raises:
         UserError: if a record is damaged, unfinished or stands under a name that is not its own
     """
+    root = as_path("root", root)
+    known = _listed(root)
     # a folder with settings is a run's, where runs are kept beside records
-    paths = [
-        path
-        for path in sorted(as_path("root", root).glob("*/*.jsonl"))
-        if not (path.parent / records.SETTINGS).exists()
-    ]
-    return [read(path) for path in paths]
+    paths = [path for path in sorted(root.glob("*/*.jsonl")) if not (path.parent / records.SETTINGS).exists()]
+    return [read(path, known) for path in paths]
 
 
-def read(path: Path) -> Result:
-    """One record of a results' folder; errors as `load`."""
+def read(path: Path, known: Mapping[str, str] | None = None) -> Result:
+    """One record of a results' folder.
+
+    A record of version 2 has no checksum of its own, so the index has it. A record that is not in the index, because it
+    was put there by hand, is read as it is, and is in the index from the next time on that this is written.
+
+    Args:
+        path: of the record
+        known: checksums by file; None reads them from the index
+    Raises:
+        UserError: as `load`
+    """
     path = as_path("path", path)
-    record = records.read(path)
+    known = _listed(path.parent.parent) if known is None else known
+    record, sha256 = records.read_file(path)
+    file = f"{path.parent.name}/{path.name}"
+    if known.get(file, sha256) != sha256:
+        raise UserError(
+            f"{path} is damaged or was changed: it is not the file that {INDEX} lists. "
+            f"Put the right one back, or delete its line from {path.parent.parent / INDEX}"
+        )
     if not record.finished:
         raise UserError(f"{path} holds {len(record.epochs)} of {record.experiment.epochs} epochs; it is no result")
     if path.stem != run_name(record.experiment) or path.parent.name != folder_of(record.experiment):
         raise UserError(f"{path} holds the run {run_name(record.experiment)}; put it where its name belongs")
-    return Result(f"{path.parent.name}/{path.name}", record)
+    return Result(file, record, sha256)
 
 
 def save(record: RunRecord, root: str | Path) -> Path:
@@ -188,9 +227,16 @@ def save(record: RunRecord, root: str | Path) -> Path:
         if path.exists():
             raise UserError(f"{path} is there already; move it away first")
         load(root)  # before anything is written: the index is made of them all
+        for folder in (root, path.parent):
+            files.sweep(folder, _of_results)
         records.write(record, path)
         write_index(root)
     return path
+
+
+def _of_results(name: str) -> bool:
+    """Whether a file of this name in a results' folder is written by this module."""
+    return name.endswith(".jsonl")
 
 
 def look(root: str | Path) -> None:
@@ -237,6 +283,7 @@ def index_line(result: Result) -> dict:
     record, settings, session = result.record, result.experiment, result.session
     return {
         "file": result.file,
+        "sha256": result.sha256,
         "experiment": settings.name,
         "as_named": result.as_named,
         "published": result.published,
@@ -259,12 +306,12 @@ def index_line(result: Result) -> dict:
 
 
 def index_text(root: str | Path) -> bytes:
-    """The index as its file should be."""
+    """The index as its file should be; errors as `load`."""
     return b"".join(files.to_json(index_line(result)) for result in load(root))
 
 
 def write_index(root: str | Path) -> None:
-    """Make the index anew from the records."""
+    """Make the index anew from the records; errors as `load`."""
     files.write_atomic(as_path("root", root) / INDEX, index_text(root))
 
 

@@ -23,6 +23,9 @@ LARGEST_SIZE = 2**15
 
 LARGEST_PADDING = 2**10
 
+LONGEST = 2**12
+"""Letters of the name and of the network: more than 500 layers in one line."""
+
 ADDED = {"supervision": True, "readout": "count", "precision": "float32", "sharpness": 1.0}
 """Settings that came after the first records, with the values that runs had before."""
 
@@ -102,8 +105,9 @@ class Experiment:
 
     def __post_init__(self) -> None:
         for field in ("name", "network"):
-            if not isinstance(value := getattr(self, field), str) or not value:
-                raise UserError(f"{field} must be text, not {shown(value)}")
+            value = getattr(self, field)
+            if not isinstance(value, str) or not value or not value.isprintable() or len(value) > LONGEST:
+                raise UserError(f"{field} must be a line of text of {LONGEST} letters or less, not {shown(value)}")
             self._set(field, str(value))
         for field, choices in _CHOICES.items():
             self._set(field, choice(_SPOKEN.get(field, field), getattr(self, field), choices))

@@ -4,7 +4,7 @@ Nothing in it waits for a GPU: values are looked at on CPUs alone, and a loss or
 updates by a flag that stays on the device (`measure.Totals.watch`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -41,7 +41,7 @@ class TrainingStep:
         self, experiment: Experiment, net: Network, totals: measure.Totals, team: Team = ALONE, static: bool = False
     ) -> None:
         self.experiment, self.net, self.totals, self.team = experiment, net, totals, team
-        self.optimiser = _optimiser(net, experiment)
+        self.optimiser = optimiser_of(net.named_parameters(), experiment)
         self._loss = experiment.build_loss()
         self._parameters = list(net.parameters())
         if on_host(self._parameters[0]):
@@ -125,10 +125,11 @@ def encode(experiment: Experiment, images: Tensor) -> Tensor:
     return images
 
 
-def _optimiser(net: nn.Module, experiment: Experiment) -> torch.optim.Optimizer:
-    """W decays by weight_decay, gamma and beta by norm_weight_decay."""
-    weights = [p for name, p in net.named_parameters() if name.endswith("weight")]
-    norms = [p for name, p in net.named_parameters() if not name.endswith("weight")]
+def optimiser_of(parameters: Iterable[tuple[str, nn.Parameter]], experiment: Experiment) -> torch.optim.Optimizer:
+    """The optimiser of some named parameters: W decays by weight_decay, gamma and beta by norm_weight_decay."""
+    parameters = list(parameters)
+    weights = [p for name, p in parameters if name.endswith("weight")]
+    norms = [p for name, p in parameters if not name.endswith("weight")]
     decay, norm_decay = experiment.weight_decay, experiment.norm_weight_decay
     groups = [
         {"params": weights, "weight_decay": decay},

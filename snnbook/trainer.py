@@ -16,11 +16,13 @@ import torch
 from torch import Tensor
 
 from . import checkpoints, datasets, devices, loader, measure
+from .checkpoint_schema import COUNTED, steps_done
 from .checkpoints import Checkpoint
 from .errors import UserError
 from .graph import RecordedStep
 from .parallel import ALONE, Team
 from .records import EpochFigures
+from .schedule import learning_rate
 from .settings import Experiment
 from .step import TrainingStep, encode
 
@@ -204,8 +206,7 @@ class Trainer:
         Raises:
             UserError: if it does not fit
         """
-        if checkpoint.step > len(self._training):
-            raise UserError(f"{path} is of step {checkpoint.step}; an epoch of its settings has {len(self._training)}")
+        self._check_counts(checkpoint, path)
         checkpoints.fit_into(self.net, checkpoint.model, path)
         try:
             self._plain_step.restore_optimiser(checkpoint.optimiser)
@@ -217,6 +218,21 @@ class Trainer:
                 torch.cuda.set_rng_state(checkpoint.generators["cuda"], self.device)
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} does not hold the optimiser and generators that its settings describe") from error
+
+    def _check_counts(self, checkpoint: Checkpoint, path: Path) -> None:
+        """Compare what a checkpoint counts with the number of batches and images here."""
+        length, step = len(self._training), checkpoint.step
+        if step > length:
+            raise UserError(f"{path} is of step {step}; an epoch of its settings has {length}")
+        samples = checkpoint.sums[measure.TRAIN_SUMS.index("samples")].item()
+        if samples != min(step * self.experiment.batch_size, self.images):
+            raise UserError(f"{path} has sums over {samples:.0f} images, which {step} steps do not have")
+        done, wanted = steps_done(checkpoint), checkpoint.epoch * length + step
+        if done is not None and done != min(wanted, COUNTED):
+            raise UserError(
+                f"{path} is of epoch {checkpoint.epoch} and step {step}, {wanted} steps in all, "
+                f"but its optimiser has counted {done}"
+            )
 
 
 def batches(experiment: Experiment, data: datasets.Dataset, device: torch.device) -> loader.Batches:
@@ -239,8 +255,3 @@ def _test_batch(data: datasets.Dataset, device: torch.device) -> int:
     """Images a batch in tests: an even number, so that every device makes the same two halves of them."""
     hundreds = TEST_VALUES // math.prod(data.images.shape[-3:]) // 100 if device.type == "cuda" else 1
     return TEST_BATCH * min(max(hundreds, 1), 5)
-
-
-def learning_rate(experiment: Experiment, epoch: int) -> float:
-    """The rate of an epoch, counted from 1: a cosine from the start value towards 0 at the end."""
-    return experiment.learning_rate * (1 + math.cos(math.pi * (epoch - 1) / experiment.epochs)) / 2

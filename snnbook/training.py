@@ -104,10 +104,13 @@ def fit(
         session = _session(experiment, where, team, 0, command)
         trainer = team.in_turns(lambda: Trainer(experiment, where, team))
 
+        locks: list[folders.Lock] = []
+
         def birth() -> tuple[Path, Provenance]:
             folder = folders.make(out, experiment)
-            held.enter_context(folders.locked(folder))
+            locks.append(held.enter_context(folders.locked(folder)))
             folders.refuse_full(folder)  # once more: another process may have been faster
+            folders.prepare(folder)
             origin = Provenance(trainer.hashes, (session,))
             records.write_provenance(folder, origin)
             records.write_settings(folder, experiment)
@@ -115,7 +118,7 @@ def fit(
 
         folder, origin = team.told(birth)
         _same_data(folder, origin, trainer.hashes)
-        course = Course(trainer, folder, origin, (), progress, save_every)
+        course = Course(trainer, folder, origin, (), progress, save_every, *locks)
         course.begin()
         return course.go()
 
@@ -141,10 +144,12 @@ def resume(
     save_every = _options(progress, command, save_every)
     folder = as_path("run", run)
     with _working(device) as (team, where, held):
+        locks: list[folders.Lock] = []
 
         def read() -> tuple[Experiment, Provenance, Checkpoint | None]:
             experiment = records.read_settings(folder)
-            held.enter_context(folders.locked(folder))
+            locks.append(held.enter_context(folders.locked(folder)))
+            folders.prepare(folder)
             return experiment, records.read_provenance(folder), _last(folder, experiment)
 
         experiment, origin, checkpoint = team.told(read)
@@ -152,15 +157,28 @@ def resume(
         _same_data(folder, origin, trainer.hashes)
         if checkpoint is not None:
             trainer.restore(checkpoint, folder / checkpoints.LAST)
-        epochs = team.told(lambda: () if checkpoint is None else mend(folder, checkpoint, origin))
+
+        def go_on() -> tuple[EpochFigures, ...]:
+            locks[0].check()
+            return () if checkpoint is None else mend(folder, checkpoint, origin)
+
+        epochs = team.told(go_on)
         if len(epochs) < experiment.epochs:
             session = _session(experiment, where, team, len(epochs), command)
-            origin = replace(origin, sessions=(*origin.sessions, session))
-            team.told(partial(records.write_provenance, folder, origin))
-        course = Course(trainer, folder, origin, epochs, progress, save_every)
+            # what sessions did after an earlier checkpoint that somebody put back is lost, and they with it
+            kept = [each for each in origin.sessions if each.from_epoch <= len(epochs)]
+            origin = replace(origin, sessions=(*kept, session))
+            team.told(partial(_note, locks, folder, origin))
+        course = Course(trainer, folder, origin, epochs, progress, save_every, *locks)
         if checkpoint is None:
             course.begin()
         return course.go()
+
+
+def _note(locks: list[folders.Lock], folder: Path, origin: Provenance) -> None:
+    """Write down who works on a run, in the folder that is held."""
+    locks[0].check()
+    records.write_provenance(folder, origin)
 
 
 def evaluate(run: str | Path, which: str = "best", device: str | torch.device = "auto") -> measure.Evaluation:
@@ -183,7 +201,7 @@ def evaluate(run: str | Path, which: str = "best", device: str | torch.device = 
             if which == "best" and (folder / records.EPOCHS).exists():
                 raise UserError(f"{file} is missing; put it back, or test the last one: --checkpoint last")
             raise UserError(f"{file} is not there: no epoch is done yet. {folders.go_on(folder)}")
-        return experiment, origin, _same_settings(checkpoints.read(file), file, experiment)
+        return experiment, origin, _same_settings(checkpoints.read(file, experiment), file, experiment)
 
     with _working(device, trains=False) as (team, where, _):
         experiment, origin, checkpoint = team.told(read)
@@ -246,9 +264,9 @@ def _last(folder: Path, experiment: Experiment) -> Checkpoint | None:
             raise UserError(f"{path} is missing, without which this run cannot go on; train again into a new folder")
         return None
     try:
-        checkpoint = checkpoints.read(path)
+        checkpoint = checkpoints.read(path, experiment)
     except UserError as error:
-        raise UserError(f"{error}{_instead(folder)}") from error
+        raise UserError(f"{error}{_instead(folder, experiment)}") from error
     return _same_settings(checkpoint, path, experiment)
 
 
@@ -258,11 +276,11 @@ def _same_settings(checkpoint: Checkpoint, path: Path, experiment: Experiment) -
     return checkpoint
 
 
-def _instead(folder: Path) -> str:
+def _instead(folder: Path, experiment: Experiment) -> str:
     """How to go on where the last checkpoint is lost: from the best one, if that can be read."""
     best, last = folder / checkpoints.BEST, folder / checkpoints.LAST
     try:
-        epoch = checkpoints.read(best).epoch
+        epoch = checkpoints.read(best, experiment).epoch
     except UserError:
         return ""
     return f". To go on after epoch {epoch}: {shlex.join(['cp', str(best), str(last)])}"

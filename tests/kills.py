@@ -66,12 +66,11 @@ def ended(process: int) -> int | None:
 
 def kill(process: int, folder: Path, rng: random.Random, longest: float) -> int | None:
     """Kill a process, within the longest time if at a random one; returns its status if it had ended before."""
-    part = files.part(folder / checkpoints.LAST)
     sightings = rng.randrange(1, 12) if rng.random() < 0.5 else 0
     end, seen = time.monotonic() + rng.uniform(0, longest), False
     while (status := ended(process)) is None:
         if sightings:
-            there = part.exists()
+            there = bool(parts(folder, checkpoints.LAST))
             sightings -= there and not seen
             seen = there
             if not sightings:
@@ -85,11 +84,17 @@ def kill(process: int, folder: Path, rng: random.Random, longest: float) -> int 
     return status
 
 
+def parts(folder: Path, name: str = "") -> list[str]:
+    """The files, or the one of this name, whose content is being written."""
+    found = [files.part_of(path.name) for path in folder.glob(".*.part")]
+    return [each for each in found if each is not None and each.startswith(name)]
+
+
 def where(folder: Path) -> list[str]:
     """What a kill has struck."""
     if not (folder / records.SETTINGS).exists():
         return ["before the run began"]
-    found = [f"inside the writing of {path.name[1:-5]}" for path in folder.glob(".*.part")]
+    found = [f"inside the writing of {name}" for name in parts(folder)]
     epochs = folder / records.EPOCHS
     if epochs.exists() and not epochs.read_bytes().endswith(b"\n"):
         found.append("inside a line of figures")
@@ -120,6 +125,7 @@ def kills(count: int, seed: int, engine: str, root: Path) -> Counter[str]:
         assert status == 0, f"run {runs} ended with status {status}"
         same_run(straight, folder)
         assert not (folder / folders.LOCK).exists()
+        assert not parts(folder)
         found["runs, all equal to the one left alone"] += 1
     return found
 

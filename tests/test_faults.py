@@ -216,7 +216,8 @@ def test_killed_runs_end_as_one_left_alone():
 def test_a_run_killed_before_it_began_can_be_started_again(finished, experiment, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
-    for name in folders.AT_BIRTH:
+    left = [files.part(folder / name).name for name in folders.BORN_WITH] + [f".{folders.BORN_WITH[0]}.part"]
+    for name in (*folders.AT_BIRTH, *left):
         (folder / name).write_bytes(b"half")
     training.fit(experiment, folder, "cpu")
     same_run(finished, folder)
@@ -295,13 +296,22 @@ def test_output_that_finds_no_room(tmp_path):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
 @pytest.mark.parametrize("name", [checkpoints.LAST, checkpoints.BEST])
-def test_a_full_disk_at_a_checkpoint(name, finished, stopped):
+def test_a_full_disk_at_a_checkpoint(name, finished, stopped, monkeypatch):
     """No room left, by the kernel itself: one line with the file, the checkpoints before it intact."""
     before = content(stopped)
-    (stopped / f".{name}.part").symlink_to("/dev/full")
     (stopped / checkpoints.BEST).unlink()  # so that it is written again
-    with pytest.raises(UserError, match=rf"cannot write .*{name}: No space left on device"):
-        training.resume(stopped, "cpu")
+    write = files._to_disk
+
+    def full(file, data):
+        if files.part_of(Path(str(file.name)).name) == name:
+            with open("/dev/full", "wb", buffering=0) as device:
+                device.write(data)
+        write(file, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_to_disk", full)
+        with pytest.raises(UserError, match=rf"cannot write .*{name}: No space left on device"):
+            training.resume(stopped, "cpu")
     assert (stopped / checkpoints.LAST).read_bytes() == before[checkpoints.LAST]
     training.resume(stopped, "cpu")
     same_run(finished, stopped)
@@ -413,7 +423,7 @@ def test_a_bomb_in_a_record_does_not_go_off(name, stopped, tmp_path):
     ("changes", "words"),
     [
         ({"step": -1}, "step -1 cannot be"),
-        ({"step": 4}, "is of step 4; an epoch of its settings has 3"),
+        ({"step": 4}, "3 steps of the optimiser are not those of 1 epoch"),
         ({"step": 1.0}, "step of the checkpoint must be int"),
         ({"sums": torch.zeros(3)}, "does not hold the optimiser"),
         ({"sums": 3}, "sums of the checkpoint must be Tensor"),
@@ -455,4 +465,8 @@ for number, changes in enumerate({cases!r}):
 
 def test_the_constants_go_together():
     assert course.LOOK < course.SAVE < course.STOP
-    assert files.part(Path("a/b.pt")) == Path("a/.b.pt.part")
+    one, other = (files.part(Path("a/b.pt")) for _ in range(2))
+    assert one.parent == other.parent == Path("a")
+    assert one != other
+    assert {files.part_of(path.name) for path in (one, other, Path(".b.pt.part"))} == {"b.pt"}
+    assert files.part_of("b.pt") is None

@@ -9,13 +9,20 @@ import torch
 
 from snnbook import experiments, files, provenance, records
 from snnbook.errors import UserError
+from snnbook.figures import Wanted
 from snnbook.provenance import Provenance
 from snnbook.records import EpochFigures, RunRecord
+from snnbook.schedule import learning_rate
 
 CPU = torch.device("cpu")
 
 
-def figures(epoch=1, **changes):
+SETTINGS = experiments.get("fashion_mnist", epochs=2)
+
+
+def figures(epoch=1, experiment=SETTINGS, **changes):
+    """Figures of an epoch that agree with each other and with the settings."""
+    layers = Wanted.of(experiment).layers
     values = {
         "epoch": epoch,
         "loss": 12.25,
@@ -27,10 +34,10 @@ def figures(epoch=1, **changes):
         "grad_abs_sum": 5.0,
         "positive_ratio": -0.5,
         "positive_share": 0.25,
-        "firing_rates": [[0.0, 0.5], [1.0, 0.25]],
-        "thresholds": [{"mean": 1.5, "std": 0.5, "min": 1.0, "max": 2.0}] * 2,
-        "output_thresholds": [1.0, 2.0],
-        "learning_rate": 5e-4,
+        "firing_rates": [[0.25] * experiment.steps] * layers,
+        "thresholds": [{"mean": 1.5, "std": 0.5, "min": 1.0, "max": 2.0}] * layers,
+        "output_thresholds": [1.0, 2.0] * (experiment.classes // 2),
+        "learning_rate": learning_rate(experiment, epoch),
         "seconds": 3.0,
         "images_per_second": 1000.0,
     }
@@ -38,10 +45,9 @@ def figures(epoch=1, **changes):
 
 
 def run(epochs=2):
-    experiment = experiments.get("fashion_mnist", epochs=2)
     session = provenance.session(CPU, "reference", 0, ["train", "fashion_mnist", "--epochs", "2"])
     origin = Provenance({"train": "aa", "test": "bb"}, (session,))
-    return RunRecord(experiment, origin, tuple(figures(epoch) for epoch in range(1, epochs + 1)))
+    return RunRecord(SETTINGS, origin, tuple(figures(epoch) for epoch in range(1, epochs + 1)))
 
 
 def folder_of(record, folder):
@@ -68,22 +74,25 @@ def test_a_record_is_read_back(tmp_path):
     records.write(made, tmp_path / "run.jsonl")
     assert records.read(tmp_path / "run.jsonl") == made
     lines = (tmp_path / "run.jsonl").read_text().splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert json.loads(lines[2])["epoch"] == 2
+    assert json.loads(lines[3]).keys() == {"sha256"}
+
+
+def accurate(epoch, halves):
+    """Figures with these halves, whatever the settings."""
+    longer = dataclasses.replace(SETTINGS, epochs=3)
+    return figures(epoch, longer, test_accuracy=sum(halves) / 2, test_accuracy_halves=halves)
 
 
 def test_best_is_the_first_of_the_highest():
-    made = dataclasses.replace(
-        run(), epochs=tuple(figures(n, test_accuracy=a) for n, a in ((1, 0.1), (2, 0.9), (3, 0.9)))
-    )
+    made = dataclasses.replace(run(), epochs=tuple(accurate(n, [a, a]) for n, a in ((1, 0.1), (2, 0.9), (3, 0.9))))
     assert (made.best.epoch, made.last.epoch) == (2, 3)
 
 
 def test_the_epoch_is_chosen_on_one_half_and_judged_on_the_other():
     halves = ((0.5, 0.75), (1.0, 0.5), (0.25, 1.0))
-    made = dataclasses.replace(
-        run(), epochs=tuple(figures(n, test_accuracy_halves=list(pair)) for n, pair in enumerate(halves, start=1))
-    )
+    made = dataclasses.replace(run(), epochs=tuple(accurate(n, list(pair)) for n, pair in enumerate(halves, start=1)))
     # the first half is best in epoch 2, the second in epoch 3
     assert made.cross_selected == (0.5 + 0.25) / 2
 
@@ -95,9 +104,9 @@ def test_an_unfinished_run_is_not_recorded(tmp_path):
 
 
 def test_figures_keep_seven_digits():
-    kept = figures(loss=1.23456789, firing_rates=[[1 / 3]])
+    kept = figures(loss=1.23456789, firing_rates=[[1 / 3]] * 4)
     assert kept.loss == 1.234568
-    assert kept.firing_rates == [[0.3333333]]
+    assert kept.firing_rates == [[0.3333333]] * 4
     assert figures(epoch=12345678).epoch == 12345678
 
 
@@ -135,7 +144,8 @@ def test_wrong_figures(changes, words):
 
 
 def test_ratios_may_be_unknown(tmp_path):
-    silent = figures(positive_ratio=None, positive_share=None)
+    silent = figures(grad_sum=0.0, grad_abs_sum=0.0, positive_ratio=None, positive_share=None)
+    records.write_settings(tmp_path, SETTINGS)
     records.append_epoch(tmp_path, silent)
     assert records.keep_epochs(tmp_path, 1) == (silent,)
 
@@ -169,7 +179,7 @@ EPOCH = files.to_json(dataclasses.asdict(figures(1)))[:-1]
         (damage(1, b"{}"), "line 1"),
         (damage(1, b"3"), "line 1"),
         (lambda content: content.replace(b"snnbook run", b"other"), "line 1"),
-        (lambda content: content.replace(b'"version": 2', b'"version": 3'), "version 3"),
+        (lambda content: content.replace(b'"version": 3', b'"version": 4'), "version 4"),
         (lambda content: content.replace(b'"enhanced_counting"', b'"enhanced"'), "line 1: unknown loss"),
         (lambda content: content.replace(b'"threads"', b'"thread"'), "line 1: unknown session entry"),
         (lambda content: content.replace(b'"from_epoch": 0', b'"from_epoch": "0"'), "from_epoch"),

@@ -243,7 +243,8 @@ def test_a_record_of_another_run_is_not_taken_for_the_run(call, tiny, monkeypatc
     first.record.parent.mkdir(parents=True)
     records.write(record, first.record)
     if "epochs" in settings:
-        first.record.write_bytes(b"".join(first.record.read_bytes().splitlines(keepends=True)[:-1]))
+        content = first.record.read_bytes().replace(b'"version": 3', b'"version": 2')  # of before there were checksums
+        first.record.write_bytes(b"".join(content.splitlines(keepends=True)[:-2]))
     monkeypatch.setattr(training, "fit", lambda *_: pytest.fail("trained"))
     code, out, err = call("reproduce", "table4", "--epochs", "1", "--device", "cpu", *arguments)
     assert (code, out) == (BAD, "")

@@ -34,7 +34,7 @@ def record(name, accuracies, seed=0, epochs=None, exits=None, **changes):
         exit_time = 0.5 if exits is None else exits[min(i, len(exits) - 1)]
         halves = [value - 0.01, value + 0.01] if i % 2 else [value + 0.01, value - 0.01]
         values = {"test_accuracy": value, "test_accuracy_halves": halves, "exit_time": exit_time}
-        lines.append(figures(epoch=i + 1, **values))
+        lines.append(figures(i + 1, experiment, **values))
     return RunRecord(experiment, Provenance(SOURCES[experiment.dataset].hashes, (SESSION,)), tuple(lines))
 
 
@@ -284,13 +284,16 @@ def test_curves_are_means_over_seeds(root):
     assert tables.curve(tables.groups(found, "fashion_mnist")[0], "sum of e") == []
 
 
+RATIOS = ("positive_ratio", "positive_share")
+
+
 def test_the_ratio_since_the_start_weighs_every_epoch_by_its_gradients(root):
     one = record("fashion_mnist", [0.5], epochs=3)
     sums = [(0.0, 0.0), (3.0, 4.0), (-1.0, 6.0)]
-    epochs = [
-        replace(each, grad_sum=e, grad_abs_sum=absolute, positive_ratio=e / absolute if absolute else None)
-        for each, (e, absolute) in zip(one.epochs, sums, strict=True)
-    ]
+    epochs = []
+    for each, (e, absolute) in zip(one.epochs, sums, strict=True):
+        ratios = {"positive_ratio": e / absolute, "positive_share": 0.25} if absolute else dict.fromkeys(RATIOS)
+        epochs.append(replace(each, grad_sum=e, grad_abs_sum=absolute, **ratios))
     group = tables.Group("fashion_mnist", 3, (results.Result("", replace(one, epochs=tuple(epochs))),))
     assert tables.curve(group, "ratio since the start") == [(2, 0.75), (3, 0.2)]
     assert tables.curve(group, "positive ratio") == [(2, 0.75), (3, pytest.approx(-1 / 6))]
