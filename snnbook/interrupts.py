@@ -128,6 +128,7 @@ def leaving(saves: bool) -> Iterator[Mapping[int, int]]:
         os._exit(codes[number])
 
     before = _handle({number: leave for number in SIGNALS})
+    atexit.unregister(_ignore)
     atexit.register(_ignore)  # what a signal raises while Python ends would be printed
     try:
         yield codes
@@ -181,11 +182,11 @@ def _handle(handlers: Mapping[int, Callable]) -> dict[int, Any]:
 
 
 def _put_back(handlers: Mapping[int, Any]) -> None:
+    """Set handlers."""
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
 
 def _ignore() -> None:
     """Ignore SIGNALS from here on."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    _put_back(dict.fromkeys(SIGNALS, signal.SIG_IGN))
