@@ -94,7 +94,7 @@ def reproduce(
     """
     import torch
 
-    from . import estimates, files, interrupts, parallel, terminal, training
+    from . import estimates, files, interrupts, parallel, streams, terminal, training
     from . import reproduce as work
     from . import results as on_file
 
@@ -130,7 +130,7 @@ def reproduce(
     shared_out = jobs > 1 and where.type == "cuda" and training.device_number(device) is None
     places = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if shared_out else []
     try:
-        with interrupts.raised():
+        with interrupts.raised(), streams.lossy_output():
             if only is None:
                 for run in planned:
                     print(f"{run.name:<45} {run.state}")
@@ -150,7 +150,8 @@ def reproduce(
         again = f"snnbook {shlex.join(sys.argv[1:])}"
         raise interrupts.Stopped.by(stop, f"stopped; what is done is kept. Go on with: {again}") from stop
     if only is None:
-        _print_tables(target, on_file.load(root))
+        with streams.lossy_output():
+            _print_tables(target, on_file.load(root))
     if failed:
         raise UserError(f"{len(failed)} of {len(planned)} runs failed, see above: {', '.join(failed)}")
 
@@ -159,7 +160,7 @@ def _run(
     missing: Sequence[Any], jobs: int, threads: int, root: Path, device: str, start: Any, places: Sequence[str]
 ) -> list[str]:
     """Do the runs, here one after the other or in processes; names of those that failed."""
-    from . import folders, terminal
+    from . import escapes, folders, terminal
     from . import reproduce as work
 
     if jobs > 1:
@@ -171,7 +172,7 @@ def _run(
         except folders.InUse as busy:
             print(f"{busy.owner} is at work on {run.name}; left to it", flush=True)
         except UserError as error:  # the other rows do not depend on this one
-            print(f"{run.name} failed: {error}", flush=True)
+            print(f"{run.name} failed: {escapes.one_line(str(error))}", flush=True)
             failed.append(run.name)
     return failed
 

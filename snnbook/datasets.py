@@ -16,6 +16,7 @@ import torch
 
 from . import download, inputs
 from .errors import UserError, choice, shown
+from .escapes import visible
 from .readers import cifar, events, idx
 from .recordings import Recordings
 from .sources import SOURCES, SPLITS
@@ -184,5 +185,4 @@ def describe(status: DataStatus) -> str:
     place = "" if status.source is None else str(status.source)
     parts = [f"{status.name:<21}{status.split:<6}{status.state:<8}", counted, place, status.note]
     line = "  ".join(part for part in parts if part).rstrip()
-    # a folder's name may hold line breaks and what a terminal takes for commands
-    return "".join(character if character.isprintable() else "?" for character in line)
+    return visible(line)  # a folder's name may hold line breaks, and what a terminal takes for commands

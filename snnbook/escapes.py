@@ -11,3 +11,8 @@ def visible(text: str) -> str:
         text: from a record, a run's folder or the name of a file
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def one_line(text: str) -> str:
+    """The text as `visible` shows it, its line breaks and other gaps as single spaces."""
+    return visible(" ".join(text.split()))

@@ -17,7 +17,7 @@ from .devices import Beside, on_host, without_autocast
 from .errors import UserError, choice, instance, real, switch, whole
 from .events import Affine, Convolution, Force, FullyConnected, check_affine, currents, spiking_affine
 from .neuron import NeuronParameters
-from .ops import reference
+from .ops import engines, reference
 from .parallel import Share
 
 WEIGHT_BOUND = 4.0
@@ -151,6 +151,7 @@ class SpikingLayer(nn.Module):
         """Input currents, (T, N, C, ...), for x (T, N, ...) and gamma multiplied by `scale`."""
         return currents(x, self.standardised(scale), self.affine, self.engine)
 
+    @engines.uncompiled
     @without_autocast
     def forward(self, x: Tensor, force: Force | None = None, ahead: Beside | None = None) -> Any:
         """Spikes, averaged over pooling windows where the layer pools.

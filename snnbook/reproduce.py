@@ -10,16 +10,16 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from . import experiments, files, folders, paper, records, results, training
+from . import experiments, files, folders, interrupts, paper, records, results, training
 from .errors import UserError, unknown, whole
-from .escapes import visible
+from .escapes import one_line
 from .settings import Experiment
 from .tables import RELEASED
 
@@ -185,7 +185,7 @@ def do(run: Run, root: Path, device: str, progress: training.Progress, words: Se
 def _last_line(run: Run) -> str:
     """What a process of `do_all` said last."""
     lines = run.folder.with_suffix(".log").read_text(errors="replace").split("\n")
-    return next((visible(line) for line in reversed(lines) if line.strip()), "It said nothing")
+    return next((one_line(line) for line in reversed(lines) if line.strip()), "It said nothing")
 
 
 def threads_each(jobs: int) -> int:
@@ -201,7 +201,7 @@ def do_all(
     say: Callable[[str], None],
     devices: Sequence[str] = (),
 ) -> list[str]:
-    """Do runs in processes of their own.
+    """Do runs in processes of their own. A signal has them finish their step and save; Ctrl-C once more kills them.
 
     Args:
         missing: runs to do
@@ -212,33 +212,53 @@ def do_all(
         devices: that the jobs take turns on, such as ["cuda:0", "cuda:1"]; empty: as `start` has it
     Returns:
         names of the runs that failed
+    Raises:
+        Stopped: on SIGTERM and Ctrl-C, once all processes have ended
     """
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "NUMBA_NUM_THREADS": str(threads)}
-    waiting, working, failed = list(missing), {}, []
+    waiting, failed = list(missing), []
+    working: dict[subprocess.Popen, tuple[Run, list[str]]] = {}
     places = [["--device", devices[job % len(devices)]] if devices else [] for job in range(jobs)]
-    try:
-        while waiting or working:
-            while waiting and len(working) < jobs:
-                run = waiting.pop(0)
-                files.make_folder(run.folder.parent)
-                log, place = run.folder.with_suffix(".log"), places.pop(0)
-                with files.open_to_add(log) as file:
-                    words = [sys.executable, "-m", "snnbook", *start(run), *place]
-                    process = subprocess.Popen(words, stdout=file, stderr=file, env=environment)
-                working[process] = run, place
-                say(f"started {run.name}; its lines go to {log}")
-            for process in [each for each in working if each.poll() is not None]:
-                run, place = working.pop(process)
-                places.append(place)
-                if process.returncode:
-                    failed.append(run.name)
-                    say(f"failed {run.name}: exit {process.returncode}. {_last_line(run)}")
-                else:
-                    say(f"finished {run.name}" if run.record.exists() else f"left off {run.name}; its log says why")
-            time.sleep(POLL)
-    finally:
-        for process in working:  # stopped in the middle: they finish their step and save
-            process.terminate()
-        for process in working:
-            process.wait()
+    # signals are noted, not raised: between the start of a process and its entry here, it would be left behind
+    with interrupts.held(patient=True) as request:
+        try:
+            while (waiting or working) and not request.number:
+                while waiting and len(working) < jobs:
+                    run = waiting.pop(0)
+                    place = places.pop(0)
+                    process = _begin(run, [*start(run), *place], environment)
+                    working[process] = run, place
+                    say(f"started {run.name}; its lines go to {run.folder.with_suffix('.log')}")
+                for process in [each for each in working if each.poll() is not None]:
+                    run, place = working.pop(process)
+                    places.append(place)
+                    if process.returncode:
+                        failed.append(run.name)
+                        say(f"failed {run.name}: exit {process.returncode}. {_last_line(run)}")
+                    else:
+                        say(f"finished {run.name}" if run.record.exists() else f"left off {run.name}; its log says why")
+                time.sleep(POLL)
+        finally:
+            _end(working, request)
+        if request.number:
+            raise interrupts.Stopped("stopped", request.number)
     return failed
+
+
+def _begin(run: Run, words: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen:
+    """Start a process that does a run and writes its lines beside the run's folder."""
+    files.make_folder(run.folder.parent)
+    with files.open_to_add(run.folder.with_suffix(".log")) as log:
+        command = [sys.executable, "-m", "snnbook", *words]
+        return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+
+
+def _end(working: Iterable[subprocess.Popen], request: interrupts.Request) -> None:
+    """Have processes finish their step, save and end; kill them where Ctrl-C comes once more, which costs no more."""
+    for process in working:
+        process.terminate()
+    while any(process.poll() is None for process in working):
+        if request.urgent:
+            for process in working:
+                process.kill()
+        time.sleep(POLL)

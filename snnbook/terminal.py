@@ -1,6 +1,7 @@
 """What the trainer says to a person: a progress bar where there is a terminal, a line per epoch, a summary."""
 
 import math
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,8 @@ def summary(record: RunRecord, folder: Path) -> str:
     ]
     table = [f"{name:<24}{left:>10}{right:>10}" for name, left, right in rows]
     spent = duration(sum(figures.seconds for figures in record.epochs))
-    return "\n".join(["", *table, "", f"{spent} in all; run folder {folder}", f"next: snnbook evaluate {folder}"])
+    again = shlex.join(["snnbook", "evaluate", str(folder)])
+    return "\n".join(["", *table, "", f"{spent} in all; run folder {folder}", f"next: {again}"])
 
 
 def evaluation(figures: Evaluation, run: str, which: str) -> str:

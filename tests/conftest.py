@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from snnbook import NeuronParameters, ops
+from snnbook import NeuronParameters
 from snnbook.sources import SOURCES
 
 from .small_runs import write_data
@@ -25,15 +25,6 @@ CLOSED = "http://127.0.0.1:9/"  # nothing listens on the discard port
 
 settings.register_profile("snnbook", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("snnbook")
-
-
-def pytest_configure() -> None:
-    """Compiled kernels must be those of the sources: Numba looks at a kernel's own file, not at what it calls."""
-    folder = Path(ops.__file__).parent
-    changed = max(source.stat().st_mtime for source in folder.glob("cpu_*.py"))
-    for compiled in folder.glob("__pycache__/cpu_*.nb[ic]"):
-        if compiled.stat().st_mtime < changed:
-            compiled.unlink(missing_ok=True)
 
 
 @pytest.fixture(autouse=True, scope="session")

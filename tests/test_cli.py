@@ -387,7 +387,7 @@ def test_help(arguments, call):
 def test_every_change_is_a_setting():
     import dataclasses
 
-    from snnbook.__main__ import Changes
+    from snnbook.cli import Changes
 
     changes = [field.name for field in dataclasses.fields(Changes)]
     settings = experiments.get("quick").to_dict()

@@ -19,6 +19,7 @@ PACKAGE = ROOT / "snnbook"
 # A module imports only from lower floors (and, within floor 2, layers from events; modules of one floor as listed).
 FLOORS = {
     "errors": 0,
+    "streams": 0,
     "neuron": 0.1,
     "gradient_kinds": 0.1,
     "devices": 0.1,
@@ -73,6 +74,7 @@ FLOORS = {
     "reproduce": 5.6,
     "estimates": 5.6,
     "commands": 5.9,
+    "cli": 5.95,
     "__main__": 6,
 }
 README = (ROOT / "README.md").read_text(encoding="utf-8")

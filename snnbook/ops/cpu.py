@@ -76,6 +76,12 @@ class SavedPooled:
     engine: str = "cpu"
 
 
+def start() -> None:
+    """Run the smallest pass, which every layer needs, so that what cannot start fails here."""
+    ones = np.ones((4, 1), np.float32)  # no tensors: torch may be in any mode
+    call(cpu_maps.fold, ones[:1], ones[1], ones[2], ones[3], np.float32(1))
+
+
 def forward(current: Tensor, threshold: Tensor, neuron: NeuronParameters) -> tuple[Tensor, Saved]:
     """Arguments and results as in `snnbook.ops.forward`."""
     runs, theta = currents_and_thresholds(current, threshold)

@@ -1,6 +1,7 @@
 """What the CPU engine's hosts share: calling a compiled pass, and arranging memory for it."""
 
 import functools
+import os
 import threading
 from typing import Any
 
@@ -9,7 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import UserError
 from ..neuron import SLOPE_BOUND_TIMING, SLOPE_BOUND_WEIGHT, NeuronParameters
+from . import engines
+
+THREAD_SAFE = ("omp", "tbb")
+"""Numba's threading layers that several threads may call at once; the third, workqueue, ends the process."""
+
+FORK_SAFE = ("workqueue", "tbb")
+"""Layers that work in a process forked from one where they had started; GNU's OpenMP ends the process."""
 
 
 @functools.cache
@@ -25,13 +34,57 @@ _told = threading.local()
 that forked processes share: one that is killed in the middle would leave the others waiting for ever."""
 
 
+_turn = threading.Lock()
+"""Held while a driver runs, unless the threading layer is one of THREAD_SAFE."""
+
+
+def layer() -> str:
+    """Numba's threading layer, "" before its threads have started."""
+    try:
+        return numba.threading_layer()
+    except ValueError:
+        return ""
+
+
+_shared = False
+"""Whether threads may call drivers at once."""
+
+
+def _after_fork() -> None:
+    """See to it that a forked child calls no driver whose threads have stayed behind."""
+    global _turn
+    _turn = threading.Lock()  # a thread that held it has stayed behind, too
+    if layer() not in ("", *FORK_SAFE):
+        engines.failures["cpu"] = (
+            f"this process was forked from one in which Numba's threads ({layer()}) had started; start it by spawn, "
+            'as by multiprocessing.get_context("spawn") or DataLoader(..., multiprocessing_context="spawn")'
+        )
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def call(driver: Any, *arguments: Any) -> None:
-    """Call a driver on as many threads as torch uses, tensors as arrays."""
+    """Call a driver on as many threads as torch uses, tensors as arrays.
+
+    Raises:
+        UserError: in a forked process, for a graph that was made before the fork
+    """
+    global _shared
+    if reason := engines.failures.get("cpu"):
+        raise UserError(f"engine 'cpu' cannot go on: {reason}")
     threads = torch.get_num_threads()
     if getattr(_told, "threads", None) != threads:
         numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
         _told.threads = threads
-    driver(*[as_array(x) if isinstance(x, Tensor) else x for x in arguments])
+    arrays = [as_array(x) if isinstance(x, Tensor) else x for x in arguments]
+    if _shared:
+        driver(*arrays)
+    else:
+        with _turn:
+            driver(*arrays)
+        _shared = layer() in THREAD_SAFE
     if torch.get_num_threads() != threads:  # Numba's first start of its threads sets torch's number too
         torch.set_num_threads(threads)
 

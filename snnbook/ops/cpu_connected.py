@@ -4,12 +4,13 @@ What stands in cpu_events.py of the backward passes holds here too. There is no 
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from .cpu_compiled import compiled
 from .cpu_events import _by_channel, _filter
 from .cpu_rows import LANES, add_rows, aligned, turn
 
-_driver = njit(error_model="numpy", cache=True, parallel=True, fastmath={"contract"})
+_driver = compiled(parallel=True, fastmath={"contract"})
 
 CACHED = 2**16
 """Filtered inputs that a fully connected map works on at a time (two arrays of them lie in the second cache); of
@@ -19,7 +20,7 @@ MOST = 128
 """Columns that the backward passes work on at a time, at most."""
 
 
-@njit(error_model="numpy", cache=True)
+@compiled()
 def _columns(features, room, threads):
     """Columns worked on at a time: whole vectors, MOST or `room` at most, and as many stretches for every thread."""
     most = max(LANES, min(MOST, room // LANES * LANES))

@@ -13,13 +13,14 @@ told by where its inputs begin in their map, y (W + 2 padding) C_in + x C_in (0 
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from .cpu_compiled import compiled
 from .cpu_kernels import _replay, _unpack_window, _widen
 from .cpu_rows import WORD, add_rows, aligned, raised, trailing_zeros
 
-_run_kernel = njit(error_model="numpy", cache=True, fastmath={"contract"})
-_driver = njit(error_model="numpy", cache=True, parallel=True, fastmath={"contract"})
+_run_kernel = compiled(fastmath={"contract"})
+_driver = compiled(parallel=True, fastmath={"contract"})
 
 SMALL = 2**14
 """Filtered inputs of a small map, of which several steps are worked on together, and so fewer and longer sums made."""

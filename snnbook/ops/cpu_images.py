@@ -14,16 +14,17 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import prange, types
 from numba.extending import intrinsic
 from torch import Tensor
 from torch.nn import functional as F
 
 from .cpu_calls import call, constants, runs_of, shares
+from .cpu_compiled import compiled
 from .cpu_kernels import _sum_back, _unpack_window, _widen
 from .cpu_rows import LANES, Vectors, aligned, going_round, own_function
 
-_driver = njit(error_model="numpy", cache=True, parallel=True, fastmath={"contract"})
+_driver = compiled(parallel=True, fastmath={"contract"})
 
 NARROW = 8
 """Input channels from which on currents are made spike by spike; with fewer the dense product is the faster one."""

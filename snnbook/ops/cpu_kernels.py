@@ -13,12 +13,13 @@ repeats), R runs, and L = W C neurons a run, so that the inner loops are long an
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from .cpu_compiled import compiled
 from .cpu_windows import pool, share
 
-_run_kernel = njit(error_model="numpy", cache=True)
-_driver = njit(error_model="numpy", cache=True, parallel=True)
+_run_kernel = compiled()
+_driver = compiled(parallel=True)
 
 
 @_run_kernel

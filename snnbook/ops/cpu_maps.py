@@ -5,13 +5,14 @@ Their sums run in another order than torch's, so currents agree with the referen
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from .cpu_compiled import compiled
 from .cpu_rows import add_rows, aligned
 
-_run_kernel = njit(error_model="numpy", cache=True)
-_plain_driver = njit(error_model="numpy", cache=True, parallel=True)
-_driver = njit(error_model="numpy", cache=True, parallel=True, fastmath={"contract"})
+_run_kernel = compiled()
+_plain_driver = compiled(parallel=True)
+_driver = compiled(parallel=True, fastmath={"contract"})
 
 PARTS = 64
 """Partial sums of a row. Their order is written down, not left to the compiler, so that results repeat to the bit."""

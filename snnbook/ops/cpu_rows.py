@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from .cpu_compiled import compiled
 
 LANES = 16
 """Entries of a vector; LLVM cuts it to what the processor has."""
@@ -31,7 +33,7 @@ LINE = 64
 """Bytes of a cache line. A vector that lies across two of them costs twice as much to load."""
 
 
-@njit(error_model="numpy", cache=True)
+@compiled()
 def aligned(length, like):
     """Uninitialised memory that begins on a cache line, (length,), of the type of array `like`."""
     raw = np.empty(length + LINE // like.itemsize, like.dtype)
@@ -279,7 +281,7 @@ def _turn_square(typing: Any, source: Any, start: Any, stride: Any, total: Any, 
     return types.void(source, word, word, total, word, word), emit
 
 
-@njit(error_model="numpy", cache=True)
+@compiled()
 def turn(source, start, stride, rows, columns, total, width):
     """total[i width + o] = source[start + o stride + i] for i < columns, o < rows: a part of a matrix, transposed."""
     for o in range(0, rows, LANES):
