@@ -19,6 +19,7 @@ from .devices import Beside, on_host
 from .errors import UserError, choice, instance, real, switch, whole
 from .layers import AdjustedAvgPool2d, PlainPool2d, SpikingConv2d, SpikingLayer, SpikingLinear, TimeDropout
 from .neuron import NeuronParameters
+from .ops.engines import uncompiled
 
 POOLINGS = ("adjusted", "avg", "max")
 TOKEN = re.compile(r"(?P<channels>\d+)C(?P<kernel>\d+)|P(?P<pool>\d+)|(?P<features>\d+)")
@@ -126,6 +127,7 @@ class Network(nn.Module):
             )
         return x
 
+    @uncompiled
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         """Output spikes.
 
