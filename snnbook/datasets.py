@@ -146,7 +146,7 @@ def check(names: Collection[str] = NAMES) -> list[DataStatus]:
     """
     if isinstance(names, str):
         names = [names]
-    if not isinstance(names, (list, tuple, set, frozenset, dict)):
+    if not isinstance(names, Collection) or hasattr(names, "dtype"):
         raise UserError(f"names must be a list of data sets, not {shown(names)}")
     names = [choice("data set among names", name, NAMES) for name in names]
     chosen = [name for name in NAMES if name in names]

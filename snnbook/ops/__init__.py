@@ -105,6 +105,11 @@ def _rows(weight: Tensor, **channels: Tensor) -> list[Tensor]:
 
 def _in_place(weight: Tensor, bound: float, **channels: Tensor) -> float:
     """Check what is changed in place: tensors of one type, since a copy would be changed in their stead."""
+    given = channels.values()
+    if inputs.ready(weight, *given) and weight.dim() > 1 and weight.numel() >= 2 * weight.size(0) > 0:
+        count = weight.size(0)
+        if all(value.dim() == 1 and value.size(0) == count for value in given):
+            return real("bound", bound, above=0)
     taken = _rows(weight, **channels)
     for name, given, found in zip(("weight", *channels), (weight, *channels.values()), taken, strict=True):
         if given is not found:
