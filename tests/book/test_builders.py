@@ -12,12 +12,12 @@ from .conftest import ROOT, load
 from .demo import notebook
 
 LINK = '<a href="demo.html#theorem-demo">a run</a> <a href="results/paper/x.jsonl">its record</a>'
-START = "# Start\n\n[On](demo.ipynb), {{eq}}`eq-response`, {{ref}}`exercise-demo`.\n\n{}\n".format(LINK)
+START = f"# Start\n\n[On](demo.ipynb), {{eq}}`eq-response`, {{ref}}`exercise-demo`.\n\n{LINK}\n"
 
 
 @pytest.fixture(scope="module")
 def book(tmp_path_factory):
-    pages = {"index.md": START.replace("{{", "{").replace("}}", "}"), "demo.ipynb": nbformat.writes(notebook())}
+    pages = {"index.md": START, "demo.ipynb": nbformat.writes(notebook())}
     return lay_out(tmp_path_factory.mktemp("builders"), pages)
 
 
