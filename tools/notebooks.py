@@ -50,8 +50,8 @@ except ImportError as error:
             return [str(self)]
 
     raise Missing(
-        f"{{error}}: to run this page, install the package from {where} "
-        'by  pip install --editable ".[live]"  or  make lab.'
+        f"{{error.name or error}} is not installed, and this page needs it: run  "
+        'pip install --editable ".[live]"  or  make lab  in {where}.'
     ) from None"""
 
 

@@ -9,10 +9,12 @@ import re
 import shutil
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from posixpath import relpath
 from urllib.parse import unquote
 
 import click
+from docutils import nodes
 from sphinx.application import Sphinx
 
 PACKAGE = "snnbook"
@@ -20,11 +22,21 @@ HTML = "html"
 ONE_PAGE = "singlehtml"
 EPUB = "epub"
 TEX = "latexmk"
+INNER = "-content"  # how the names of the parts of exercises and theorems end, which style sheets know
 HELP = ("htmlhelp", "qthelp", "devhelp")
 LISTS = ("linkcheck", "changes", "dummy")
 TREES = ("xml", "pseudoxml")
 WORKING = (HTML, "dirhtml", ONE_PAGE, "latex", "pdflatex", EPUB, *HELP, *LISTS, *TREES)
 """Builders that were tried. The others stop at theorems and exercises, or would run into the theme."""
+
+SEARCH = re.compile(
+    r'<link rel="(?:index|search)"[^>]*>'
+    r'|<script src="(?:_static/searchtools|_static/language_data|searchindex)\.js"></script>'
+    r'|<dialog id="pst-search-dialog">.*?</dialog>'
+    r"|<button[^>]*search-button__button[^>]*>.*?</button>",
+    re.S,
+)
+"""What the theme puts into each page for a search and an index, which one page has not."""
 
 PRINT = "build with --builder singlehtml, open _build/singlehtml/index.html in a browser, and print it to a PDF file"
 
@@ -35,7 +47,9 @@ RECORD = re.compile(r'(?P<before><a\b[^>]*?\bhref=")(?P<record>results/[^"]+)(?=
 def setup(app: Sphinx) -> dict:
     refuse(asked_for())
     app.connect("builder-inited", prepare, priority=100)
+    app.connect("doctree-resolved", rename_places)
     app.connect("html-page-context", repair_links, priority=900)
+    app.connect("build-finished", remove_search)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -74,6 +88,31 @@ def prepare(app: Sphinx) -> None:
         app.config.suppress_warnings = [*app.config.suppress_warnings, "epub.unknown_project_files"]
 
 
+def rename_places(app: Sphinx, document: nodes.document, name: str) -> None:
+    """Give sections and cited works of one page names of their own, where several chapters use one name."""
+    if app.builder.name != ONE_PAGE:
+        return
+    taken, renamed = set(), {}
+    for node in document.findall(nodes.Element):
+        for place, old in enumerate(node.get("ids", [])):
+            linked = isinstance(node, (nodes.section, nodes.citation)) and not old.endswith(INNER)
+            if old in taken and linked:
+                page = page_of(node, name)
+                node["ids"][place] = renamed[page, old] = f"{page}-{old}"
+            taken.add(node["ids"][place])
+    for link in document.findall(nodes.reference):
+        page, _, old = link.get("refuri", "").removeprefix("#document-").partition("#")
+        if (page, old) in renamed:
+            link["refuri"] = f"#document-{page}#{renamed[page, old]}"
+
+
+def page_of(node: nodes.Node, root: str) -> str:
+    """The page that a part of the one page comes from: Sphinx notes it at sections."""
+    while node is not None and "docname" not in node:
+        node = node.parent
+    return root if node is None else node["docname"]
+
+
 def repair_links(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
     """Point links that the package wrote as PAGE.html#PLACE to where the builder puts pages and records."""
     if "body" not in context or app.builder.name == HTML:
@@ -91,4 +130,15 @@ def repair_links(app: Sphinx, pagename: str, templatename: str, context: dict, d
         here = app.builder.get_target_uri(pagename).rpartition("/")[0]
         return found["before"] + relpath(found["record"], here or ".")
 
-    context["body"] = RECORD.sub(to_record, LINK.sub(to_page, context["body"]))
+    body = RECORD.sub(to_record, LINK.sub(to_page, context["body"]))
+    if app.builder.name == ONE_PAGE:
+        context["docstitle"] = app.config.html_title
+        body = f'<span id="document-{pagename}"></span>{body}'
+    context["body"] = body
+
+
+def remove_search(app: Sphinx, exception: Exception | None) -> None:
+    """Take the search field out of the one page."""
+    if exception is None and app.builder.name == ONE_PAGE:
+        page = Path(app.builder.get_outfilename(app.config.root_doc))
+        page.write_text(SEARCH.sub("", page.read_text(encoding="utf-8")), encoding="utf-8")

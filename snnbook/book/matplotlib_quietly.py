@@ -10,7 +10,15 @@ from ..errors import UserError
 
 
 class Missing(UserError, ImportError):
-    """A package that draws is not installed."""
+    """A package that draws is not installed.
+
+    Args:
+        name: of the package
+    """
+
+    def __init__(self, name: str | None) -> None:
+        super().__init__(f"the book's pictures need {name}, which is not installed: install snnbook[plot]")
+        self.name = name
 
 
 def import_matplotlib() -> None:
@@ -30,7 +38,7 @@ def import_matplotlib() -> None:
         matplotlib.get_configdir()
         matplotlib.get_cachedir()
     except ModuleNotFoundError as error:
-        raise Missing(f"{error}: the book's pictures need it; install snnbook[plot] or snnbook[live]") from None
+        raise Missing(error.name) from None
     except OSError as error:
         raise UserError(f"matplotlib needs a folder that it can write to: {first_line(error)}; set TMPDIR") from None
     finally:

@@ -44,6 +44,8 @@ def test_one_page(book):
     assert "Exercise 4.1" in page
     assert 'title="equation (4.1)">eq-response</a>' in page
     assert (folder / "mathjax" / "tex-svg.js").is_file()
+    assert "search" not in re.sub(r"(?s)<body.*?</main>", "", page).lower() + " ".join(hrefs(page))
+    assert re.search(r'logo__title">Spikes that learn', page)
     places = set(re.findall(r'\bid="([^"]+)"', page))
     for link in hrefs(page):
         target, _, place = link.partition("#")
