@@ -100,5 +100,6 @@ def pages_to_run_again(app: Sphinx, env: BuildEnvironment, added: set, changed: 
 
 def forget_failed_build(app: Sphinx, exception: Exception | None) -> None:
     """Have the next build read every page, where this one fails by its warnings."""
-    if exception is None and app.warningiserror and app._warncount:
+    strict = app.warningiserror or app.keep_going  # Sphinx keeps one of the two
+    if exception is None and strict and app._warncount:
         Path(app.doctreedir, ENVIRONMENT).unlink(missing_ok=True)
