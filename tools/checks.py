@@ -12,7 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 PYTEST = [sys.executable, "-m", "pytest"]
-BUILDERS = ["tests/book/test_book_static.py", "tests/book/test_notebooks.py"]
+BUILDERS = [f"tests/book/test_{name}.py" for name in ("book_static", "builders", "notebooks", "shown", "stderr")]
 CODE = [[*PYTEST, "tests", "-m", "not browser", *(f"--ignore={file}" for file in BUILDERS)]]
 BOOK = [[*PYTEST, "--nbval", "book/"], [*PYTEST, "tests", "-m", "browser"], [*PYTEST, *BUILDERS]]
 SIDE_BY_SIDE = {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that wait for work leave the cores to the other half

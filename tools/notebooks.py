@@ -4,8 +4,9 @@ A committed notebook holds printed text and text descriptions of what its cells 
 HTML, no widget state; its cells are counted 1, 2, 3. So a changed number is a changed line, and `pytest --nbval`
 compares it.
 
-Where _config.yml names the repository's address, each notebook has one cell more, which the pages do not show: it
-fetches the package where that is missing, as on Colab. `address` puts it in, brings it up to date or takes it out.
+The first code cell of each notebook that needs the package is not shown on the pages. Where something is missing, it
+stops the run and says in one sentence what to install. Where _config.yml names the repository's address, the cell
+fetches the package first, as on Colab. `address` brings this cell up to date.
 """
 
 import argparse
@@ -22,7 +23,9 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 BAKE = "SNNBOOK_BAKE"
 ADDRESS, BRANCH = re.compile(r"https://[\w.-]+(/[\w.-]+){2}"), re.compile(r"\w[\w./-]*")
 CONFIG = BOOK.parent / "_config.yml"
-FETCH = "fetch-package"  # the cell's id
+PACKAGE = "snnbook"
+IMPORTED = re.compile(r"^(?:from ([\w.]+) import|import ([\w.]+))", re.M)
+FETCH = "fetch-package"  # the first cell's id
 FETCH_CELL = """\
 # Where the package is missing, as on Colab: fetch it.
 import importlib.util, sys
@@ -36,6 +39,20 @@ if importlib.util.find_spec("snnbook") is None:
             !git clone --quiet --depth 1 --branch {branch} {url} "{{home}}"
     %pip install --quiet --editable "{{home}}[live]"
     sys.path.insert(0, str(home))"""
+NEED_CELL = """\
+# Where something is missing, one sentence says what to install.
+try:
+{imports}
+except ImportError as error:
+
+    class Missing(ImportError):
+        def _render_traceback_(self):
+            return [str(self)]
+
+    raise Missing(
+        f"{{error.name or error}} is not installed, and this page needs it: run  "
+        'pip install --editable ".[live]"  or  make lab  in {where}.'
+    ) from None"""
 
 
 class NotebookFault(Exception):
@@ -98,6 +115,9 @@ def execute(path: Path) -> nbformat.NotebookNode:
     """Run a notebook from its own folder, in a fresh kernel."""
     from nbclient import NotebookClient
 
+    from snnbook.book.kernels import prepare
+
+    prepare()
     os.environ.pop(BAKE, None)  # live, as nbval will run it
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
@@ -106,33 +126,65 @@ def execute(path: Path) -> nbformat.NotebookNode:
     return client.execute()
 
 
-def fetch_source(config: Path | None = None) -> str | None:
-    """The cell that fetches the package, for the address in _config.yml; None where none is set.
+def repository(config: Path | None = None) -> tuple[str, str] | None:
+    """The address and branch of the repository in _config.yml; None where no address is set.
 
     Raises:
         NotebookFault: if the address is not https, or holds what a shell would read as more than an address
     """
     import yaml
 
-    repository = yaml.safe_load((config or CONFIG).read_text(encoding="utf-8")).get("repository") or {}
-    url = (repository.get("url") or "").strip().rstrip("/").removesuffix(".git")
+    given = yaml.safe_load((config or CONFIG).read_text(encoding="utf-8")).get("repository") or {}
+    url = (given.get("url") or "").strip().rstrip("/").removesuffix(".git")
     if not url:
         return None
-    branch = repository.get("branch") or "main"
+    branch = given.get("branch") or "main"
     if not ADDRESS.fullmatch(url) or not BRANCH.fullmatch(branch):
         raise NotebookFault(
             f"{CONFIG.name}: the repository's url and branch must look like https://github.com/NAME/PROJECT and main, "
             f"not {url} and {branch}"
         )
+    return url, branch
+
+
+def fetch_source(config: Path | None = None) -> str | None:
+    """The part of the first cell that fetches the package; None where no address is set."""
+    found = repository(config)
+    if found is None:
+        return None
+    url, branch = found
     return FETCH_CELL.format(name=url.rsplit("/", 1)[1], url=url, branch=branch)
 
 
-def with_fetch(notebook: nbformat.NotebookNode, source: str | None) -> nbformat.NotebookNode:
-    """The notebook with that cell before its first code cell, or with none where `source` is None."""
+def needs(notebook: nbformat.NotebookNode) -> list[str]:
+    """The modules that a notebook needs beside Python's own; the package first, with its drawing part if it is used."""
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code" and cell.get("id") != FETCH)
+    names = {first or second for first, second in IMPORTED.findall(code)}
+    roots = {name.partition(".")[0] for name in names} - sys.stdlib_module_names
+    if PACKAGE not in roots:
+        return []
+    draws = any(name.startswith(f"{PACKAGE}.book") for name in names)
+    return [f"{PACKAGE}.book" if draws else PACKAGE, *sorted(roots - {PACKAGE})]
+
+
+def first_source(notebook: nbformat.NotebookNode) -> str | None:
+    """The first cell of a notebook; None for one that does not need the package."""
+    found = repository()
+    modules = needs(notebook)
+    if not modules:
+        return None
+    where = "a copy of the project" if found is None else f"a copy of {found[0]}"
+    check = NEED_CELL.format(imports="\n".join(f"    import {name}" for name in modules), where=where)
+    return check if found is None else f"{fetch_source()}\n\n{check}"
+
+
+def with_first_cell(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook with that cell before its other code cells."""
     notebook = nbformat.from_dict(notebook)
+    source = first_source(notebook)
     cells = [cell for cell in notebook.cells if cell.get("id") != FETCH]
     if source is not None:
-        first = next((place for place, cell in enumerate(cells) if cell.cell_type == "code"), len(cells))
+        first = next(place for place, cell in enumerate(cells) if cell.cell_type == "code")
         cell = nbformat.v4.new_code_cell(source, id=FETCH, metadata={"tags": ["remove-cell"]}, execution_count=1)
         cells.insert(first, cell)
     notebook.cells = cells
@@ -146,11 +198,12 @@ def refresh(path: Path) -> None:
 
 
 def address(path: Path) -> None:
-    """Give a notebook the cell that fetches the package, as _config.yml has it now; leave a notebook that has it."""
-    notebook, source = nbformat.read(path, as_version=4), fetch_source()
+    """Bring a notebook's first cell up to date; leave a notebook that has the right one."""
+    notebook = nbformat.read(path, as_version=4)
+    source = first_source(notebook)
     if [cell.source for cell in notebook.cells if cell.get("id") == FETCH] != ([] if source is None else [source]):
-        write(path, text_of(strip(with_fetch(notebook, source))))
-        print(f"{path.name}: the cell that fetches the package follows the address in _config.yml")
+        write(path, text_of(strip(with_first_cell(notebook))))
+        print(f"{path.name}: the first cell, which says what is missing, is up to date with _config.yml")
 
 
 def write(path: Path, text: str) -> None:
@@ -175,8 +228,8 @@ def check(path: Path) -> None:
             extra = set(output.get("data", {})) - {"text/plain"}
             if extra:
                 raise NotebookFault(f"cell {place} holds {', '.join(sorted(extra))}")
-    if text_of(strip(with_fetch(notebook, fetch_source()))) != text:
-        raise NotebookFault("metadata, layout or the cell that fetches the package are not in the committed form")
+    if text_of(strip(with_first_cell(notebook))) != text:
+        raise NotebookFault("metadata, layout or the first cell are not in the committed form")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -187,7 +240,7 @@ def main(arguments: list[str] | None = None) -> int:
     act = {"refresh": refresh, "check": check, "address": address}[given.action]
     faults = 0
     try:
-        fetch_source()
+        repository()
     except NotebookFault as fault:
         print(fault, file=sys.stderr)
         return 1

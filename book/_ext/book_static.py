@@ -27,6 +27,7 @@ from sphinx.util import logging
 logger = logging.getLogger(__name__)
 
 BAKE = "SNNBOOK_BAKE"
+ONE_PAGE = "singlehtml"  # the builder that puts all chapters into one page
 RESULTS = "results"
 LIBRARIES = ("torch", "numpy", "matplotlib")
 MATHJAX = "mathjax/tex-svg.js"
@@ -124,8 +125,13 @@ def link_equations(app: Sphinx, pagename: str, templatename: str, context: dict,
             logger.warning("a source listing cites the equation %s, which no page has", label, location=pagename)
             return found[0]
         page = equations[label][0]
-        number = ".".join(map(str, app.env.toc_fignumbers[page]["displaymath"][f"equation-{label}"]))
-        address = f"{app.builder.get_relative_uri(pagename, page)}#equation-{label}"
+        numbers = app.env.toc_fignumbers
+        if app.builder.name == ONE_PAGE:
+            found_there, address = numbers[app.config.root_doc][f"{page}/displaymath"], ""
+        else:
+            found_there, address = numbers[page]["displaymath"], app.builder.get_relative_uri(pagename, page)
+        number = ".".join(map(str, found_there[f"equation-{label}"]))
+        address += f"#equation-{label}"
         return f'<a class="snn-equation" href="{address}" title="equation ({number})">'
 
     if "body" in context:

@@ -36,7 +36,7 @@ def place_icons(app: Sphinx, exception: Exception | None) -> None:
     target = static / SCRIPT
     if not (source.is_file() and target.is_file()):
         return
-    readers = [*Path(app.outdir).glob("*.html"), *(path for path in static.rglob("*.js") if path != target)]
+    readers = [*Path(app.outdir).rglob("*.html"), *(path for path in static.rglob("*.js") if path != target)]
     names = {name for path in readers for name in NAMED.findall(path.read_text(encoding="utf-8"))}
     target.write_text(thinned(source.read_text(encoding="utf-8"), names), encoding="utf-8")
 

@@ -3,23 +3,16 @@
 A drawing function takes matplotlib axes and draws on them; it makes no figure of its own and returns nothing.
 """
 
-import base64
-import html
 import io
-import os
 import re
 from collections.abc import Callable
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-
 from ..errors import UserError
+from .matplotlib_quietly import Figure, FigureCanvasSVG, mpl
+from .shown import BAKE as BAKE
+from .shown import Still, bundle, html_widget, image_tag
 from .style import RC
-
-BAKE = "SNNBOOK_BAKE"
-"""Environment variable: "1" while the book is built, so that pictures come as HTML that needs no kernel."""
 
 FIGSIZE = (6.0, 3.5)
 """Default width and height, inches: the width of the book's text column."""
@@ -37,11 +30,6 @@ NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 FIXED = re.compile(r'("data:[^"]*"|scale\([^)]*\))')
 LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 UNSEEN = re.compile(r"<!--.*?-->|<metadata>.*?</metadata>", re.S)
-
-
-def baking() -> bool:
-    """Whether the book is being built (pictures must then live without a kernel)."""
-    return os.environ.get(BAKE) == "1"
 
 
 def require_text(alt: object, owner: str) -> None:
@@ -139,48 +127,6 @@ def name_of(function: Callable) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
-def image_tag(svg: bytes, alt: str, width: float) -> str:
-    """An <img> that carries its SVG and its description.
-
-    Args:
-        svg: what `Canvas.svg` returned
-        alt: description
-        width: inches; the picture shrinks where the page is narrower
-
-    The class "dark-light" tells the book's theme not to dim it on a dark page.
-    """
-    source = "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
-    style = f"width:{width:g}in;max-width:100%;height:auto"
-    return f'<img class="snn-picture dark-light" alt="{html.escape(alt)}" style="{style}" src="{source}">'
-
-
-def bundle(text: str, page: Callable[[], str], live: Callable[[], Any], png: Callable[[], bytes] | None = None) -> dict:
-    """What Jupyter shows of an object: a widget with a kernel, plain HTML when the book is built.
-
-    A live cell leaves nothing but text and the widget's address, so that a notebook stripped to its text passes nbval.
-
-    Args:
-        text: the stable description that a stripped notebook keeps
-        page: makes the HTML for the built page
-        live: makes the widget
-        png: makes the picture for print
-    """
-    if baking():
-        found = {"text/html": page(), "text/plain": text}
-        return found | ({"image/png": base64.b64encode(png()).decode()} if png else {})
-    return view_of(live(), text)
-
-
-def view_of(widget: Any, text: str) -> dict:
-    """A widget as Jupyter shows it, and the text that stays; in ipywidgets 7 too, which Colab has.
-
-    Args:
-        widget: of ipywidgets
-        text: the stable description that a stripped notebook keeps
-    """
-    return {"application/vnd.jupyter.widget-view+json": widget.get_view_spec(), "text/plain": text}
-
-
 class Picture:
     """A still picture; see `figure`."""
 
@@ -197,9 +143,8 @@ class Picture:
         return f'<figure class="snn-figure">{image_tag(self.canvas.svg({}), self.alt, self.canvas.width)}</figure>'
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        import ipywidgets
-
-        return bundle(repr(self), self.html, lambda: ipywidgets.HTML(self.html()), lambda: self.canvas.png({}))
+        still = Still(lambda: self.canvas.png({}), self.alt, self.canvas.width)
+        return bundle(repr(self), self.html, lambda: html_widget(self.html()), still)
 
 
 def figure(draw: Callable, *, alt: str, figsize=FIGSIZE, subplots: dict | None = None) -> Picture:

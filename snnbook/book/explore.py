@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, unknown
-from .canvas import FIGSIZE, Canvas, bundle, image_tag, name_of, require_text
+from .canvas import FIGSIZE, Canvas, name_of, require_text
+from .shown import NOTE, Still, bundle, image_tag
 
 MAX_STATES = 400
 """Most states of one figure: each costs the build about 50 ms."""
@@ -250,7 +251,9 @@ class Explore:
             ) from None
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        return bundle(repr(self), self.html, lambda: self.widget, lambda: self.canvas.png(self.start))
+        alt = self.alt_text(self.start)
+        still = Still(lambda: self.canvas.png(self.start), alt, self.canvas.width, NOTE)
+        return bundle(repr(self), self.html, lambda: self.widget, still)
 
 
 def differences(frames: list[list[int]]) -> list[list]:

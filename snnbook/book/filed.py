@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import render, results
 from ..render import Table
-from .canvas import bundle
+from .shown import bundle, html_widget
 
 ROOT = Path(__file__).parents[2] / "results"
 """The records beside the package's sources."""
@@ -49,9 +49,7 @@ class Sheet:
         return f'<div class="snn-sheet">{render.to_html(self.table, self.link, self.targets)}</div>'
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        import ipywidgets
-
-        return bundle(repr(self), self.html, lambda: ipywidgets.HTML(self.html()))
+        return bundle(repr(self), self.html, lambda: html_widget(self.html()))
 
 
 def sheet(table: Table, link: Callable[[str], str] = to_run, targets: bool = False) -> Sheet:

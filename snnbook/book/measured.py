@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .canvas import bundle
+from .shown import bundle, html_widget
 
 ROOT = Path(__file__).parents[2]
 """The project's folder; in an installed package there are neither benchmarks nor records beside it."""
@@ -35,9 +35,7 @@ class Measured:
         return f'<div class="snn-measured">{"".join(parts) or f"<p>{NOT_YET}</p>"}</div>'
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        import ipywidgets
-
-        return bundle(repr(self), self.html, lambda: ipywidgets.HTML(self.html()))
+        return bundle(repr(self), self.html, lambda: html_widget(self.html()))
 
 
 def measured() -> Measured:

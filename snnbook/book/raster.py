@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from .canvas import Canvas, bundle, image_tag
+from .canvas import Canvas
 from .fingerprints import FAMILIES, T_UNFIRED, Fingerprint, Tables, choice_of, fingerprint
+from .shown import NOTE, Still, bundle, html_widget, image_tag
 from .style import COLORS, LOSSES
 
 MAX_BYTES = 300_000
@@ -141,9 +142,8 @@ class Raster:
         )
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        import ipywidgets
-
-        return bundle(repr(self), self.html, lambda: ipywidgets.HTML(self.html(live=True)), lambda: self.canvas.png({}))
+        still = Still(lambda: self.canvas.png({}), self.alt, self.canvas.width, NOTE)
+        return bundle(repr(self), self.html, lambda: html_widget(self.html(live=True)), still)
 
 
 def tell(found: Fingerprint) -> str:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .canvas import baking, bundle
+from .shown import baking, bundle, html_widget
 
 EQUATION = re.compile(r"\((eq-[\w-]+)\)")
 LIVE_LOOK = {
     "noclasses": True,
-    "style": "a11y-high-contrast-light",  # comes with the book's theme
+    "style": "a11y-high-contrast-light",  # comes with the extra snnbook[live]
     "prestyles": "white-space:pre;overflow-x:auto;padding:.5em",
 }
 PACKAGE_ROOT = Path(__file__).parents[2]
@@ -36,12 +36,7 @@ class Source:
 
     def html(self) -> str:
         """The listing, highlighted: by the page's own style sheet in the book, with its own colours elsewhere."""
-        from pygments import highlight
-        from pygments.formatters import HtmlFormatter
-        from pygments.lexers import PythonLexer
-
-        formatter = HtmlFormatter() if baking() else HtmlFormatter(**LIVE_LOOK)
-        code = highlight("\n\n".join(text.rstrip() + "\n" for text in self.texts), PythonLexer(), formatter)
+        code = _highlighted("\n\n".join(text.rstrip() + "\n" for text in self.texts))
         code = code.replace("<pre", '<pre tabindex="0"', 1)  # long lines scroll: by keyboard too
         code = EQUATION.sub(r'(<a class="snn-equation" data-label="\1">\1</a>)', code)
         where = html.escape(", ".join(dict.fromkeys(_place(item) for item in self.objects)))
@@ -50,9 +45,7 @@ class Source:
         )
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        import ipywidgets
-
-        return bundle(repr(self), self.html, lambda: ipywidgets.HTML(self.html()))
+        return bundle(repr(self), self.html, lambda: html_widget(self.html()))
 
 
 def show(*objects: Any, doc: bool = True, start: str | None = None, stop: str | None = None) -> Source:
@@ -70,6 +63,20 @@ def show(*objects: Any, doc: bool = True, start: str | None = None, stop: str | 
         UserError: if an object has no Python source, or start or stop is not found in it
     """
     return Source(*objects, doc=doc, start=start, stop=stop)
+
+
+def _highlighted(code: str) -> str:
+    """Code as HTML, in colours: those of the page's style sheet in the book."""
+    from pygments import highlight
+    from pygments.formatters import HtmlFormatter
+    from pygments.lexers import PythonLexer
+    from pygments.util import ClassNotFound
+
+    try:
+        formatter = HtmlFormatter() if baking() else HtmlFormatter(**LIVE_LOOK)
+    except ClassNotFound:
+        formatter = HtmlFormatter(**LIVE_LOOK | {"style": "default"})
+    return highlight(code, PythonLexer(), formatter)
 
 
 def _unwrap(item: Any) -> Any:

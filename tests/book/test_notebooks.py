@@ -5,6 +5,8 @@ import sys
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 from .demo import notebook
 
@@ -86,13 +88,13 @@ def test_refresh_repeats_and_nbval_compares(notebooks, tmp_path):
     assert path.read_text() == first
     notebooks.check(path)
     assert len(first) < 10_000
-    assert nbval(path) == (6, 0)
+    assert nbval(path) == (7, 0)
     number = "0.488889"
     assert number in first
     path.write_text(first.replace(number, "0.488888"))
-    assert nbval(path) == (5, 1)
+    assert nbval(path) == (6, 1)
     path.write_text(first.replace("At the start: m = 2", "At the start: m = 3"))
-    assert nbval(path) == (5, 1)
+    assert nbval(path) == (6, 1)
 
 
 def nbval(path):
@@ -116,7 +118,8 @@ def addressed(notebooks, tmp_path, monkeypatch):
 
 def test_the_cell_that_fetches_the_package_follows_the_address(notebooks, addressed, tmp_path, capsys):
     path = tmp_path / "page.ipynb"
-    clean = notebooks.text_of(notebooks.strip(notebook()))
+    addressed("")
+    clean = notebooks.text_of(notebooks.strip(notebooks.with_first_cell(notebook())))
     path.write_text(clean)
     for url in ("https://github.com/me/mine.git", "https://gitlab.com/us/ours/", "https://git.school.example/us/ours"):
         addressed(url)
@@ -131,7 +134,41 @@ def test_the_cell_that_fetches_the_package_follows_the_address(notebooks, addres
     addressed("")
     assert notebooks.main(["address", str(path)]) == notebooks.main(["address", str(path)]) == 0
     assert path.read_text() == clean
-    assert capsys.readouterr().out.count("page.ipynb: the cell") == 1
+    assert capsys.readouterr().out.count("page.ipynb: the first cell") == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "needed"),
+    [
+        ("import torch\nfrom snnbook import losses", ["snnbook", "torch"]),
+        ("import math\nimport sympy as sp\nfrom snnbook.book import figure", ["snnbook.book", "sympy"]),
+        ("import torch", []),
+        ('print("""\nfrom snnbook to here""")', []),
+    ],
+)
+def test_what_a_notebook_needs(notebooks, code, needed):
+    assert notebooks.needs(v4.new_notebook(cells=[v4.new_code_cell(code)])) == needed
+
+
+@pytest.mark.parametrize("url", ["", "https://github.com/me/mine"])
+@pytest.mark.parametrize("missing", ["snnbook", "sympy", "matplotlib"])
+def test_one_sentence_where_something_is_missing(notebooks, addressed, missing, url):
+    """As a reader sees it who downloaded a chapter: the run stops at the first cell, and nothing else is printed."""
+    addressed(url)
+    chapter = notebooks.BOOK / "03_rate_losses_keep_time.ipynb"
+    source = notebooks.with_first_cell(nbformat.read(chapter, 4)).cells[1].source
+    source = source[source.index(notebooks.NEED_CELL[:20]) :]
+    block = v4.new_code_cell(f"import sys\nsys.modules[{missing!r}] = None")
+    page = v4.new_notebook(cells=[block, v4.new_code_cell(source), v4.new_code_cell("1 / 0")])
+    with pytest.raises(CellExecutionError):
+        NotebookClient(page, kernel_name="python3").execute()
+    (output,) = page.cells[1].outputs
+    (sentence,) = output.traceback
+    assert missing in sentence
+    assert "\n" not in sentence
+    assert 'pip install --editable ".[live]"' in sentence
+    assert (url or "a copy of the project") in sentence
+    assert page.cells[2].outputs == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,144 @@
+"""Sphinx extension of the book: other forms than one page a chapter (`jupyter-book build --builder ...`).
+
+- What extensions say about "html" holds for every builder that writes HTML, such as singlehtml.
+- Links in tables and listings lead to the right place there too.
+- A builder that cannot show the book ends in one sentence that says what to do instead.
+"""
+
+import re
+import shutil
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from posixpath import relpath
+from urllib.parse import unquote
+
+import click
+from docutils import nodes
+from sphinx.application import Sphinx
+
+PACKAGE = "snnbook"
+HTML = "html"
+ONE_PAGE = "singlehtml"
+EPUB = "epub"
+TEX = "latexmk"
+INNER = "-content"  # how the names of the parts of exercises and theorems end, which style sheets know
+HELP = ("htmlhelp", "qthelp", "devhelp")
+LISTS = ("linkcheck", "changes", "dummy")
+TREES = ("xml", "pseudoxml")
+WORKING = (HTML, "dirhtml", ONE_PAGE, "latex", "pdflatex", EPUB, *HELP, *LISTS, *TREES)
+"""Builders that were tried. The others stop at theorems and exercises, or would run into the theme."""
+
+SEARCH = re.compile(
+    r'<link rel="(?:index|search)"[^>]*>'
+    r'|<script src="(?:_static/searchtools|_static/language_data|searchindex)\.js"></script>'
+    r'|<dialog id="pst-search-dialog">.*?</dialog>'
+    r"|<button[^>]*search-button__button[^>]*>.*?</button>",
+    re.S,
+)
+"""What the theme puts into each page for a search and an index, which one page has not."""
+
+PRINT = "build with --builder singlehtml, open _build/singlehtml/index.html in a browser, and print it to a PDF file"
+
+LINK = re.compile(r'(?P<before><a\b[^>]*?\bhref=")(?P<page>[\w/-]+)\.html(?P<place>#[^"]*)?(?=")')
+RECORD = re.compile(r'(?P<before><a\b[^>]*?\bhref=")(?P<record>results/[^"]+)(?=")')
+
+
+def setup(app: Sphinx) -> dict:
+    refuse(asked_for())
+    app.connect("builder-inited", prepare, priority=100)
+    app.connect("doctree-resolved", rename_places)
+    app.connect("html-page-context", repair_links, priority=900)
+    app.connect("build-finished", remove_search)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def asked_for() -> str | None:
+    """The builder on Jupyter Book's command line, which knows more names than Sphinx; None where Sphinx is called."""
+    context = click.get_current_context(silent=True)
+    given = context.params if context else {}
+    return given.get("custom_builder") if given.get("builder") == "custom" else given.get("builder")
+
+
+def refuse(name: str | None) -> None:
+    """Leave with a sentence where a builder cannot build the book.
+
+    Sphinx's own errors would not do: Jupyter Book adds a traceback of fifty lines to them.
+    """
+    if name == "pdfhtml":
+        sys.exit(f"pdfhtml would write over the pages in _build/html; instead, {PRINT}")
+    if name == "pdflatex" and shutil.which(TEX) is None:
+        sys.exit(f"pdflatex needs {TEX} and a TeX installation; without them, {PRINT}")
+    if name is not None and name not in WORKING:
+        sys.exit(
+            f"the builder {name} cannot show this book's theorems, exercises and figures; take one of "
+            f"{', '.join(WORKING)}"
+        )
+
+
+def prepare(app: Sphinx) -> None:
+    """Let a builder that writes HTML show what the builder "html" shows."""
+    name = app.builder.name
+    refuse(name)
+    if app.builder.format == HTML:
+        handlers = app.registry.translation_handlers
+        handlers[name] = handlers.get(HTML, {}) | handlers.get(name, {})
+    if name == EPUB:
+        app.config.version = app.config.version or version(PACKAGE)
+        app.config.suppress_warnings = [*app.config.suppress_warnings, "epub.unknown_project_files"]
+
+
+def rename_places(app: Sphinx, document: nodes.document, name: str) -> None:
+    """Give sections and cited works of one page names of their own, where several chapters use one name."""
+    if app.builder.name != ONE_PAGE:
+        return
+    taken, renamed = set(), {}
+    for node in document.findall(nodes.Element):
+        for place, old in enumerate(node.get("ids", [])):
+            linked = isinstance(node, (nodes.section, nodes.citation)) and not old.endswith(INNER)
+            if old in taken and linked:
+                page = page_of(node, name)
+                node["ids"][place] = renamed[page, old] = f"{page}-{old}"
+            taken.add(node["ids"][place])
+    for link in document.findall(nodes.reference):
+        page, _, old = link.get("refuri", "").removeprefix("#document-").partition("#")
+        if (page, old) in renamed:
+            link["refuri"] = f"#document-{page}#{renamed[page, old]}"
+
+
+def page_of(node: nodes.Node, root: str) -> str:
+    """The page that a part of the one page comes from: Sphinx notes it at sections."""
+    while node is not None and "docname" not in node:
+        node = node.parent
+    return root if node is None else node["docname"]
+
+
+def repair_links(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
+    """Point links that the package wrote as PAGE.html#PLACE to where the builder puts pages and records."""
+    if "body" not in context or app.builder.name == HTML:
+        return
+
+    def to_page(found: re.Match) -> str:
+        page, place = unquote(found["page"]), found["place"] or ""
+        if page not in app.env.found_docs:
+            return found[0]
+        if app.builder.name == ONE_PAGE:
+            return found["before"] + (place or f"#document-{page}")
+        return found["before"] + app.builder.get_relative_uri(pagename, page) + place
+
+    def to_record(found: re.Match) -> str:
+        here = app.builder.get_target_uri(pagename).rpartition("/")[0]
+        return found["before"] + relpath(found["record"], here or ".")
+
+    body = RECORD.sub(to_record, LINK.sub(to_page, context["body"]))
+    if app.builder.name == ONE_PAGE:
+        context["docstitle"] = app.config.html_title
+        body = f'<span id="document-{pagename}"></span>{body}'
+    context["body"] = body
+
+
+def remove_search(app: Sphinx, exception: Exception | None) -> None:
+    """Take the search field out of the one page."""
+    if exception is None and app.builder.name == ONE_PAGE:
+        page = Path(app.builder.get_outfilename(app.config.root_doc))
+        page.write_text(SEARCH.sub("", page.read_text(encoding="utf-8")), encoding="utf-8")
