@@ -5,6 +5,7 @@ holds it all. App. 1 of Zhu et al. 2023; the released settings where it is silen
 """
 
 import math
+import os
 import threading
 from types import NoneType
 from typing import Any
@@ -26,6 +27,16 @@ WEIGHT_BOUND = 4.0
 
 _folding = threading.Lock()
 """One thread folds at a time: two that divided one threshold by the same gamma would spoil it for good."""
+
+
+def _after_fork() -> None:
+    """Renew the lock in a forked child, where a thread that held it does not go on."""
+    global _folding
+    _folding = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class _Standardise(torch.autograd.Function):
