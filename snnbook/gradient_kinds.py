@@ -98,10 +98,10 @@ def expect_spikes(spikes: Tensor, loss: object) -> None:
     """Warn where not one output neuron fires, so that no gradient on spike times can exist.
 
     Args:
-        spikes: as for `expect_times`, on a CPU: elsewhere the look would halt the device
+        spikes: of a network in training, any shape, on a CPU: elsewhere the look would halt the device
         loss: what was called; it is warned of once
     """
-    if spikes.requires_grad and torch.is_grad_enabled() and not spikes.any() and _first_time("silence", loss):
+    if not spikes.any() and _first_time("silence", loss):
         warnings.warn(
             "no output neuron fires in this batch, so every gradient on spike times is 0 and nothing can be learnt: "
             "look at the input's scale, and set the thresholds by net.initialise(images, rate=...)",

@@ -133,16 +133,18 @@ class Loss:
             UserError: for wrong shapes, types, labels out of range, or spikes that are not finite; and where a loss of
                 one's own returns no value and no gradient of these shapes, or NaN at a spike
         Warns:
-            UserWarning: once, if the spikes come from another network than this gradient is for, or none ever fires;
-                and where no label can be learnt with these settings (`cannot_learn`)
+            UserWarning: for spikes that a network made: once, if it is another network than this gradient is for, or
+                no output neuron fires; and where no label can be learnt with these settings (`cannot_learn`)
         """
         spikes, labels = inputs.spikes_and_labels(spikes, labels)
-        if reason := self.cannot_learn(len(spikes)):
+        # a network made the spikes, so somebody trains it; spikes without a graph are somebody's sums
+        in_training = spikes.grad_fn is not None and torch.is_grad_enabled()
+        if in_training and (reason := self.cannot_learn(len(spikes))):
             warnings.warn(f"the {self.name} loss teaches nothing here: {reason}", stacklevel=2)
         by_time = self.gradient == "time"
         if by_time:
             gradient_kinds.expect_times(spikes, self, self.name if self.has_rates() else None)
-            if on_host(spikes) and not torch.compiler.is_compiling():
+            if in_training and on_host(spikes) and not torch.compiler.is_compiling():
                 gradient_kinds.expect_spikes(spikes, self)
         with torch.no_grad():
             label = labels[:, None] == torch.arange(spikes.shape[2], device=labels.device)

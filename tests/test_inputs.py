@@ -1297,7 +1297,7 @@ def test_a_loss_that_can_teach_nothing_is_refused_by_settings_and_warned_of_in_a
         experiments.get("quick", loss=name, steps=steps, rate=0.5, **settings)
     loss = losses.get(name, **settings)
     with pytest.warns(UserWarning, match=f"the {name} loss teaches nothing here: {words}"):
-        loss(torch.ones(steps, 1, 2), torch.tensor([0]))
+        loss(torch.ones(steps, 1, 2, requires_grad=True) * 1, torch.tensor([0]))
     if name in ("timing", "kernel"):
         assert not pulls(loss, steps)
         assert pulls(loss, steps + 1 if name == "timing" or steps == 2 else 3)
