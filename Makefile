@@ -15,12 +15,13 @@ COMMANDS_TOO = $(if $(wildcard $(BIN)/ruff),,--ignore-installed)
 WHERE_TORCH_IS = import pathlib, torch; print(pathlib.Path(torch.__file__).parents[1])
 PACKAGES = import sysconfig; print(sysconfig.get_path("purelib"))
 
-.PHONY: help setup book zip links wheels test test-gpu lab bench notebooks mutations kills lint clean
+.PHONY: help setup book zip links wheels test check test-gpu lab bench notebooks mutations kills lint clean
 
 help:
 	@echo "make setup      set up .venv alone; all others do it first"
 	@echo "make book       set up .venv, run every chapter and build book/_build/html/index.html"
 	@echo "make test       set up .venv, build the book, then check code, notebooks and pages"
+	@echo "make check      two minutes of the checks that see most: form, heart, notebooks' form; for every day"
 	@echo "make test-gpu   on a machine with a GPU: kernels, recorded steps and runs there"
 	@echo "make zip        the built book as one file, book/_build/book.zip, to hand to a class"
 	@echo "make links      list the links out of the book; fail where one within it does not arrive"
@@ -71,6 +72,14 @@ lint: setup
 test: lint book
 	$(BIN)/python tools/notebooks.py check
 	@$(BIN)/python tools/checks.py
+
+# What a change of the heart breaks first; the rest is for make test.
+QUICK := $(addprefix tests/test_,house.py mutations.py neuron.py losses.py gradient_kinds.py layers.py ops.py networks.py \
+    experiments.py inputs.py records.py)
+
+check: lint
+	$(BIN)/python tools/notebooks.py check
+	$(BIN)/python -m pytest -q -m "not slow and not browser" -k "not triton" $(QUICK)
 
 lab: setup
 	$(BIN)/jupyter lab book/
