@@ -104,10 +104,10 @@ def test_other_layers_are_left_to_others(weight, padding):
     assert ops.image_currents(x, torch.zeros(weight), padding, "reference") is None
 
 
-def test_an_image_smaller_than_the_kernel_is_torchs_to_refuse():
+def test_an_image_smaller_than_the_kernel_is_refused():
     x, weight = torch.zeros(5, 2, 1, 3, 3), torch.zeros(4, 1, 5, 5)
     assert ops.image_currents(x[:1], weight, 0) is None
-    with pytest.raises(RuntimeError, match=r"[Kk]ernel size"):
+    with pytest.raises(UserError, match="is smaller than the kernel"):
         events.currents(x, weight, Convolution(0))
 
 
