@@ -10,7 +10,7 @@ from snnbook import parallel, training
 from .small_runs import TRAIN, small
 
 RUNS = {
-    # 60 = 8 * 7 + 4 images; targets of others far above the labels', so that label scaling is at work; dropout and flips drawn
+    # 60 = 8 * 7 + 4 images; others far above their labels, so that label scaling is at work; dropout and flips drawn
     "enhanced_counting": small(batch_size=7, target_others=2.9, dropout=0.3),
     "counting": small(batch_size=7, target_others=2.9, loss="counting", optimiser="sgd", learning_rate=1e-3),
     "kernel": small(batch_size=20, loss="kernel", epochs=2),
