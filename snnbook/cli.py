@@ -6,7 +6,8 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Literal
@@ -249,7 +250,8 @@ def run(arguments: Sequence[str], codes: Mapping[int, int]) -> int:
         command, bound, *_ = app.parse_args(arguments, exit_on_error=False, print_error=False)
         if command.__module__.startswith(f"{__package__}."):
             import_module(f"{__package__}.training")  # takes long, and is better not broken off by an exception
-        with interrupts.acting(), streams.lossy_output() if command is train else contextlib.nullcontext():
+        output = streams.lossy_output() if command is train else contextlib.nullcontext()
+        with interrupts.acting(), output, _plain_warnings():
             command(*bound.args, **bound.kwargs)
             sys.stdout.flush()
             _leave()
@@ -273,6 +275,17 @@ def run(arguments: Sequence[str], codes: Mapping[int, int]) -> int:
         _complain(str(stop) or "stopped")
         return codes[getattr(stop, "number", signal.SIGINT)]
     return 0
+
+
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Within, a warning is one line, without the place in our sources that it came from."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *place, **line: f"warning: {escapes.one_line(str(message))}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _leave() -> None:

@@ -447,3 +447,13 @@ def test_figures_are_plain_json(finished):
         assert json.loads(line)["test_accuracy"] * TEST == pytest.approx(
             round(json.loads(line)["test_accuracy"] * TEST), abs=1e-4
         )
+
+
+def test_warnings_are_lines_without_our_sources(tmp_path):
+    command = [sys.executable, "-m", "snnbook", "train", "quick", "--rate", "1e-9", "--epochs", "1", "--device", "cpu"]
+    path = os.pathsep.join([str(Path(training.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": path}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=True)
+    (line,) = [line for line in done.stderr.splitlines() if "layer 2 of 4" in line]
+    assert line.startswith("warning: layer 2 of 4 (16C3) fires 0 spikes per neuron where rate=1e-09 was asked for")
+    assert "trainer.py" not in done.stderr
