@@ -21,7 +21,7 @@ help:
 	@echo "make setup      set up .venv alone; all others do it first"
 	@echo "make book       set up .venv, run every chapter and build book/_build/html/index.html"
 	@echo "make test       set up .venv, build the book, then check code, notebooks and pages"
-	@echo "make check      two minutes of the checks that see most: form, heart, notebooks' form; for every day"
+	@echo "make check      the checks that see most, for every day: form, the heart, the notebooks' form"
 	@echo "make test-gpu   on a machine with a GPU: kernels, recorded steps and runs there"
 	@echo "make zip        the built book as one file, book/_build/book.zip, to hand to a class"
 	@echo "make links      list the links out of the book; fail where one within it does not arrive"
