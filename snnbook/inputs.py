@@ -238,12 +238,12 @@ def spikes_and_labels(spikes: Any, classes: Any) -> tuple[Tensor, Tensor]:
 
 
 @devices.without_autocast
-def value_and_gradient(loss: Any, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+def value_and_gradient(loss: Any, spikes: Tensor, label: Tensor, shard: Any = None) -> tuple[Tensor, Tensor]:
     """What a loss's own method returns, if it is a scalar and a gradient for every spike.
 
     Args:
         loss: a `losses.Loss`, perhaps of the caller's own
-        spikes, label: as its methods take them
+        spikes, label, shard: as its methods take them; a shard of None is not passed on
     Returns:
         the value, and the gradient, (T, N, C) or what broadcasts to it, in the type of the spikes
     Raises:
@@ -253,7 +253,8 @@ def value_and_gradient(loss: Any, spikes: Tensor, label: Tensor) -> tuple[Tensor
     method = "value_and_times" if by_time else "value_and_rates"
     symbol = "e = dL/dt" if by_time else "r = dL/d(amount)"
     who = f"{method} of {type(loss).__name__}"
-    made = getattr(loss, method)(spikes, label)
+    compute = getattr(loss, method)
+    made = compute(spikes, label) if shard is None else compute(spikes, label, shard)
     if not isinstance(made, (tuple, list)) or len(made) != 2:
         raise UserError(f"{who} must return a pair, the value and {symbol}, not {shown(made)}")
     for part, words in zip(made, ("the value", symbol), strict=True):

@@ -19,7 +19,7 @@ from .errors import UserError, choice, instance, real, switch, whole
 from .events import Affine, Convolution, Force, FullyConnected, check_affine, currents, spiking_affine
 from .neuron import NeuronParameters
 from .ops import engines, reference
-from .parallel import Share
+from .shards import Shard
 
 WEIGHT_BOUND = 4.0
 """Raw weights are clipped to +- this in every forward pass (released settings)."""
@@ -315,27 +315,31 @@ class TimeDropout(nn.Module):
     Args:
         p: share dropped, in [0, 1)
         conserving: keep the sum of the gradients on spike times
-    Attributes:
-        share: the part of a joint batch that the next input is, whose mask is drawn whole; None: it is all of it
     """
-
-    share: Share | None = None
 
     def __init__(self, p: float, conserving: bool = False) -> None:
         super().__init__()
         self.p = real("dropout", p, least=0, below=1)
         self.conserving = switch("conserving", conserving)
 
-    def forward(self, spikes: Tensor) -> Tensor:
-        """(T, N, C, ...) -> the same shape; the identity outside of training."""
+    def forward(self, spikes: Tensor, shard: Shard | None = None) -> Tensor:
+        """Drop channels or features in training; return the spikes unchanged in evaluation mode.
+
+        Args:
+            spikes: (T, N, C, ...)
+            shard: the samples that this process computes of a joint batch, for which one mask is drawn; None for all
+        Returns:
+            the shape of `spikes`
+        """
         spikes = inputs.floats("spikes", spikes)
         if spikes.dim() < 3:
             raise UserError(f"spikes must have shape (T, N, C, ...), not {tuple(spikes.shape)}")
         if not self.training or self.p == 0:
             return spikes
-        samples = spikes.shape[1] if self.share is None else self.share.total
+        samples = spikes.shape[1] if shard is None else shard.total
         shape = (samples, spikes.shape[2], *[1] * (spikes.dim() - 3))
         mask = torch.empty(shape, device=spikes.device, dtype=spikes.dtype).bernoulli_(1 - self.p)
-        mask = mask if self.share is None else mask[self.share.rows]
+        if shard is not None:
+            mask = mask[shard.rows]
         factor = mask / (1 - self.p)
         return _Mask.apply(spikes, factor, mask if self.conserving else factor)

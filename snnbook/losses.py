@@ -13,7 +13,6 @@ import copy
 import inspect
 import math
 import warnings
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor
 from . import gradient_kinds, inputs
 from .devices import on_host
 from .errors import UserError, choice, real, switch, unknown, whole
+from .shards import Shard
 
 GRADIENTS = ("time", "rate")
 """What `backward` leaves in `spikes.grad`: e = dL/dt at the spikes, or r = dL/d(amount) at every step and neuron."""
@@ -56,27 +56,29 @@ class Loss:
     """
 
     name: ClassVar[str]
-    averages: ClassVar[bool] = False  # over the samples, where the others add up
     least_steps: ClassVar[int] = 1  # T below which the label is never pulled ahead
-    joint: Callable[[Tensor], Tensor] = staticmethod(lambda sums: sums)  # sums over the batch from those of our share
     gradient: str = "time"
 
-    def value_and_times(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    def value_and_times(self, spikes: Tensor, label: Tensor, shard: Shard | None = None) -> tuple[Tensor, Tensor]:
         """The loss and e = dL/dt.
+
+        A loss of your own needs no `shard` unless several processes train with it.
 
         Args:
             spikes: (T, N, C), 0 or 1
             label: one-hot, (N, C), bool
+            shard: the samples that this process computes of a joint batch; None for all of them. Values and gradients
+                then add up, over the shards, to those of the joint batch
         Returns:
             the value, a scalar, and e, (T, N, C), 1/step; e is read at the spikes only
         """
         raise NotImplementedError
 
-    def value_and_rates(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    def value_and_rates(self, spikes: Tensor, label: Tensor, shard: Shard | None = None) -> tuple[Tensor, Tensor]:
         """The loss and r = dL/d(amount), for a loss that is defined on the amounts of the spikes.
 
         Args:
-            spikes, label: as for `value_and_times`
+            spikes, label, shard: as for `value_and_times`
         Returns:
             the value, a scalar, and r, (T, N, C), 1/spike, read at every step and neuron
         Raises:
@@ -117,7 +119,7 @@ class Loss:
         least = self.least_steps
         return "" if steps >= least else f"T = {steps} leaves too few target spikes; take T = {least} or more"
 
-    def __call__(self, spikes: Tensor, labels: Tensor) -> Tensor:
+    def __call__(self, spikes: Tensor, labels: Tensor, shard: Shard | None = None) -> Tensor:
         """The loss of a batch.
 
         With gradient "time" the spikes must come from layers of this package. A surrogate-gradient network takes
@@ -126,6 +128,7 @@ class Loss:
         Args:
             spikes: output spikes, (T, N, C), 0 or 1
             labels: class of every sample, (N,), integers in 0..C-1
+            shard: the samples that this process computes of a joint batch; None for all of them
         Returns:
             a scalar; its `backward()` leaves e = dL/dt in `spikes.grad`, 0 where there is no spike; with gradient
             "rate" r = dL/d(amount) at every step and neuron
@@ -148,7 +151,7 @@ class Loss:
                 gradient_kinds.expect_spikes(spikes, self)
         with torch.no_grad():
             label = labels[:, None] == torch.arange(spikes.shape[2], device=labels.device)
-            value, grad = inputs.value_and_gradient(self, spikes.detach(), label)
+            value, grad = inputs.value_and_gradient(self, spikes.detach(), label, shard)
             if by_time:
                 grad = torch.where(spikes > 0, grad, 0.0)
         inputs.finite(f"the gradient that {type(self).__name__} gives", grad, " at a spike" if by_time else "")
@@ -174,6 +177,11 @@ def from_times(spikes: Tensor, grad_times: Tensor) -> Tensor:
     with torch.no_grad():
         grad = torch.where(spikes > 0, grad_times.to(spikes), 0.0)
     return _GivenGradient.apply(spikes, spikes.new_zeros(()), grad)
+
+
+def _joint_samples(spikes: Tensor, shard: Shard | None) -> int:
+    """Number of samples that a mean is taken over."""
+    return spikes.shape[1] if shard is None else shard.total
 
 
 class _CountLoss(Loss):
@@ -207,15 +215,15 @@ class _CountLoss(Loss):
             return f"target_label {self.target_label:g} is not above target_others {self.target_others:g}"
         return ""
 
-    def value_and_times(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        return self._value_and_pull(spikes, label, least=0)
+    def value_and_times(self, spikes: Tensor, label: Tensor, shard: Shard | None = None) -> tuple[Tensor, Tensor]:
+        return self._value_and_pull(spikes, label, shard, least=0)
 
-    def value_and_rates(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    def value_and_rates(self, spikes: Tensor, label: Tensor, shard: Shard | None = None) -> tuple[Tensor, Tensor]:
         """As in `Loss`; a silent neuron counts as one spike wherever a count divides. Eq. (eq-rate-floor)."""
-        value, pull = self._value_and_pull(spikes, label, least=1)
+        value, pull = self._value_and_pull(spikes, label, shard, least=1)
         return value, -pull
 
-    def _value_and_pull(self, spikes: Tensor, label: Tensor, least: int) -> tuple[Tensor, Tensor]:
+    def _value_and_pull(self, spikes: Tensor, label: Tensor, shard: Shard | None, least: int) -> tuple[Tensor, Tensor]:
         """The value, and how much each spike is wanted, (T, N, C); `least` is the smallest count that divides."""
         steps = len(spikes)
         count = spikes.sum(0)
@@ -227,13 +235,16 @@ class _CountLoss(Loss):
         divisor = count.clamp(min=least) if least else count
         pull = self.per_spike(missing, divisor) / steps
         if self.label_scaling:
-            scale = self.label_scale(torch.where(label, divisor, count), label)
+            scale = self.label_scale(torch.where(label, divisor, count), label, shard)
             pull = torch.where(label, pull * scale, pull)
         return value, pull.expand_as(spikes)
 
-    def label_scale(self, count: Tensor, label: Tensor) -> Tensor:
+    def label_scale(self, count: Tensor, label: Tensor, shard: Shard | None = None) -> Tensor:
         """The factor max(rho / 10, 1) of clipped counts and one-hot labels, both (N, C). Eq. (eq-label-scaling)."""
-        on_label, on_others = self.joint((torch.stack([label, ~label]) * count).flatten(1).sum(1)) + COUNT_FLOOR
+        sums = (torch.stack([label, ~label]) * count).flatten(1).sum(1)
+        if shard is not None:
+            sums = shard.sum(sums)
+        on_label, on_others = sums + COUNT_FLOOR
         return (on_others / on_label / LABEL_SCALE_UNIT).clamp(min=1.0)
 
 
@@ -299,14 +310,14 @@ class Kernel(Loss):
     def __init__(self, tau_s: float = 3.0) -> None:
         self.tau_s = real("tau_s", tau_s, above=1)
 
-    def value_and_times(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    def value_and_times(self, spikes: Tensor, label: Tensor, shard: Shard | None = None) -> tuple[Tensor, Tensor]:
         wanted = label_train(len(spikes), spikes)[:, None, None] * label
         error = self._filter(spikes - wanted)
         # The filter's transpose runs backwards in time: that is the gradient in s[t]; its negative is e.
         return error.square().sum() / 2, -self._filter(error.flip(0)).flip(0)
 
-    def value_and_rates(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        value, grad_times = self.value_and_times(spikes, label)
+    def value_and_rates(self, spikes: Tensor, label: Tensor, shard: Shard | None = None) -> tuple[Tensor, Tensor]:
+        value, grad_times = self.value_and_times(spikes, label, shard)
         return value, -grad_times
 
     def _filter(self, trains: Tensor) -> Tensor:
@@ -327,19 +338,18 @@ class TemporalEfficientTraining(Loss):
     """
 
     name = "tet"
-    averages = True
 
     def __init__(self, sharpness: float = 1.0) -> None:
         self.sharpness = real("sharpness", sharpness, above=0)
 
-    def value_and_times(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    def value_and_times(self, spikes: Tensor, label: Tensor, shard: Shard | None = None) -> tuple[Tensor, Tensor]:
         log_share = (self.sharpness * spikes).log_softmax(2)
-        samples = spikes.shape[0] * spikes.shape[1]
+        terms = len(spikes) * _joint_samples(spikes, shard)
         pull = self.sharpness * (label.to(spikes) - log_share.exp())
-        return -torch.where(label, log_share, 0.0).sum() / samples, pull / samples
+        return -torch.where(label, log_share, 0.0).sum() / terms, pull / terms
 
-    def value_and_rates(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        value, grad_times = self.value_and_times(spikes, label)
+    def value_and_rates(self, spikes: Tensor, label: Tensor, shard: Shard | None = None) -> tuple[Tensor, Tensor]:
+        value, grad_times = self.value_and_times(spikes, label, shard)
         return value, -grad_times
 
 
@@ -355,7 +365,7 @@ class Timing(Loss):
     half_step = 0.5
     """Added to t_k - t_k^target: a spike that comes exactly at its target counts as half a step late (released)."""
 
-    def value_and_times(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    def value_and_times(self, spikes: Tensor, label: Tensor, shard: Shard | None = None) -> tuple[Tensor, Tensor]:
         steps, _, classes = spikes.shape
         target = self._times(label_train(steps, spikes)[:, None, None])
         late = ((self._times(spikes) - target + self.half_step) / steps).clamp(min=0)
@@ -381,18 +391,17 @@ class TimeToFirstSpike(Loss):
     """
 
     name = "ttfs"
-    averages = True
 
     def __init__(self, t_unfired: float = 4.0) -> None:
         self.t_unfired = real("t_unfired", t_unfired, above=0)
 
-    def value_and_times(self, spikes: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        steps, samples, _ = spikes.shape
+    def value_and_times(self, spikes: Tensor, label: Tensor, shard: Shard | None = None) -> tuple[Tensor, Tensor]:
+        steps = len(spikes)
         first = (spikes.cumsum(0) == 1) & (spikes > 0)
         index = torch.arange(steps, device=spikes.device, dtype=spikes.dtype)[:, None, None]
         score = torch.where(spikes.sum(0) > 0, 1 - (first * index).sum(0) / steps, 1 - self.t_unfired)
         log_share = score.log_softmax(1)
-        scale = steps / samples
+        scale = steps / _joint_samples(spikes, shard)
         return -scale * torch.where(label, log_share, 0.0).sum(), scale * (label.to(spikes) - log_share.exp()) * first
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from . import inputs, readout
 from .errors import UserError, choice, instance, shown
 from .networks import Network
-from .parallel import ALONE, Share, Team
+from .parallel import ALONE, Team
+from .shards import Shard
 
 TRAIN_SUMS = ("loss", "correct", "samples", "grad_sum", "grad_abs_sum", "positive", "spikes", "gradient_norm")
 """What is added up over an epoch's batches; `positive` and `spikes` count output spikes with e > 0, and all. The first
@@ -40,33 +41,33 @@ class Totals:
         self.batches = 0
 
     @torch.no_grad()
-    def watch(self, loss: Tensor, gradient_norm: Tensor, share: Share | None = None) -> Tensor:
+    def watch(self, loss: Tensor, gradient_norm: Tensor, shard: Shard | None = None) -> Tensor:
         """Take in what tells whether a batch went well.
 
         Args:
             loss: its value, a scalar
             gradient_norm: of all parameters, before clipping
-            share: the part of a joint batch that this is; None: it is all of it
+            shard: the samples that this process computes of a joint batch; None for all of them
         Returns:
             1.0 from the first batch on whose loss or gradient was not finite, else 0.0; a float32 scalar, not looked
             at. This is what `found_inf` of torch's fused optimisers takes: nothing is updated any more
         """
         watched = self.sums[:: len(TRAIN_SUMS) - 1]  # the first and the last
-        if share is None or share.counts:
+        if shard is None or shard.counts:
             watched += torch.stack([loss, gradient_norm])
         return (watched.sum() * 0).isnan().float()  # of 0 times infinity, too; isfinite takes four operations
 
     @torch.no_grad()
-    def add(self, spikes: Tensor, raw: Tensor, labels: Tensor, share: Share | None = None) -> None:
+    def add(self, spikes: Tensor, raw: Tensor, labels: Tensor, shard: Shard | None = None) -> None:
         """Take in the other figures of that batch.
 
         Args:
             spikes: output with the supervisory spike, (T, N, C), after `backward`; its gradient is e
             raw: output without, (T, N, C)
             labels: (N,)
-            share: as in `watch`
+            shard: as in `watch`
         """
-        if share is not None and not share.counts:
+        if shard is not None and not shard.counts:
             return
         e, exact = spikes.grad, self.sums.dtype
         right = readout.predict(raw, self._readout) == labels

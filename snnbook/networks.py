@@ -20,6 +20,7 @@ from .errors import UserError, choice, instance, real, switch, whole
 from .layers import AdjustedAvgPool2d, PlainPool2d, SpikingConv2d, SpikingLayer, SpikingLinear, TimeDropout
 from .neuron import NeuronParameters
 from .ops.engines import uncompiled
+from .shards import Shard
 
 POOLINGS = ("adjusted", "avg", "max")
 TOKEN = re.compile(r"(?P<channels>\d+)C(?P<kernel>\d+)|P(?P<pool>\d+)|(?P<features>\d+)")
@@ -128,7 +129,9 @@ class Network(nn.Module):
         return x
 
     @uncompiled
-    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, labels: Tensor | None = None, shard: Shard | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Output spikes.
 
         The supervisory spike gives the label away: read classes from the second of the pair, not from the first.
@@ -137,6 +140,7 @@ class Network(nn.Module):
             x: (T, N, C, H, W), or (N, C, H, W) for direct coding; one recording (T, C, H, W) needs `x.unsqueeze(1)`
             labels: (N,), integers; in training mode the label neuron is made to fire (`supervise`), in evaluation
                 mode (`net.eval()`) never
+            shard: the samples that this process computes of a joint batch, for dropout; None for all of them
         Returns:
             spikes, (T, N, classes); with labels a pair, with and without the supervisory spike
         Raises:
@@ -148,9 +152,14 @@ class Network(nn.Module):
         if labels is not None:
             labels = self._classes(labels, x)
         ahead = Beside(x.device)
-        for layer in self.layers[:-1]:
-            x = layer(x, ahead=ahead) if isinstance(layer, SpikingLayer) else layer(x)
-        output = self.layers[-1]
+        *hidden, output = self.layers
+        for layer in hidden:
+            if isinstance(layer, SpikingLayer):
+                x = layer(x, ahead=ahead)
+            elif isinstance(layer, TimeDropout):
+                x = layer(x, shard)
+            else:
+                x = layer(x)
         if labels is None:
             return output(x, ahead=ahead)
         if not (self.supervision and self.training):

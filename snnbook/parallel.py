@@ -1,6 +1,6 @@
 """One job over several processes, as torchrun starts them: who computes which samples, and sums over all of them.
 
-The batch of the settings is that of all processes together, the joint batch: each computes its share of the samples,
+The batch of the settings is that of all processes together, the joint batch: each computes its shard of the samples,
 and gradients, the sums of batch-wide label scaling and the monitored figures are added up over all of them, so that
 results are those of one process up to the order of sums. Alone, nothing is exchanged.
 """
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, distributed
 
 from .errors import UserError
+from .shards import Shard
 
 T = TypeVar("T")
 
@@ -24,56 +25,19 @@ ASK_SECONDS = 5
 """Time that a process which has something to complain of waits for the job's store."""
 
 
-@dataclass(frozen=True)
-class Share:
-    """The samples of a joint batch that one process computes.
-
-    A batch of fewer samples than there are processes is not shared: each computes it whole, and the first one's
-    figures count.
+def sum_gradients(parameters: Iterable[Tensor], shard: Shard) -> None:
+    """Replace the gradients of this shard by those of the joint batch, in one message.
 
     Args:
-        first: index of the first
-        count: how many, >= 1
-        total: samples of the joint batch
-        leads: whether this process is the first
+        parameters: whose `grad` is set
+        shard: the samples that the gradients come from
     """
-
-    first: int
-    count: int
-    total: int
-    leads: bool = True
-
-    @property
-    def rows(self) -> slice:
-        """Where they stand in the joint batch."""
-        return slice(self.first, self.first + self.count)
-
-    @property
-    def weight(self) -> float:
-        """Their part of a mean over the joint batch."""
-        return self.count / self.total
-
-    @property
-    def counts(self) -> bool:
-        """Whether this process's figures are to be added to the others'."""
-        return self.leads or self.count < self.total
-
-    def sum(self, values: Tensor) -> Tensor:
-        """Sums over the joint batch, from those over these samples; any shape, kept."""
-        if self.count == self.total:
-            return values
-        with _exchange():
-            distributed.all_reduce(values := values.clone())
-        return values
-
-    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Put the joint batch's gradients in the place of those from these samples; in one message."""
-        if self.count == self.total:
-            return
-        grads = [parameter.grad for parameter in parameters]
-        sums = self.sum(torch.cat([grad.flatten() for grad in grads]))
-        for grad, part in zip(grads, sums.split([grad.numel() for grad in grads]), strict=True):
-            grad.copy_(part.view_as(grad))
+    if shard.is_whole:
+        return
+    grads = [parameter.grad for parameter in parameters]
+    sums = shard.sum(torch.cat([grad.flatten() for grad in grads]))
+    for grad, part in zip(grads, sums.split([grad.numel() for grad in grads]), strict=True):
+        grad.copy_(part.view_as(grad))
 
 
 @dataclass(frozen=True)
@@ -95,12 +59,13 @@ class Team:
         """Whether this is the process that writes, and that talks."""
         return self.rank == 0
 
-    def share(self, samples: int) -> Share:
-        """This process's share of a joint batch of so many samples: as equal as can be, in order."""
+    def shard(self, samples: int) -> Shard:
+        """Return this process's shard of a joint batch: contiguous samples, shards of equal size or nearly so."""
         if samples < self.size:
-            return Share(0, samples, samples, self.leads)
-        first, end = (samples * rank // self.size for rank in (self.rank, self.rank + 1))
-        return Share(first, end - first, samples, self.leads)
+            return Shard(0, samples, samples, self.leads)
+        first = samples * self.rank // self.size
+        end = samples * (self.rank + 1) // self.size
+        return Shard(first, end - first, samples, self.leads, self.sum)
 
     def sum(self, values: Tensor) -> Tensor:
         """Sums over all processes; any shape, kept."""

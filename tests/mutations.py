@@ -38,8 +38,8 @@ class Mutation:
 MUTATIONS = [
     Mutation(
         "losses.py",
-        "self._value_and_pull(spikes, label, least=1)",
-        "self._value_and_pull(spikes, label, least=0)",
+        "self._value_and_pull(spikes, label, shard, least=1)",
+        "self._value_and_pull(spikes, label, shard, least=0)",
         "book/own.ipynb",
         ("eq-rate-floor",),
     ),
@@ -118,8 +118,8 @@ MUTATIONS = [
     ),
     Mutation(
         "losses.py",
-        "scale = steps / samples",
-        "scale = 1 / samples",
+        "scale = steps / _joint_samples(spikes, shard)",
+        "scale = 1 / _joint_samples(spikes, shard)",
         "tests/test_losses.py::test_sum_of_first_spike_gradients",
     ),
     Mutation(
@@ -588,26 +588,26 @@ MUTATIONS = [
         "tests/test_devices.py::test_weights_are_made_ready_beside_earlier_layers",
     ),
     Mutation(
-        "step.py",
-        "self._loss.joint = share.sum",
-        "self._loss.joint = lambda sums: sums",
-        "tests/test_parallel.py::test_two_processes_train_as_one",
+        "losses.py",
+        "            sums = shard.sum(sums)\n",
+        "            sums = sums + 0\n",
+        "tests/test_parallel.py::test_losses_of_shards_add_up_to_that_of_the_batch",
     ),
     Mutation(
-        "step.py",
-        "loss = loss * share.weight if self._loss.averages else loss",
-        "loss = loss * 1",
-        "tests/test_parallel.py::test_two_processes_train_as_one",
+        "losses.py",
+        "return spikes.shape[1] if shard is None else shard.total",
+        "return spikes.shape[1]",
+        "tests/test_parallel.py::test_losses_of_shards_add_up_to_that_of_the_batch",
     ),
     Mutation(
         "layers.py",
-        "mask = mask if self.share is None else mask[self.share.rows]",
-        "mask = mask if self.share is None else mask[: self.share.count]",
+        "mask = mask[shard.rows]",
+        "mask = mask[: shard.count]",
         "tests/test_parallel.py::test_masks_are_those_of_the_joint_batch",
     ),
     Mutation(
-        "parallel.py",
-        "return self.leads or self.count < self.total",
+        "shards.py",
+        "return self.is_first or not self.is_whole",
         "return True",
         "tests/test_parallel.py::test_two_processes_train_as_one",
     ),
@@ -672,8 +672,8 @@ MUTATIONS = [
     ),
     Mutation(
         "losses.py",
-        "samples = spikes.shape[0] * spikes.shape[1]",
-        "samples = spikes.shape[1]",
+        "terms = len(spikes) * _joint_samples(spikes, shard)",
+        "terms = _joint_samples(spikes, shard)",
         "book/06_six_losses_one_train.ipynb",
         ("tet", "eq-tet"),
     ),
@@ -724,8 +724,8 @@ MUTATIONS = [
     ),
     Mutation(
         "step.py",
-        "self.optimiser.found_inf = self.totals.watch(loss, norm, share)",
-        "self.totals.watch(loss, norm, share)",
+        "self.optimiser.found_inf = self.totals.watch(loss, norm, shard)",
+        "self.totals.watch(loss, norm, shard)",
         "tests/test_step.py::test_a_broken_batch_changes_nothing_and_is_reported",
     ),
     Mutation(
@@ -754,8 +754,8 @@ MUTATIONS = [
     ),
     Mutation(
         "losses.py",
-        "torch.where(label, log_share, 0.0).sum() / samples",
-        "log_share[label.expand_as(spikes)].sum() / samples",
+        "torch.where(label, log_share, 0.0).sum() / terms",
+        "log_share[label.expand_as(spikes)].sum() / terms",
         "tests/test_step.py::test_nothing_in_a_step_waits_for_the_device",
     ),
     Mutation(

@@ -20,6 +20,7 @@ PACKAGE = ROOT / "snnbook"
 FLOORS = {
     "errors": 0,
     "streams": 0,
+    "shards": 0,
     "neuron": 0.1,
     "gradient_kinds": 0.1,
     "devices": 0.1,
@@ -79,7 +80,7 @@ FLOORS = {
 }
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DRAW = "import sys, picture; sys.stdout.buffer.write(picture.draw())"  # run in tools/
-LARGEST_FILE = 420  # lines
+LARGEST_FILE = 430  # lines
 OPTIONAL = (
     "numba",
     "triton",

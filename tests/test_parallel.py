@@ -1,5 +1,6 @@
 """Several processes train as one does, and fail as one does."""
 
+import dataclasses
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ from snnbook import checkpoints, figures, losses, parallel, records, terminal, t
 from snnbook.errors import UserError
 from snnbook.layers import TimeDropout
 from snnbook.parallel import ALONE, Team
+from snnbook.shards import Shard
 
 from . import joint_run
 from .small_runs import StopAfter, small, state, write_data
@@ -45,40 +47,72 @@ def pair(tmp_path_factory, environment):
 
 
 @given(st.integers(1, 9), st.integers(1, 40))
-def test_shares_make_up_the_batch(size, samples):
-    shares = [Team(rank, size).share(samples) for rank in range(size)]
+def test_shards_make_up_the_batch(size, samples):
+    shards = [Team(rank, size).shard(samples) for rank in range(size)]
     if samples < size:
-        assert {(share.first, share.count, share.weight) for share in shares} == {(0, samples, 1)}
-        assert [share.counts for share in shares] == [True] + [False] * (size - 1)
+        assert {(shard.first, shard.count, shard.total) for shard in shards} == {(0, samples, samples)}
+        assert all(shard.is_whole for shard in shards)
+        assert [shard.counts for shard in shards] == [True] + [False] * (size - 1)
     else:
-        rows = [row for share in shares for row in range(samples)[share.rows]]
+        rows = [row for shard in shards for row in range(samples)[shard.rows]]
         assert rows == list(range(samples))
-        assert max(share.count for share in shares) - min(share.count for share in shares) <= 1
-        assert sum(share.weight for share in shares) == pytest.approx(1)
-        assert all(share.counts for share in shares)
+        assert max(shard.count for shard in shards) - min(shard.count for shard in shards) <= 1
+        assert {shard.total for shard in shards} == {samples}
+        assert all(shard.counts for shard in shards)
 
 
 def test_alone_nothing_is_exchanged():
     values = torch.rand(3)
     assert ALONE.sum(values) is values
-    assert ALONE.share(3).sum(values) is values
+    assert ALONE.shard(3).sum(values) is values
     assert (ALONE.highest(5), ALONE.told(lambda: 7), ALONE.in_turns(lambda: 8)) == (5, 7, 8)
     assert ALONE.leads
 
 
 @pytest.mark.parametrize("rank", range(3))
 def test_masks_are_those_of_the_joint_batch(rank):
-    """Dropout on a share takes the rows of the mask that one process draws for the whole batch."""
+    """Dropout on a shard takes the rows of the mask that one process draws for the whole batch."""
     whole, part = TimeDropout(0.5), TimeDropout(0.5)
     x = torch.ones(2, 7, 4, 3, 3)
-    part.share = Team(rank, 3).share(7)
+    shard = Team(rank, 3).shard(7)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        wanted = whole(x)[:, part.share.rows]
+        wanted = whole(x)[:, shard.rows]
         after = torch.get_rng_state()
         torch.manual_seed(1)
-        assert torch.equal(part(x[:, part.share.rows]), wanted)
+        assert torch.equal(part(x[:, shard.rows], shard), wanted)
         assert torch.equal(torch.get_rng_state(), after), "all processes draw the same, and stay in step"
+
+
+def halves_of(samples):
+    """Two shards whose sums are those of the other one and their own, as given."""
+    first = samples // 2
+    return Shard(0, first, samples), Shard(first, samples - first, samples, is_first=False)
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_losses_of_shards_add_up_to_that_of_the_batch(name):
+    """Values add up, gradients are the batch's rows; the sums of label scaling are exchanged."""
+    generator = torch.Generator().manual_seed(3)
+    spikes = (torch.rand(6, 5, 4, generator=generator, dtype=torch.float64) < 0.6).double()
+    labels = torch.tensor([0, 3, 1, 1, 2])
+    loss = losses.get(name, **({"target_others": 0.0} if "count" in name else {}))
+    whole = spikes.clone().requires_grad_()
+    value = loss(whole, labels)
+    value.backward()
+    if "count" in name:  # what both shards hand in, and get back
+        one_hot = torch.nn.functional.one_hot(labels, 4).bool()
+        count = spikes.sum(0)
+        count = torch.where(one_hot, count.clamp(max=5), count)
+        joint = torch.stack([(count * one_hot).sum(), (count * ~one_hot).sum()])
+    parts = []
+    for shard in halves_of(5):
+        shard = dataclasses.replace(shard, all_reduce=lambda sums: joint)
+        part = spikes[:, shard.rows].clone().requires_grad_()
+        parts.append(loss(part, labels[shard.rows], shard))
+        parts[-1].backward()
+        torch.testing.assert_close(part.grad, whole.grad[:, shard.rows])
+    torch.testing.assert_close(sum(parts), value)
 
 
 # ---- the same result ----
@@ -123,9 +157,9 @@ def test_label_scaling_is_at_work(tmp_path, environment, monkeypatch):
     """Else the runs above would not tell the joint batch's ratio from a share's."""
     scale, seen = losses.Counting.label_scale, []
 
-    def listen(self, count, label):
-        seen.append(scale(self, count, label).item())
-        return scale(self, count, label)
+    def listen(self, count, label, shard=None):
+        seen.append(scale(self, count, label, shard).item())
+        return scale(self, count, label, shard)
 
     monkeypatch.setattr(losses.Counting, "label_scale", listen)
     monkeypatch.setenv("SNNBOOK_DATA", environment["SNNBOOK_DATA"])
