@@ -24,7 +24,7 @@ from snnbook.layers import SpikingLayer
 from snnbook.loader import Batches
 from snnbook.settings import Experiment
 from snnbook.sources import SOURCES
-from snnbook.step import TrainingStep, encode
+from snnbook.step import TrainingStep
 from snnbook.trainer import batches
 
 IMAGES = {"fashion_mnist": 60_000, "cifar10": 50_000}
@@ -71,7 +71,7 @@ class Trained:
         torch.manual_seed(0)
         self.experiment, self.device, self._data = experiment, device, data
         self.net = experiment.build_network().to(device)
-        self.net.initialise(encode(experiment, data.first(experiment.batch_size)), experiment.rate)
+        self.net.initialise(experiment.encode(data.first(experiment.batch_size)), experiment.rate)
         self.net.train()
         self.step = TrainingStep(experiment, self.net, measure.Totals(device), static=device.type == "cuda")
         self._run = RecordedStep(self.step) if graph else self.step
@@ -94,7 +94,7 @@ def disagreement(experiment: Experiment, data: Batches, device: torch.device) ->
     """What differs between the engines in any layer, given equal currents, or "" if nothing does."""
     one = Trained(experiment.override(engine=ENGINES[0]), data, device, graph=False)
     one.net.eval()
-    x = one.net.encode(encode(experiment, next(iter(data.epoch(0)))[0]))
+    x = one.net.encode(experiment.encode(next(iter(data.epoch(0)))[0]))
     for number, layer in enumerate(one.net.layers):
         if isinstance(layer, SpikingLayer):
             layer.fold()

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import measure, step
 from .errors import UserError
+from .figures import TRAIN_SUMS
 from .settings import Experiment
 from .tensor_file import Described
 
@@ -61,7 +61,7 @@ def check_shapes(values: dict[str, Any], experiment: Experiment, path: Path) -> 
         _check_model(values["model"], net)
         part = "optimiser and generators"
         _check_optimiser(values["optimiser"], net, experiment, begun)
-        _tensor("sums", values["sums"], torch.float64, (len(measure.TRAIN_SUMS),))
+        _tensor("sums", values["sums"], torch.float64, (len(TRAIN_SUMS),))
         _check_generators(values["generators"])
     except Misfit as misfit:
         raise UserError(f"{path} does not hold the {part} that its settings describe: {misfit}") from misfit
@@ -114,7 +114,7 @@ def _groups(
     """The optimiser's groups as they are saved, and type and shape of its parameters by number."""
     stand_ins = {name: nn.Parameter(torch.zeros(())) for name, _ in net.named_parameters()}
     sizes = {id(stand_ins[name]): (value.dtype, value.shape) for name, value in net.named_parameters()}
-    optimiser = step.optimiser_of(stand_ins.items(), experiment)
+    optimiser = experiment.build_optimiser(stand_ins.items())
     parameters = [sizes[id(parameter)] for group in optimiser.param_groups for parameter in group["params"]]
     return optimiser.state_dict()["param_groups"], parameters
 
@@ -206,7 +206,7 @@ def _check_steps(checkpoint: Any) -> None:
 
 def _check_sums(checkpoint: Any) -> None:
     """Sums are those of a network's output over some batches; none at an epoch's begin."""
-    sums = dict(zip(measure.TRAIN_SUMS, checkpoint.sums.tolist(), strict=True))
+    sums = dict(zip(TRAIN_SUMS, checkpoint.sums.tolist(), strict=True))
     steps, batch = checkpoint.step, checkpoint.experiment.batch_size
     if not steps:
         if any(sums.values()):

@@ -12,8 +12,7 @@ import torch
 
 from . import checkpoint_schema, files
 from .checkpoint_schema import kind_of
-from .errors import UserError, as_path, instance
-from .escapes import visible
+from .errors import UserError, as_path, exactly, instance, visible
 from .settings import Experiment
 from .tensor_file import Described, OddFile, TensorFile
 
@@ -34,7 +33,7 @@ class Checkpoint:
         experiment: the settings
         epoch: epochs done
         step: batches of the next epoch done
-        sums: over these batches, (len(measure.TRAIN_SUMS),), float64
+        sums: over these batches, (len(figures.TRAIN_SUMS),), float64
         seconds: spent on these batches
         model: the network's state_dict: weights, gamma, beta, thresholds
         optimiser: the optimiser's state_dict
@@ -134,7 +133,7 @@ def _head(path: Path, values: Any) -> tuple[dict[str, Any], Experiment]:
         if not _same(version, VERSION):
             shown = f"{version!r:.50}" if type(version) in (int, str) else kind_of(version)
             raise UserError(f"this checkpoint has version {shown}; this program reads {VERSION}")
-        values = files.exactly("entry", values, ("format", "version", *_FIELDS))
+        values = exactly("entry", values, ("format", "version", *_FIELDS))
         for name, kind in _KINDS.items():
             if not isinstance(values[name], kind) or isinstance(values[name], bool):
                 word = "Tensor" if kind is Described else kind.__name__

@@ -14,7 +14,7 @@ from typing import Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from . import __version__, commands, escapes, interrupts, streams
+from . import __version__, commands, errors, interrupts, streams
 from .commands import Real, Whole
 from .errors import UserError
 
@@ -281,7 +281,7 @@ def run(arguments: Sequence[str], codes: Mapping[int, int]) -> int:
 def _plain_warnings() -> Iterator[None]:
     """Within, a warning is one line, without the place in our sources that it came from."""
     before = warnings.formatwarning
-    warnings.formatwarning = lambda message, *place, **line: f"warning: {escapes.one_line(str(message))}\n"
+    warnings.formatwarning = lambda message, *place, **line: f"warning: {errors.one_line(str(message))}\n"
     try:
         yield
     finally:
@@ -303,7 +303,7 @@ def _complain(message: str) -> int:
 
         if not parallel.first_to_speak():
             return BAD
-    line = escapes.one_line(message)
+    line = errors.one_line(message)
     if len(line) > LONGEST:
         line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
     print(f"snnbook: {line}", file=sys.stderr)

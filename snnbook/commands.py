@@ -160,7 +160,7 @@ def _run(
     missing: Sequence[Any], jobs: int, threads: int, root: Path, device: str, start: Any, places: Sequence[str]
 ) -> list[str]:
     """Do the runs, here one after the other or in processes; names of those that failed."""
-    from . import escapes, folders, terminal
+    from . import errors, folders, terminal
     from . import reproduce as work
 
     if jobs > 1:
@@ -172,7 +172,7 @@ def _run(
         except folders.InUse as busy:
             print(f"{busy.owner} is at work on {run.name}; left to it", flush=True)
         except UserError as error:  # the other rows do not depend on this one
-            print(f"{run.name} failed: {escapes.one_line(str(error))}", flush=True)
+            print(f"{run.name} failed: {errors.one_line(str(error))}", flush=True)
             failed.append(run.name)
     return failed
 

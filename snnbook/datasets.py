@@ -15,8 +15,7 @@ import numpy as np
 import torch
 
 from . import download, inputs
-from .errors import UserError, choice, shown
-from .escapes import visible
+from .errors import UserError, choice, shown, visible
 from .readers import cifar, events, idx
 from .recordings import Recordings
 from .sources import SOURCES, SPLITS

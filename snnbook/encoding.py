@@ -4,7 +4,32 @@ import torch
 from torch import Tensor
 
 from . import inputs
-from .errors import UserError, switch, whole
+from .errors import UserError, choice, switch, whole
+
+ENCODINGS = ("direct", "latency", "latency_bright_first", "frames")
+
+
+def encode(images: Tensor, kind: str, steps: int) -> Tensor:
+    """Encode images as input over time, in the way that an experiment's settings name.
+
+    Args:
+        images: (N, C, H, W), with intensities in [0, 1] for latency coding; frames of a recording, (N, T, C, H, W)
+        kind: one of ENCODINGS; "frames" only moves the time axis to the front
+        steps: T; not used for frames
+    Returns:
+        (T, N, C, H, W)
+    Raises:
+        UserError: for another kind, shape or type. Intensities are not checked, since that would wait for a GPU
+    """
+    kind = choice("encoding", kind, ENCODINGS)
+    if kind == "frames":
+        frames = inputs.floats("frames", images, hint="normalise them first")
+        if frames.dim() != 5:
+            raise UserError(f"frames must have shape (N, T, C, H, W), not {tuple(frames.shape)}")
+        return frames.transpose(0, 1)
+    if kind == "direct":
+        return direct(images, steps)
+    return latency(images, steps, bright_first=kind == "latency_bright_first", check=False)
 
 
 def _taken(images: Tensor, steps: int) -> tuple[Tensor, int]:

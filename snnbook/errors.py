@@ -1,14 +1,15 @@
 """Errors that a user can mend, in one clear line that says what is wrong and what to do; and checks that raise them.
 
 The checks take a number, a switch or a path in any of the types that people have at hand: Python's, NumPy's, torch's.
-Tensors are checked in inputs.py.
+Tensors are checked in inputs.py. `visible` and `one_line` make text from other people's files harmless before it is
+printed.
 """
 
 import math
 import numbers
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -147,3 +148,44 @@ def as_path(name: str, value: Any) -> Path:
     if not text or "\0" in text:
         raise UserError(f"{name} must be the name of a file or folder, not {shown(value)}")
     return Path(text)
+
+
+def exactly(
+    what: str, values: Any, fields: tuple[str, ...], defaults: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The values, if they are a table with these names and no others.
+
+    Args:
+        what: what a name stands for, for the error
+        values: what was read
+        fields: the names
+        defaults: values of names that older files lack
+    Raises:
+        UserError: if a name is missing or unknown
+    """
+    if not isinstance(values, dict):
+        raise UserError(f"a table of {what} names and values must be here, not {type(values).__name__}")
+    values = dict(defaults or {}) | values
+    for name in values:
+        if name not in fields:
+            raise unknown(what, name, fields)
+    if missing := [field for field in fields if field not in values]:
+        raise UserError(f"{what} missing: {', '.join(missing)}")
+    return values
+
+
+def visible(text: str) -> str:
+    """Show characters that act instead of being seen as escapes such as \\x1b, \\n or \\u202e.
+
+    These are control characters and line breaks, which move a terminal's cursor, colour it or rename its window, marks
+    that turn the direction of writing, and characters without a width. Letters of all scripts stay as they are.
+
+    Args:
+        text: from a record, a run's folder or the name of a file
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def one_line(text: str) -> str:
+    """The text as `visible` shows it, its line breaks and other gaps as single spaces."""
+    return visible(" ".join(text.split()))

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 
 from . import files
-from .errors import UserError, real, whole
-from .schedule import learning_rate
+from .errors import UserError, exactly, real, whole
 from .settings import Experiment
 
 DIGITS = 7
@@ -35,6 +34,10 @@ LARGEST = 1e300
 
 TIMES = ("seconds", "images_per_second")
 """Figures that differ from one run to the next on the same machine; all others repeat."""
+
+TRAIN_SUMS = ("loss", "correct", "samples", "grad_sum", "grad_abs_sum", "positive", "spikes", "gradient_norm")
+"""What is added up over an epoch's batches; `positive` and `spikes` count output spikes with e > 0, and all. The first
+and the last show whether training goes well (`Totals.watch`)."""
 
 SPREAD = ("mean", "std", "min", "max")
 """What is kept of a layer's thresholds."""
@@ -125,7 +128,7 @@ def from_dict(values: Any) -> EpochFigures:
     Raises:
         UserError: if a figure is missing, unknown or wrong
     """
-    return EpochFigures(**files.exactly("figure", values, NAMES, DEFAULTS))
+    return EpochFigures(**exactly("figure", values, NAMES, DEFAULTS))
 
 
 def _number(name: str, value: Any, least: float = -LARGEST, above: float = -math.inf) -> float:
@@ -161,7 +164,7 @@ def _halves(name: str, values: Any) -> list[float]:
 
 
 def _spread(values: Any) -> dict[str, float]:
-    values = files.exactly("threshold figure", values, SPREAD)
+    values = exactly("threshold figure", values, SPREAD)
     kept = {name: _number(f"threshold {name}", values[name], least=0) for name in SPREAD}
     slack = CLOSE * kept["max"]
     if not kept["min"] - slack <= kept["mean"] <= kept["max"] + slack:
@@ -276,7 +279,7 @@ class Wanted:
         for name, of, found, wanted in counts:
             if found != wanted:
                 raise UserError(f"{name} are of {found} {of}, but the settings describe {wanted}")
-        rate = learning_rate(experiment, figures.epoch)
+        rate = experiment.learning_rate_of(figures.epoch)
         if not _close(figures.learning_rate, rate, slack=1e-12 * experiment.learning_rate):
             raise UserError(
                 f"learning_rate {figures.learning_rate} is not the one of epoch {figures.epoch}, {rate:.7g}"

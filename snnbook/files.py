@@ -6,11 +6,11 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .errors import UserError, unknown
+from .errors import UserError
 
 MEGABYTE = 2**20
 
@@ -227,30 +227,6 @@ def from_json(content: bytes) -> Any:
         return json.loads(content, parse_constant=refuse, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
         raise UserError(f"this is not JSON: {error}") from error
-
-
-def exactly(
-    what: str, values: Any, fields: tuple[str, ...], defaults: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """The values, if they are a table with these names and no others.
-
-    Args:
-        what: what a name stands for, for the error
-        values: what was read
-        fields: the names
-        defaults: values of names that older files lack
-    Raises:
-        UserError: if a name is missing or unknown
-    """
-    if not isinstance(values, dict):
-        raise UserError(f"a table of {what} names and values must be here, not {type(values).__name__}")
-    values = dict(defaults or {}) | values
-    for name in values:
-        if name not in fields:
-            raise unknown(what, name, fields)
-    if missing := [field for field in fields if field not in values]:
-        raise UserError(f"{what} missing: {', '.join(missing)}")
-    return values
 
 
 @contextlib.contextmanager

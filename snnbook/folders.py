@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from . import checkpoints, files, records
-from .errors import UserError
-from .escapes import visible
+from .errors import UserError, visible
 from .settings import Experiment
 
 try:

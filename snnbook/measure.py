@@ -10,13 +10,10 @@ from torch import Tensor
 
 from . import inputs, readout
 from .errors import UserError, choice, instance, shown
+from .figures import TRAIN_SUMS
 from .networks import Network
 from .parallel import ALONE, Team
 from .shards import Shard
-
-TRAIN_SUMS = ("loss", "correct", "samples", "grad_sum", "grad_abs_sum", "positive", "spikes", "gradient_norm")
-"""What is added up over an epoch's batches; `positive` and `spikes` count output spikes with e > 0, and all. The first
-and the last tell whether training goes well (`Totals.watch`)."""
 
 
 class Totals:

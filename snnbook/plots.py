@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import files, inputs, records
-from .errors import UserError, as_path
-from .escapes import visible
+from .errors import UserError, as_path, visible
 from .records import EpochFigures, RunRecord
 
 FORMATS = ("png", "svg")

@@ -14,8 +14,7 @@ from typing import Any
 
 import torch
 
-from .errors import UserError, whole
-from .files import exactly
+from .errors import UserError, exactly, whole
 
 PACKAGES = ("snnbook", "torch", "numpy", "numba")
 """Packages whose versions are recorded, beside Python's."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import figures, files
-from .errors import UserError, as_path, instance
+from .errors import UserError, as_path, exactly, instance
 from .figures import SPREAD, TIMES, EpochFigures, Wanted
 from .provenance import Provenance
 from .settings import Experiment
@@ -175,7 +175,7 @@ def read_file(path: Path) -> tuple[RunRecord, str]:
 
 def _head(line: bytes) -> tuple[int, Experiment, Provenance]:
     """Version, settings and provenance."""
-    head = files.exactly("entry", files.from_json(line), ("format", "version", "settings", "provenance"))
+    head = exactly("entry", files.from_json(line), ("format", "version", "settings", "provenance"))
     version = head["version"]
     if head["format"] != FORMAT or type(version) is not int or version not in READABLE:
         known = " or ".join(map(str, READABLE))
@@ -191,7 +191,7 @@ def _content(path: Path, lines: Iterable[bytes], version: int, digest: Any) -> I
             raise _cut_short(path)
         if version >= 3 and line.startswith(b'{"%s"' % CHECKSUM.encode()):
             with files.place(path, number):
-                found = files.exactly("entry", files.from_json(line), (CHECKSUM,))[CHECKSUM]
+                found = exactly("entry", files.from_json(line), (CHECKSUM,))[CHECKSUM]
             if found != digest.hexdigest():
                 raise UserError(f"{path} is damaged: it is not what the checksum in its last line was made from")
             ended = True

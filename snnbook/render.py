@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import unknown
-from .escapes import visible
+from .errors import unknown, visible
 
 NONE = "–"
 """Stands where there is nothing to show."""

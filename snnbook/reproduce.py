@@ -18,8 +18,7 @@ from pathlib import Path
 import torch
 
 from . import experiments, files, folders, interrupts, paper, records, results, training
-from .errors import UserError, unknown, whole
-from .escapes import one_line
+from .errors import UserError, one_line, unknown, whole
 from .settings import Experiment
 from .tables import RELEASED
 

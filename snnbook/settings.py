@@ -2,21 +2,22 @@
 
 import dataclasses
 import inspect
+import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from . import augment, inputs, losses, networks, ops, readout
+from . import augment, encoding, inputs, losses, networks, ops, readout
 from .devices import PRECISIONS
-from .errors import UserError, choice, instance, real, shown, switch, unknown, whole
-from .files import exactly
+from .errors import UserError, choice, exactly, instance, real, shown, switch, unknown, whole
 from .neuron import NeuronParameters
 from .sources import SOURCES
 
-ENCODINGS = ("direct", "latency", "latency_bright_first", "frames")
-OPTIMISERS = ("adamw", "sgd")
+OPTIMISERS = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
 LARGEST_SIZE = 2**15
 """Of a layer in channels, neurons or positions, and of T: above it, sizes of tensors overflow before memory ends."""
@@ -211,6 +212,28 @@ class Experiment:
             bf16_backward=self.precision == "bf16_backward",
         )
 
+    def build_optimiser(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
+        """Build the optimiser of named parameters: W decays by weight_decay, gamma and beta by norm_weight_decay."""
+        parameters = list(parameters)
+        weights = [parameter for name, parameter in parameters if name.endswith("weight")]
+        norms = [parameter for name, parameter in parameters if not name.endswith("weight")]
+        norm_decay = self.weight_decay if self.norm_weight_decay is None else self.norm_weight_decay
+        groups = [
+            {"params": weights, "weight_decay": self.weight_decay},
+            {"params": norms, "weight_decay": norm_decay},
+        ]
+        # A fused optimiser makes one pass over memory: four times as fast on a CPU, and equal to torch's plain loop
+        # but for the last bit. On every device it also obeys the flag `found_inf` without reading it.
+        return OPTIMISERS[self.optimiser](groups, lr=self.learning_rate, fused=True)
+
+    def learning_rate_of(self, epoch: int) -> float:
+        """Return the learning rate of an epoch, counted from 1: a cosine from `learning_rate` towards 0."""
+        return self.learning_rate * (1 + math.cos(math.pi * (epoch - 1) / self.epochs)) / 2
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Encode images (N, C, H, W), or frames (N, T, C, H, W), as the network's input, (T, N, C, H, W)."""
+        return encoding.encode(images, self.encoding, self.steps)
+
     def override(self, **settings: Any) -> "Experiment":
         """The same experiment with other settings; the neuron's constants may be given by their own names.
 
@@ -252,7 +275,7 @@ _CHOICES = {
     "dataset": SOURCES,
     "loss": losses.LOSSES,
     "pooling": networks.POOLINGS,
-    "encoding": ENCODINGS,
+    "encoding": encoding.ENCODINGS,
     "readout": readout.READOUTS,
     "optimiser": OPTIMISERS,
     "engine": ("auto", *ops.ENGINES),

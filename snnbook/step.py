@@ -4,19 +4,17 @@ Nothing in it waits for a GPU: values are looked at on CPUs alone, and a loss or
 updates by a flag that stays on the device (`measure.Totals.watch`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import encoding, measure
+from . import measure
 from .devices import Beside, keep_memory, on_host
 from .networks import Network
 from .parallel import ALONE, Team, sum_gradients
 from .settings import Experiment
-
-OPTIMISERS = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
 LARGE = 2**20
 """Entries from which on a gradient's norm is taken by itself: torch goes through several tensors in pieces of 2^16, a
@@ -40,7 +38,7 @@ class TrainingStep:
         self, experiment: Experiment, net: Network, totals: measure.Totals, team: Team = ALONE, static: bool = False
     ) -> None:
         self.experiment, self.net, self.totals, self.team = experiment, net, totals, team
-        self.optimiser = optimiser_of(net.named_parameters(), experiment)
+        self.optimiser = experiment.build_optimiser(net.named_parameters())
         self._loss = experiment.build_loss()
         self._parameters = list(net.parameters())
         if on_host(self._parameters[0]):
@@ -69,7 +67,7 @@ class TrainingStep:
         # the optimiser's own zero_grad takes 0.05 ms of a small step's 9
         for parameter in self._parameters:
             parameter.grad = None
-        spikes, raw = self.net(encode(self.experiment, images), labels=labels, shard=shard)
+        spikes, raw = self.net(self.experiment.encode(images), labels=labels, shard=shard)
         spikes.retain_grad()
         loss = self._loss(spikes, labels, shard)
         loss.backward()
@@ -106,34 +104,6 @@ class TrainingStep:
         for group, rate in zip(self.optimiser.param_groups, own, strict=True):
             if isinstance(rate, Tensor):
                 group["lr"] = rate.fill_(group["lr"])
-
-
-def encode(experiment: Experiment, images: Tensor) -> Tensor:
-    """Images (N, C, H, W), or frames (N, T, C, H, W), as the network takes them.
-
-    It repeats images over time itself (direct coding), and takes frames and spikes as (T, N, C, H, W).
-    """
-    if experiment.encoding == "frames":
-        return images.transpose(0, 1)
-    if experiment.encoding.startswith("latency"):
-        bright_first = experiment.encoding == "latency_bright_first"
-        return encoding.latency(images, experiment.steps, bright_first, check=False)  # settings: mean 0, std 1
-    return images
-
-
-def optimiser_of(parameters: Iterable[tuple[str, nn.Parameter]], experiment: Experiment) -> torch.optim.Optimizer:
-    """The optimiser of some named parameters: W decays by weight_decay, gamma and beta by norm_weight_decay."""
-    parameters = list(parameters)
-    weights = [p for name, p in parameters if name.endswith("weight")]
-    norms = [p for name, p in parameters if not name.endswith("weight")]
-    decay, norm_decay = experiment.weight_decay, experiment.norm_weight_decay
-    groups = [
-        {"params": weights, "weight_decay": decay},
-        {"params": norms, "weight_decay": decay if norm_decay is None else norm_decay},
-    ]
-    # fused: one pass over memory, 4 times as fast on a CPU, equal to torch's plain loop but for the last bit; and on
-    # every device it heeds the flag `found_inf` without looking at it
-    return OPTIMISERS[experiment.optimiser](groups, lr=experiment.learning_rate, fused=True)
 
 
 @torch.no_grad()

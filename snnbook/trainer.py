@@ -8,7 +8,6 @@ network together, each on its share of every batch (parallel.py).
 import math
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -19,12 +18,12 @@ from . import checkpoints, datasets, devices, loader, measure
 from .checkpoint_schema import COUNTED, steps_done
 from .checkpoints import Checkpoint
 from .errors import UserError
+from .figures import TRAIN_SUMS
 from .graph import RecordedStep
 from .parallel import ALONE, Team
 from .records import EpochFigures
-from .schedule import learning_rate
 from .settings import Experiment
-from .step import TrainingStep, encode
+from .step import TrainingStep
 
 TEST_BATCH = 100
 """Images a batch in tests."""
@@ -90,7 +89,7 @@ class Trainer:
         """First thresholds, from the first batch in the data set's order."""
         first = self._training.first(self.experiment.batch_size)
         with devices.rounding(self.experiment.precision, self.device):
-            self.net.initialise(encode(self.experiment, first), rate=self.experiment.rate)
+            self.net.initialise(self.experiment.encode(first), rate=self.experiment.rate)
 
     def train_epoch(self, epoch: int, look: Look, heed: Heed = lambda: True) -> dict[str, float]:
         """One pass over the training images, or what is left of it.
@@ -108,7 +107,7 @@ class Trainer:
             self._begin_epoch()
         self._number = epoch
         self.net.train()
-        self._plain_step.set_learning_rate(learning_rate(self.experiment, epoch))
+        self._plain_step.set_learning_rate(self.experiment.learning_rate_of(epoch))
         self.team.align(self.net.state_dict().values())
         seen = 0
 
@@ -149,7 +148,7 @@ class Trainer:
         sums = self.train_epoch(epoch, look, heed)
         self.net.fold()  # the last step's gamma, which a test leaves alone
         trained = self._spent()
-        encoded, by = partial(encode, self.experiment), self.experiment.readout
+        encoded, by = self.experiment.encode, self.experiment.readout
         with devices.rounding(self.experiment.precision, self.device):
             tested = measure.evaluate(self.net, self._tests(heed), encoded, by=by, team=self.team)
         spreads, output = measure.thresholds(self.net)
@@ -167,7 +166,7 @@ class Trainer:
             firing_rates=tested.firing_rates,
             thresholds=spreads,
             output_thresholds=output,
-            learning_rate=learning_rate(self.experiment, epoch),
+            learning_rate=self.experiment.learning_rate_of(epoch),
             seconds=self._spent(),
             images_per_second=sums["samples"] / trained,
         )
@@ -224,7 +223,7 @@ class Trainer:
         length, step = len(self._training), checkpoint.step
         if step > length:
             raise UserError(f"{path} is of step {step}; an epoch of its settings has {length}")
-        samples = checkpoint.sums[measure.TRAIN_SUMS.index("samples")].item()
+        samples = checkpoint.sums[TRAIN_SUMS.index("samples")].item()
         if samples != min(step * self.experiment.batch_size, self.images):
             raise UserError(f"{path} has sums over {samples:.0f} images, which {step} steps do not have")
         done, wanted = steps_done(checkpoint), checkpoint.epoch * length + step

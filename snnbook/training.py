@@ -22,7 +22,7 @@ from .parallel import ALONE, Team
 from .provenance import Provenance
 from .records import EpochFigures, RunRecord
 from .settings import Experiment
-from .trainer import Trainer, batches, encode
+from .trainer import Trainer, batches
 
 __all__ = ["EpochFigures", "Progress", "choose_device", "evaluate", "fit", "resume"]
 
@@ -211,7 +211,7 @@ def evaluate(run: str | Path, which: str = "best", device: str | torch.device = 
         checkpoints.fit_into(net, checkpoint.model, file)
         tests = islice(batches(experiment, data, where).epoch(0), team.rank, None, team.size)
         with devices.rounding(experiment.precision, where):
-            return measure.evaluate(net, tests, partial(encode, experiment), by=experiment.readout, team=team)
+            return measure.evaluate(net, tests, experiment.encode, by=experiment.readout, team=team)
 
 
 def _options(progress: Progress | None, command: Sequence[str] | None, save_every: float) -> float:

@@ -711,9 +711,9 @@ MUTATIONS = [
         "book/07_thresholds_that_learn.ipynb",
     ),
     Mutation(
-        "schedule.py",
-        "return experiment.learning_rate * (1 + math.cos(math.pi * (epoch - 1) / experiment.epochs)) / 2",
-        "return experiment.learning_rate * (1 + math.cos(math.pi * epoch / experiment.epochs)) / 2",
+        "settings.py",
+        "return self.learning_rate * (1 + math.cos(math.pi * (epoch - 1) / self.epochs)) / 2",
+        "return self.learning_rate * (1 + math.cos(math.pi * epoch / self.epochs)) / 2",
         "book/08_training_for_real.ipynb",
     ),
     Mutation(
@@ -1162,7 +1162,7 @@ MUTATIONS = [
         "tests/test_figures.py::test_csv_has_no_formulas",
     ),
     Mutation(
-        "escapes.py",
+        "errors.py",
         "c if c.isprintable() else",
         "c if c else",
         "tests/test_figures.py::test_tables_show_text_of_records_as_it_is",

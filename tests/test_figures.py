@@ -12,8 +12,7 @@ import pytest
 
 from snnbook import experiments, files, plots, records, render, results, runs, tables
 from snnbook.__main__ import BAD, main
-from snnbook.errors import UserError
-from snnbook.escapes import visible
+from snnbook.errors import UserError, exactly, visible
 from snnbook.provenance import Provenance
 from snnbook.sources import SOURCES
 
@@ -280,9 +279,9 @@ def test_a_figure_that_was_added_later_has_a_default(monkeypatch):
     fields = dataclasses.fields(later)
     assert [field.default for field in fields if field.name == "ties"] == [None]
     values = dataclasses.asdict(figures())
-    assert files.exactly("figure", values, tuple(field.name for field in fields), {"ties": None})["ties"] is None
+    assert exactly("figure", values, tuple(field.name for field in fields), {"ties": None})["ties"] is None
     with pytest.raises(UserError, match="missing"):
-        files.exactly("figure", values, tuple(field.name for field in fields))
+        exactly("figure", values, tuple(field.name for field in fields))
 
 
 # ---- text that acts ----

@@ -13,7 +13,7 @@ from snnbook import NeuronParameters, checkpoints, datasets, devices, measure, o
 from snnbook.__main__ import main
 from snnbook.errors import UserError
 from snnbook.graph import RecordedStep
-from snnbook.step import TrainingStep, encode
+from snnbook.step import TrainingStep
 from snnbook.trainer import Trainer, batches
 
 from .conftest import Golden, relative
@@ -120,7 +120,7 @@ def trained(device, steps, wrap=lambda one: one, **settings):
     data = batches(experiment, datasets.load(experiment.dataset, "train"), device)
     torch.manual_seed(5)
     net = experiment.override(engine="reference").build_network()  # thresholds from a CPU, for all alike
-    net.initialise(encode(experiment, data.first(BATCH).cpu()), experiment.rate)
+    net.initialise(experiment.encode(data.first(BATCH).cpu()), experiment.rate)
     for layer in net.spiking:
         layer.engine = experiment.engine
     net.to(device).train()

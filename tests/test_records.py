@@ -12,7 +12,6 @@ from snnbook.errors import UserError
 from snnbook.figures import Wanted
 from snnbook.provenance import Provenance
 from snnbook.records import EpochFigures, RunRecord
-from snnbook.schedule import learning_rate
 
 CPU = torch.device("cpu")
 
@@ -37,7 +36,7 @@ def figures(epoch=1, experiment=SETTINGS, **changes):
         "firing_rates": [[0.25] * experiment.steps] * layers,
         "thresholds": [{"mean": 1.5, "std": 0.5, "min": 1.0, "max": 2.0}] * layers,
         "output_thresholds": [1.0, 2.0] * (experiment.classes // 2),
-        "learning_rate": learning_rate(experiment, epoch),
+        "learning_rate": experiment.learning_rate_of(epoch),
         "seconds": 3.0,
         "images_per_second": 1000.0,
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from snnbook import checkpoints, escapes, interrupts, terminal
+from snnbook import checkpoints, errors, interrupts, terminal
 from snnbook.__main__ import BAD, INTERRUPTED, main
 
 from .small_runs import write_data
@@ -172,7 +172,7 @@ def test_a_file_never_takes_the_place_of_a_closed_stream(tmp_path):
 
 
 def test_lines_of_others_are_shown_without_their_control_characters():
-    assert escapes.one_line("a\x1b[31m\n  b\u202ec é") == r"a\x1b[31m b\u202ec é"
+    assert errors.one_line("a\x1b[31m\n  b\u202ec é") == r"a\x1b[31m b\u202ec é"
 
 
 def test_hints_are_quoted(finished_record):

@@ -13,7 +13,8 @@ from snnbook import datasets, devices, graph, layers, losses, measure, networks,
 from snnbook.errors import UserError
 from snnbook.graph import RecordedStep
 from snnbook.ops import reference
-from snnbook.step import OPTIMISERS, TrainingStep, clip_gradients, encode
+from snnbook.settings import OPTIMISERS
+from snnbook.step import TrainingStep, clip_gradients
 from snnbook.trainer import Trainer, batches
 
 from .small_runs import BATCH, small
@@ -81,7 +82,7 @@ def training(net=None, **settings):
     data = batches(experiment, datasets.load(experiment.dataset, "train"), CPU)
     torch.manual_seed(5)
     net = experiment.build_network()
-    net.initialise(encode(experiment, data.first(BATCH)), experiment.rate)
+    net.initialise(experiment.encode(data.first(BATCH)), experiment.rate)
     net.train()
     torch.manual_seed(7)
     return TrainingStep(experiment, net, measure.Totals(CPU), static=True), list(data.epoch(0))

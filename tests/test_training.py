@@ -26,8 +26,8 @@ from snnbook import (
     training,
 )
 from snnbook.errors import UserError
-from snnbook.step import TrainingStep, encode
-from snnbook.trainer import Trainer, batches, learning_rate
+from snnbook.step import TrainingStep
+from snnbook.trainer import Trainer, batches
 
 from .small_runs import (
     BATCH,
@@ -259,7 +259,7 @@ def test_epochs_trained_by_hand_are_whole():
 
 def test_learning_rate_is_a_cosine_from_its_start():
     experiment = small(epochs=4, learning_rate=0.01)
-    rates = [learning_rate(experiment, epoch) for epoch in (1, 2, 3, 4)]
+    rates = [experiment.learning_rate_of(epoch) for epoch in (1, 2, 3, 4)]
     assert rates == pytest.approx([0.01, 0.005 * (1 + math.sqrt(0.5)), 0.005, 0.005 * (1 - math.sqrt(0.5))])
     torch_rates, optimiser = [], torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.01)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=4)
@@ -751,13 +751,13 @@ def test_broken_thresholds_are_named_by_layer():
 
 def test_encode_gives_what_the_network_takes():
     frames = torch.rand(2, 30, 2, 34, 34)
-    assert torch.equal(encode(experiments.get("nmnist"), frames), frames.transpose(0, 1))
+    assert torch.equal(experiments.get("nmnist").encode(frames), frames.transpose(0, 1))
     images = torch.rand(2, 1, 28, 28)
     plain = dataclasses.replace(small(), encoding="latency", mean=(0.0,), std=(1.0,))
-    assert encode(plain, images).shape == (3, 2, 1, 28, 28)
-    assert encode(small(), images) is images
-    bright = encode(plain.override(encoding="latency_bright_first"), images)
-    assert torch.equal(bright, encode(plain, 1 - images))
+    assert plain.encode(images).shape == (3, 2, 1, 28, 28)
+    assert torch.equal(small().encode(images), images.expand(small().steps, *images.shape))
+    bright = plain.override(encoding="latency_bright_first").encode(images)
+    assert torch.equal(bright, plain.encode(1 - images))
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "mps", "cpu:1", "meta", ""])
