@@ -16,16 +16,17 @@ import torch
 from kit.contenders import TOLERANCE
 from kit.measuring import Benchmark, Row, run, take_turns, timing
 
-from snnbook import experiments, measure, ops
+from snnbook import experiments, ops
 from snnbook.datasets import Dataset
+from snnbook.datasets.loader import Batches
+from snnbook.datasets.sources import SOURCES
 from snnbook.devices import rounding
-from snnbook.graph import RecordedStep
 from snnbook.layers import SpikingLayer
-from snnbook.loader import Batches
 from snnbook.settings import Experiment
-from snnbook.sources import SOURCES
-from snnbook.step import TrainingStep
-from snnbook.trainer import batches
+from snnbook.training import metrics
+from snnbook.training.cuda_graph import RecordedStep
+from snnbook.training.step import TrainingStep
+from snnbook.training.trainer import batches
 
 IMAGES = {"fashion_mnist": 60_000, "cifar10": 50_000}
 """Experiments, and training images of their data sets."""
@@ -73,7 +74,7 @@ class Trained:
         self.net = experiment.build_network().to(device)
         self.net.initialise(experiment.encode(data.first(experiment.batch_size)), experiment.rate)
         self.net.train()
-        self.step = TrainingStep(experiment, self.net, measure.Totals(device), static=device.type == "cuda")
+        self.step = TrainingStep(experiment, self.net, metrics.Totals(device), static=device.type == "cuda")
         self._run = RecordedStep(self.step) if graph else self.step
         self._pairs, self._epoch = iter(()), 0
 

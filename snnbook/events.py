@@ -17,7 +17,7 @@ from . import gradient_kinds, inputs, ops
 from .devices import on_host, without_autocast
 from .errors import UserError, shown, whole
 from .neuron import NeuronParameters
-from .products import FEW, image_products, map_gradient, needs_care, product
+from .ops.dense import FEW, image_products, map_gradient, needs_care, product
 
 
 class Affine(Protocol):

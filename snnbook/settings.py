@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import augment, encoding, inputs, losses, networks, ops, readout
+from . import encoding, inputs, losses, networks, ops, readout
+from .datasets import augment
+from .datasets.sources import SOURCES
 from .devices import PRECISIONS
 from .errors import UserError, choice, exactly, instance, real, shown, switch, unknown, whole
 from .neuron import NeuronParameters
-from .sources import SOURCES
 
 OPTIMISERS = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 

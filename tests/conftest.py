@@ -12,7 +12,7 @@ import torch
 from hypothesis import settings
 
 from snnbook import NeuronParameters
-from snnbook.sources import SOURCES
+from snnbook.datasets.sources import SOURCES
 
 from .small_runs import write_data
 

@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 import torch._dynamo  # the optimiser does, and would in every process anew
 
-from snnbook import checkpoints, files, folders, ops, records, training
+from snnbook import ops, records, training
+from snnbook.records import checkpoints, files, run_folder
 from snnbook.settings import Experiment
 
 from .small_runs import same_run, small, write_data
@@ -124,7 +125,7 @@ def kills(count: int, seed: int, engine: str, root: Path) -> Counter[str]:
             found.update(["kills", *where(folder)])
         assert status == 0, f"run {runs} ended with status {status}"
         same_run(straight, folder)
-        assert not (folder / folders.LOCK).exists()
+        assert not (folder / run_folder.LOCK).exists()
         assert not parts(folder)
         found["runs, all equal to the one left alone"] += 1
     return found

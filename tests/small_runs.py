@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from snnbook import checkpoints, experiments, records, training
+from snnbook import experiments, records, training
+from snnbook.records import checkpoints
 from snnbook.settings import Experiment
 
 TRAIN, TEST = 60, 30

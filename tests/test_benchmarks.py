@@ -12,7 +12,7 @@ from snnbook import experiments, ops
 from snnbook.book.measured import Measured
 from snnbook.errors import UserError
 from snnbook.events import Convolution, FullyConnected
-from snnbook.trainer import batches
+from snnbook.training.trainer import batches
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))

@@ -18,7 +18,7 @@ import resource
 import torch
 from snnbook import experiments, measure
 from snnbook.devices import keep_memory
-from snnbook.step import TrainingStep
+from snnbook.training.step import TrainingStep
 
 PAGES, BLOCKS = 3000, 4
 

@@ -9,20 +9,22 @@ import warnings
 import pytest
 import torch
 
-from snnbook import NeuronParameters, checkpoints, datasets, devices, measure, ops, records, training
+from snnbook import NeuronParameters, datasets, devices, ops, records, training
 from snnbook.__main__ import main
 from snnbook.errors import UserError
-from snnbook.graph import RecordedStep
-from snnbook.step import TrainingStep
-from snnbook.trainer import Trainer, batches
+from snnbook.records import checkpoints
+from snnbook.training import metrics
+from snnbook.training.cuda_graph import RecordedStep
+from snnbook.training.step import TrainingStep
+from snnbook.training.trainer import Trainer, batches
 
 from .conftest import Golden, relative
+from .ops.test_ops import LAYER_CASES, VARIANTS, follow_golden_layer, random_layer
+from .ops.test_triton import ODD_SIZES
+from .ops.test_triton_maps import LAYERS, a_gradient, drawn, exact, maps, products
 from .small_runs import BATCH, StopAfter, same_run, small, state
 from .test_networks import Step, follow_golden_steps
-from .test_ops import LAYER_CASES, VARIANTS, follow_golden_layer, random_layer
-from .test_step import KINDS, everything, same
-from .test_triton import ODD_SIZES
-from .test_triton_maps import LAYERS, a_gradient, drawn, exact, maps, products
+from .training.test_step import KINDS, everything, same
 
 pytestmark = [
     pytest.mark.usefixtures("data"),
@@ -125,7 +127,7 @@ def trained(device, steps, wrap=lambda one: one, **settings):
         layer.engine = experiment.engine
     net.to(device).train()
     torch.manual_seed(7)
-    one = TrainingStep(experiment, net, measure.Totals(device), static=device.type == "cuda")
+    one = TrainingStep(experiment, net, metrics.Totals(device), static=device.type == "cuda")
     run, pairs = wrap(one), [*data.epoch(0), *data.epoch(1)]
     for number, (images, labels) in enumerate(pairs[:steps]):
         one.set_learning_rate(1e-2 / (number + 1))

@@ -16,65 +16,31 @@ from snnbook.__main__ import main
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "snnbook"
 
-# A module imports only from lower floors (and, within floor 2, layers from events; modules of one floor as listed).
+# A room imports only from rooms of lower floors.
 FLOORS = {
     "errors": 0,
-    "streams": 0,
     "shards": 0,
-    "neuron": 0.1,
-    "gradient_kinds": 0.1,
-    "devices": 0.1,
-    "inputs": 0.2,
-    "files": 0.2,
-    "parallel": 0.3,
-    "interrupts": 0.3,
-    "products": 0.2,
-    "ops": 1,
-    "events": 2,
-    "encoding": 2,
-    "losses": 2,
-    "readout": 2,
-    "layers": 2.1,
-    "sources": 2,
-    "policies": 2,
-    "recordings": 2,
-    "augment": 2.1,
-    "mirrors": 2,
-    "readers": 2.1,
-    "download": 2.2,
-    "networks": 3,
+    "signals": 0,
+    "devices": 1,
+    "gradient_kinds": 1,
+    "neuron": 1,
+    "inputs": 2,
     "datasets": 3,
-    "loader": 3.1,
-    "settings": 4,
-    "experiments": 4.1,
-    "provenance": 4.1,
-    "figures": 4.15,
-    "tensor_file": 4.15,
-    "measure": 4.1,
-    "step": 4.2,
-    "graph": 4.25,
-    "records": 4.2,
-    "checkpoint_schema": 4.22,
-    "checkpoints": 4.25,
-    "folders": 4.3,
-    "trainer": 4.3,
-    "course": 4.4,
-    "training": 4.5,
-    "paper": 4.6,
-    "protocol": 4.6,
-    "results": 4.6,
-    "render": 4.7,
-    "runs": 4.8,
-    "plots": 5,
-    "tables": 5,
-    "book": 5.1,
-    "terminal": 5.5,
-    "monitors": 5.5,
-    "reproduce": 5.6,
-    "estimates": 5.6,
-    "commands": 5.9,
-    "cli": 5.95,
-    "__main__": 6,
+    "encoding": 3,
+    "losses": 3,
+    "ops": 3,
+    "readout": 3,
+    "events": 4,
+    "layers": 5,
+    "networks": 6,
+    "settings": 7,
+    "experiments": 8,
+    "records": 9,
+    "training": 10,
+    "results": 11,
+    "book": 12,
+    "cli": 12,
+    "__main__": 13,
 }
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DRAW = "import sys, picture; sys.stdout.buffer.write(picture.draw())"  # run in tools/
@@ -157,8 +123,10 @@ def test_the_heart_needs_torch_and_numpy_alone():
     sys.modules.update(dict.fromkeys({OPTIONAL}))  # None there: import fails as if it were not installed
     import torch
     from snnbook import experiments, losses, networks, ops
-    from snnbook import checkpoints, course, datasets, events, folders, interrupts, layers, loader, measure, parallel
-    from snnbook import readout, records, trainer, training
+    from snnbook import datasets, events, layers, readout, records, signals, training
+    from snnbook.datasets import loader
+    from snnbook.records import checkpoints, run_folder
+    from snnbook.training import distributed, loop, metrics, trainer
 
     assert ops.engine_name("auto", torch.device("cpu")) == "reference"
     net = networks.build("4C3-P2-8", (1, 8, 8), 3)

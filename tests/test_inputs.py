@@ -24,18 +24,15 @@ from torch import Tensor, nn
 
 from snnbook import (
     NeuronParameters,
-    checkpoints,
     datasets,
     encoding,
     events,
     experiments,
     layers,
     losses,
-    measure,
     networks,
     neuron,
     ops,
-    plots,
     readout,
     records,
     results,
@@ -44,6 +41,9 @@ from snnbook import (
 )
 from snnbook.devices import Beside
 from snnbook.errors import UserError
+from snnbook.records import checkpoints
+from snnbook.results import plots
+from snnbook.training import metrics
 
 from .small_runs import small
 
@@ -910,20 +910,20 @@ OF_FILES = (
 
 ROWS |= {
     "measure.evaluate": lambda: Row(
-        measure.evaluate,
+        metrics.evaluate,
         {
             "net": Argument(net(), OBJECT),
             "batches": Argument([(IMAGES, LABEL)], OBJECT, skipped="module"),
             "encode": Argument(lambda x: x, OBJECT, skipped="class|module"),
             "by": Argument("count", NAME),
-            "team": Argument(measure.ALONE, OBJECT),
+            "team": Argument(metrics.ALONE, OBJECT),
         },
     ),
     "measure.silent": lambda: Row(
-        measure.silent,
+        metrics.silent,
         {"firing_rates": Argument([[0.5], [0.0]], OBJECT, also="[]|tensor of none|ragged|pair of tensors")},
     ),
-    "measure.thresholds": lambda: Row(measure.thresholds, {"net": Argument(net(), OBJECT)}),
+    "measure.thresholds": lambda: Row(metrics.thresholds, {"net": Argument(net(), OBJECT)}),
     "settings.Experiment": lambda: Row(settings.Experiment, SETTINGS),
     "settings.Experiment.override": lambda: Row(
         lambda **given: experiments.get("quick").override(**given),
@@ -936,7 +936,7 @@ ROWS |= {
 # ---- what is public ----
 
 MODULES = (
-    *(neuron, encoding, readout, losses, events, layers, networks, ops, settings, experiments, measure),
+    *(neuron, encoding, readout, losses, events, layers, networks, ops, settings, experiments, metrics),
     *(training, datasets, records, checkpoints, results, plots),
 )
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from snnbook import datasets
-from snnbook.readers import idx
-from snnbook.sources import SOURCES
+from snnbook.datasets import idx
+from snnbook.datasets.sources import SOURCES
 
 PER_CLASS = {"train": 200, "test": 100}
 """Images of each class; 10 classes give 2,000 and 1,000."""

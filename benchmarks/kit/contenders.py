@@ -4,10 +4,11 @@ from typing import Any
 
 import torch
 
-from snnbook import datasets, experiments, measure
+from snnbook import datasets, experiments
 from snnbook.networks import Network
 from snnbook.settings import Experiment
-from snnbook.step import TrainingStep
+from snnbook.training import metrics
+from snnbook.training.step import TrainingStep
 
 TOLERANCE = 1e-4
 """Largest difference of a gradient, as a share of its largest entry: the order of float32 sums differs."""
@@ -55,7 +56,7 @@ class Step:
             self.net.load_state_dict(like.net.state_dict())
         self.net.register_forward_hook(self._keep)
         self.loss = experiment.build_loss()
-        self._step = TrainingStep(experiment, self.net, measure.Totals(torch.device("cpu")))
+        self._step = TrainingStep(experiment, self.net, metrics.Totals(torch.device("cpu")))
 
     def _keep(self, _: Network, __: tuple, output: Any) -> None:
         """Keep the output spikes of the last forward pass, without what it left for backward."""

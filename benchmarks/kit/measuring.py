@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from snnbook import files
 from snnbook.errors import UserError
-from snnbook.provenance import session
+from snnbook.records import files
+from snnbook.records.provenance import session
 
 RESULTS = Path(__file__).parents[2] / "results" / "benchmarks"
 WARM_UPS, ROUNDS = 2, 11

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .. import render, results
-from ..render import Table
+from .. import results
+from ..results import render
+from ..results.render import Table
 from .shown import bundle, html_widget
 
 ROOT = Path(__file__).parents[2] / "results"

@@ -5,18 +5,7 @@ import pytest
 import torch
 
 from snnbook.book import check
-from snnbook.book.exercises import (
-    REGISTRY,
-    Exercise,
-    Wrong,
-    close,
-    exercise,
-    load,
-    number,
-    one_of,
-    try_cases,
-    verdict,
-)
+from snnbook.book.exercises import REGISTRY, Exercise, Wrong, close, exercise, load, number, one_of, try_cases, verdict
 from snnbook.errors import UserError
 
 MISTAKES = [(n, mistake) for n, which in load().items() for mistake in which.mistakes]

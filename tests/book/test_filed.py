@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from snnbook import paper, render, results, tables
+from snnbook import results
 from snnbook.book import explore, figure, growing, on_file, sheet
 from snnbook.book.filed import ROOT, to_record, to_run
+from snnbook.results import paper, render, tables
 
 HTML = Path(__file__).parents[2] / "book" / "_build" / "html"
 

@@ -2,8 +2,8 @@
 
 import math
 
-from ... import paper
-from ...protocol import CEILING, FLOOR, Spread, reach, spread, t_quantile, verdict
+from ...results import paper
+from ...results.protocol import CEILING, FLOOR, Spread, reach, spread, t_quantile, verdict
 from . import Wrong, close, exercise, number, one_of, try_cases
 
 

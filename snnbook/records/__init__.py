@@ -1,0 +1,269 @@
+"""What a run leaves behind in words and numbers: settings, provenance, one line of figures per epoch; and back again.
+
+A run folder holds settings.json, provenance.json, epochs.jsonl and the checkpoints (checkpoints.py). A record is one
+small file of JSON lines with the same content and no weights: a head, then the epochs.
+"""
+
+import dataclasses
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..datasets.sources import SOURCES
+from ..errors import UserError, as_path, exactly, instance
+from ..settings import Experiment
+from . import figures, files
+from .figures import SPREAD, TIMES, EpochFigures, Wanted
+from .provenance import Provenance
+
+__all__ = ["SPREAD", "TIMES", "EpochFigures", "RunRecord"]
+
+SETTINGS, PROVENANCE, EPOCHS = "settings.json", "provenance.json", "epochs.jsonl"
+
+FORMAT, VERSION = "snnbook run", 3
+"""First entries of a record's head."""
+
+READABLE = (2, VERSION)
+"""Versions that are read. Version 2 has no checksum in it; that of its file is in results/index.jsonl."""
+
+CHECKSUM = "sha256"
+"""The only name in a record's last line: SHA-256 over all lines before."""
+
+LARGEST_HEAD = 16 * files.MEGABYTE
+"""Bytes that settings and provenance may have together."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run: its settings, where it came from, and its figures so far.
+
+    Args:
+        experiment: the settings
+        provenance: data and sessions
+        epochs: figures, from epoch 1 on, none left out
+    """
+
+    experiment: Experiment
+    provenance: Provenance
+    epochs: tuple[EpochFigures, ...]
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs of the settings are there."""
+        return len(self.epochs) == self.experiment.epochs
+
+    @property
+    def best(self) -> EpochFigures:
+        """The epoch with the highest test accuracy, the first of several."""
+        return max(self.epochs, key=lambda figures: figures.test_accuracy)
+
+    @property
+    def cross_selected(self) -> float:
+        """Test accuracy with the epoch chosen on other images than those it is judged on (results/PROTOCOL.md).
+
+        The best epoch of one half of the test images is judged on the other half, and the other way round; their mean.
+        """
+        judged = []
+        for chosen in (0, 1):
+            best = max(self.epochs, key=lambda figures: figures.test_accuracy_halves[chosen])
+            judged.append(best.test_accuracy_halves[1 - chosen])
+        return sum(judged) / 2
+
+    @property
+    def last(self) -> EpochFigures:
+        """The last epoch so far."""
+        return self.epochs[-1]
+
+
+def write_settings(folder: Path, experiment: Experiment) -> None:
+    """Write a run folder's settings.json."""
+    files.write_atomic(folder / SETTINGS, files.to_json(experiment.to_dict(), indent=2))
+
+
+def write_provenance(folder: Path, provenance: Provenance) -> None:
+    """Write a run folder's provenance.json."""
+    files.write_atomic(folder / PROVENANCE, files.to_json(dataclasses.asdict(provenance), indent=2))
+
+
+def append_epoch(folder: Path, epoch: EpochFigures) -> None:
+    """Add a line to a run folder's epochs.jsonl, and wait until it is on the disk."""
+    files.append(folder / EPOCHS, files.to_json(dataclasses.asdict(epoch)))
+
+
+def keep_epochs(folder: Path, count: int) -> tuple[EpochFigures, ...]:
+    """Cut a run folder's epochs.jsonl to `count` lines, where a stop left more of them, or half a line.
+
+    Returns:
+        their figures
+    Raises:
+        UserError: if there are fewer lines, or one of these is damaged
+    """
+    path = folder / EPOCHS
+    wanted = Wanted.of(read_settings(folder))
+    kept = list(_whole_lines(path, wanted.line, count))
+    if len(kept) < count:
+        raise UserError(f"{path} holds {len(kept)} lines, but the checkpoint beside it is of epoch {count}")
+    epochs = _epochs(path, kept, 1, wanted)
+    content = b"".join(kept)
+    if path.exists() and path.stat().st_size != len(content):
+        files.write_atomic(path, content)
+    return epochs
+
+
+def write(record: RunRecord, path: str | Path) -> None:
+    """Write a run as one record file, for keeping with the sources.
+
+    Raises:
+        UserError: if the run is not finished, or the file cannot be written
+    """
+    path = as_path("path", path)
+    if not instance("record", record, RunRecord).finished:
+        raise UserError(
+            f"this run has {len(record.epochs)} of {record.experiment.epochs} epochs; finish it before recording it"
+        )
+    head = {
+        "format": FORMAT,
+        "version": VERSION,
+        "settings": record.experiment.to_dict(),
+        "provenance": dataclasses.asdict(record.provenance),
+    }
+    content = b"".join(map(files.to_json, (head, *map(dataclasses.asdict, record.epochs))))
+    last = {CHECKSUM: hashlib.sha256(content).hexdigest()}
+    files.write_atomic(path, content + files.to_json(last))
+
+
+def read(path: str | Path) -> RunRecord:
+    """A run, from its folder or from its record file.
+
+    Half a line at the end of a folder's figures, as a stop may leave it, is left out.
+
+    Raises:
+        UserError: if something is missing, damaged or unknown, or contradicts the rest: one line with the file and the
+            line's number
+    """
+    path = as_path("path", path)
+    if not path.is_dir():
+        return read_file(path)[0]
+    experiment, provenance = read_settings(path), read_provenance(path)
+    wanted = _wanted(experiment, provenance)
+    epochs = _epochs(path / EPOCHS, _whole_lines(path / EPOCHS, wanted.line), 1, wanted)
+    with files.place(path / PROVENANCE):
+        _check_sessions(provenance, len(epochs))
+    return RunRecord(experiment, provenance, epochs)
+
+
+def read_file(path: Path) -> tuple[RunRecord, str]:
+    """A run from its record file, and the SHA-256 of the file; errors as `read`."""
+    path = as_path("path", path)
+    digest = hashlib.sha256()
+    with files.opened(path) as file:
+        first = next(files.lines(path, file, LARGEST_HEAD), b"")
+        if not first.endswith(b"\n"):
+            raise _cut_short(path)
+        digest.update(first)
+        with files.place(path, 1):
+            version, experiment, provenance = _head(first)
+        wanted = _wanted(experiment, provenance)
+        epochs = _epochs(path, _content(path, files.lines(path, file, wanted.line), version, digest), 2, wanted)
+    with files.place(path, 1):
+        _check_sessions(provenance, len(epochs))
+    return RunRecord(experiment, provenance, epochs), digest.hexdigest()
+
+
+def _head(line: bytes) -> tuple[int, Experiment, Provenance]:
+    """Version, settings and provenance."""
+    head = exactly("entry", files.from_json(line), ("format", "version", "settings", "provenance"))
+    version = head["version"]
+    if head["format"] != FORMAT or type(version) is not int or version not in READABLE:
+        known = " or ".join(map(str, READABLE))
+        raise UserError(f"this is {head['format']!r} version {version!r}, not {FORMAT!r} version {known}")
+    return version, Experiment.from_dict(head["settings"]), Provenance.from_dict(head["provenance"])
+
+
+def _content(path: Path, lines: Iterable[bytes], version: int, digest: Any) -> Iterator[bytes]:
+    """The lines with figures, each added to the digest; and at the end a look at the checksum, from version 3 on."""
+    ended = version < 3
+    for number, line in enumerate(lines, start=2):
+        if not line.endswith(b"\n"):
+            raise _cut_short(path)
+        if version >= 3 and line.startswith(b'{"%s"' % CHECKSUM.encode()):
+            with files.place(path, number):
+                found = exactly("entry", files.from_json(line), (CHECKSUM,))[CHECKSUM]
+            if found != digest.hexdigest():
+                raise UserError(f"{path} is damaged: it is not what the checksum in its last line was made from")
+            ended = True
+        elif ended and version >= 3:
+            raise UserError(f"{path}, line {number}: something follows the checksum, which must be the last line")
+        else:
+            yield line
+        digest.update(line)
+    if not ended:
+        raise UserError(f"{path} is cut short: its last line, the checksum, is missing")
+
+
+def _cut_short(path: Path) -> UserError:
+    return UserError(f"{path} is cut short: it does not end with a whole line")
+
+
+def read_settings(folder: Path) -> Experiment:
+    """The settings of a run folder.
+
+    Raises:
+        UserError: if the folder holds no run, or its settings.json is damaged
+    """
+    path = folder / SETTINGS
+    if not path.is_file():
+        raise UserError(f"{folder} is not a run folder: it holds no {SETTINGS}")
+    content = files.read(path, files.MEGABYTE)
+    with files.place(path):
+        return Experiment.from_dict(files.from_json(content))
+
+
+def read_provenance(folder: Path) -> Provenance:
+    """The provenance of a run folder.
+
+    Raises:
+        UserError: if its provenance.json is missing or damaged
+    """
+    content = files.read(folder / PROVENANCE, LARGEST_HEAD)
+    with files.place(folder / PROVENANCE):
+        return Provenance.from_dict(files.from_json(content))
+
+
+def _wanted(experiment: Experiment, provenance: Provenance) -> Wanted:
+    """What the figures of a run must agree with."""
+    source = SOURCES[experiment.dataset]
+    known = [
+        size if source.hashes.get(split) == provenance.data[split] else None
+        for split, size in zip(("train", "test"), source.sizes, strict=True)
+    ]
+    return Wanted.of(experiment, (known[0], known[1]))
+
+
+def _check_sessions(provenance: Provenance, epochs: int) -> None:
+    figures.check_sessions([session.from_epoch for session in provenance.sessions], epochs)
+
+
+def _whole_lines(path: Path, most: int, count: int | None = None) -> Iterator[bytes]:
+    """The lines of a file that end, at most `count` of them; none where there is no file."""
+    if path.exists():
+        with files.opened(path) as file:
+            for line in itertools.islice(files.lines(path, file, most), count):
+                if line.endswith(b"\n"):
+                    yield line
+
+
+def _epochs(path: Path, lines: Iterable[bytes], first_line: int, wanted: Wanted) -> tuple[EpochFigures, ...]:
+    """Figures from lines, which must be epochs 1, 2, ..., as the settings describe them."""
+    epochs = []
+    for index, line in enumerate(lines):
+        with files.place(path, first_line + index):
+            epoch = figures.from_dict(files.from_json(line))
+            if epoch.epoch != index + 1:
+                raise UserError(f"epoch {epoch.epoch} stands where epoch {index + 1} must be")
+            wanted.check(epoch)
+        epochs.append(epoch)
+    return tuple(epochs)
