@@ -21,7 +21,7 @@ FLOORS = {
     "errors": 0,
     "streams": 0,
     "neuron": 0.1,
-    "gradient_kinds": 0.1,
+    "gradient_kinds": 0.2,
     "devices": 0.1,
     "inputs": 0.2,
     "escapes": 0.1,
