@@ -22,7 +22,7 @@ FLOORS = {
     "streams": 0,
     "shards": 0,
     "neuron": 0.1,
-    "gradient_kinds": 0.1,
+    "gradient_kinds": 0.2,
     "devices": 0.1,
     "inputs": 0.2,
     "files": 0.2,

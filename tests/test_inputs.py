@@ -1393,6 +1393,10 @@ def test_what_people_pass_by_mistake_gets_the_way_out():
         "to carry a gradient call .float": lambda: tet(SPIKES.bool(), LABEL),
         "normalise it first": lambda: made(images.byte()),
         "input x must be one tensor, not a list of 2": lambda: made([images, LABEL]),
+        "spikes must be one tensor, not a list of 4 .* call torch.stack": lambda: tet(list(SPIKES), LABEL),
+        "some are masked; call .filled": lambda: made(np.ma.masked_array(images.numpy(), mask=images.numpy() > 0.5)),
+        "the tensor spikes holds NaN": lambda: readout.predict(SPIKES * math.nan),
+        "steps must be a whole number, 1000000 or less": lambda: encoding.direct(images, 2**40),
         "labels must be 3 integers, one per sample": lambda: tet(SPIKES, torch.eye(3, dtype=torch.int64)),
         r"labels must be 3 integers, one per sample, shape \(3,\), not torch.int64 of": lambda: tet(
             SPIKES, LABEL[:, None]
