@@ -74,8 +74,8 @@ test: lint book
 	@$(BIN)/python tools/checks.py
 
 # What a change of the heart breaks first; the rest is for make test.
-QUICK := $(addprefix tests/test_,house.py mutations.py neuron.py losses.py gradient_kinds.py layers.py ops.py networks.py \
-    experiments.py inputs.py records.py)
+QUICK := $(addprefix tests/test_,house.py mutations.py neuron.py losses.py gradient_kinds.py layers.py networks.py \
+    experiments.py inputs.py) tests/ops/test_ops.py tests/records/test_records.py
 
 check: lint
 	$(BIN)/python tools/notebooks.py check

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from . import inputs
-from .errors import UserError, choice, switch, whole
+from .errors import UserError, choice, switch
 
 ENCODINGS = ("direct", "latency", "latency_bright_first", "frames")
 
@@ -37,7 +37,7 @@ def _taken(images: Tensor, steps: int) -> tuple[Tensor, int]:
     images = inputs.floats("images", images, hint="normalise them first")
     if images.dim() != 4:
         raise UserError(f"images must have shape (N, C, H, W), not {tuple(images.shape)}")
-    return images, whole("steps", steps, 1)
+    return images, inputs.steps(steps)
 
 
 def direct(images: Tensor, steps: int) -> Tensor:

@@ -187,5 +187,5 @@ def visible(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text as `visible` shows it, its line breaks and other gaps as single spaces."""
-    return visible(" ".join(text.split()))
+    """The text as `visible` shows it, on one line: line breaks become spaces, spaces within a line stay as they are."""
+    return visible(" ".join(line for line in map(str.strip, text.splitlines()) if line))

@@ -280,7 +280,6 @@ class _SpikingAffine(torch.autograd.Function):
         ctx.save_for_backward(x, weight, *kept, *tensors)
         ctx.kept = len(kept)
         ctx.affine = affine
-        ctx.layer = threshold  # lives as long as the layer does
         raw = raw.detach()
         ctx.mark_non_differentiable(raw)
         ctx.set_materialize_grads(False)  # no zeros for raw
@@ -290,7 +289,7 @@ class _SpikingAffine(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     @without_autocast
     def backward(ctx: Any, grad_times: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        gradient_kinds.check_arrival(ctx, ctx.layer)
+        gradient_kinds.check_arrival(ctx, ctx.affine)  # a layer has a map of its own
         x, weight, *tensors = ctx.saved_tensors
         kept, tensors = tensors[: ctx.kept], tensors[ctx.kept :]
         pass_ = ops.put_back(ctx.pass_, tensors)
@@ -358,5 +357,5 @@ def spiking_affine(
         raise UserError(f"force must be a function of the layer's pass or None, not {shown(force)}")
     if force is not None and window > 1:
         raise UserError(f"force goes with window 1, not with {window}: it replaces spikes that are not pooled")
-    gradient_kinds.pass_on(x)
+    gradient_kinds.pass_on(x, affine)
     return _SpikingAffine.apply(x, weight, threshold, check_affine(affine), neuron, window, engine, force)

@@ -29,6 +29,9 @@ INTEGERS = tuple(
 )
 """Types of labels; all become int64."""
 
+MOST_STEPS = 10**6
+"""Time steps that can be asked for: far more than anybody simulates, and few enough to be counted in memory."""
+
 _REAL = frozenset((*FLOATS, *INTEGERS, torch.bool))
 
 
@@ -90,7 +93,13 @@ def _converted(name: str, value: Any) -> Tensor:
         if all(isinstance(part, Tensor) and part.dim() == 0 for part in value):
             return torch.stack([tensor(name, part) for part in value])
         kinds = f"a {type(value).__name__} of {len(value)}"
-        raise UserError(f"{name} must be one tensor, not {kinds} that holds tensors; pass the {name} alone")
+        shapes = {getattr(part, "shape", None) for part in value}
+        hint = f"pass the {name} alone"
+        if isinstance(value, list) and len(shapes) == 1:  # a pair of results comes as a tuple
+            hint = "call torch.stack on them"
+        raise UserError(f"{name} must be one tensor, not {kinds} that holds tensors; {hint}")
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise UserError(f"{name} must have a value everywhere, but some are masked; call .filled(...) with one")
     if not (listed or isinstance(value, (range, numbers.Number)) or hasattr(value, "__array__")):
         raise UserError(f"{name} must be a tensor, an array or a list of numbers, not {shown(value)}")
     try:
@@ -208,9 +217,9 @@ def finite(name: str, value: Tensor, where: str = "; look at the images and at t
         UserError: if it does
     """
     if devices.on_host(value):
-        steps = value[:1] if value.dim() and len(value) > 1 and value.stride(0) == 0 else value
+        distinct = value[:1] if value.dim() and len(value) > 1 and value.stride(0) == 0 else value
         # one sum costs a tenth of a look at every entry; a sum may overflow, though, where all entries are finite
-        if not math.isfinite(steps.detach().sum().item()) and not bool(steps.isfinite().all()):
+        if not math.isfinite(distinct.detach().sum().item()) and not bool(distinct.isfinite().all()):
             raise UserError(f"{name} holds NaN or infinity{where}")
     return value
 
@@ -243,7 +252,8 @@ def value_and_gradient(loss: Any, spikes: Tensor, label: Tensor, shard: Any = No
 
     Args:
         loss: a `losses.Loss`, perhaps of the caller's own
-        spikes, label, shard: as its methods take them; a shard of None is not passed on
+        spikes, label, shard: as its methods take them; a whole batch is passed on without a shard, so that a loss of
+            the caller's own may leave it out
     Returns:
         the value, and the gradient, (T, N, C) or what broadcasts to it, in the type of the spikes
     Raises:
@@ -254,7 +264,8 @@ def value_and_gradient(loss: Any, spikes: Tensor, label: Tensor, shard: Any = No
     symbol = "e = dL/dt" if by_time else "r = dL/d(amount)"
     who = f"{method} of {type(loss).__name__}"
     compute = getattr(loss, method)
-    made = compute(spikes, label) if shard is None else compute(spikes, label, shard)
+    is_whole = shard is None or shard.is_whole
+    made = compute(spikes, label) if is_whole else compute(spikes, label, shard)
     if not isinstance(made, (tuple, list)) or len(made) != 2:
         raise UserError(f"{who} must return a pair, the value and {symbol}, not {shown(made)}")
     for part, words in zip(made, ("the value", symbol), strict=True):
@@ -269,6 +280,15 @@ def value_and_gradient(loss: Any, spikes: Tensor, label: Tensor, shard: Any = No
         shapes = f"{tuple(spikes.shape)}, not {tuple(grad.shape)}"
         raise UserError(f"{who} must return {symbol} in the shape of the spikes, (T, N, C) = {shapes}")
     return value.detach(), grad.detach().to(spikes.dtype)
+
+
+def steps(value: Any) -> int:
+    """A number of time steps T.
+
+    Raises:
+        UserError: if it is no whole number from 1 to MOST_STEPS
+    """
+    return whole("steps", value, 1, MOST_STEPS)
 
 
 def sizes(name: str, value: Any, count: int, words: str) -> tuple[int, ...]:

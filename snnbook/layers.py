@@ -39,6 +39,15 @@ if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_after_fork)
 
 
+def _not_finite(what: str, title: str) -> UserError:
+    """The error for a layer whose weights or thresholds are spoilt."""
+    return UserError(
+        f"training broke down: {what} of {title} is NaN or infinite: it came in with images, loss or too large a step; "
+        "begin anew with finite weights and finite images, and where they were finite with a lower "
+        "learning rate"
+    )
+
+
 class _Standardise(torch.autograd.Function):
     """Standardised weights; with a threshold all four are folded before, in place, as by `SpikingLayer.fold`.
 
@@ -48,12 +57,20 @@ class _Standardise(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, weight: Tensor, gamma: Tensor, beta: Tensor, engine: str, threshold: Tensor | None = None
+        ctx: Any,
+        weight: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        engine: str,
+        threshold: Tensor | None = None,
+        title: str = "a layer",
     ) -> Tensor:
         if threshold is None:
             standardised, mean, std = ops.standardise(weight.flatten(1), gamma, beta, engine)
         else:
             standardised, mean, std = ops.make_ready(weight, threshold, gamma, beta, WEIGHT_BOUND, engine)
+        if on_host(std) and not math.isfinite(std.sum().item()):  # NaN where a weight of the row is
+            raise _not_finite("a weight", title)
         ctx.save_for_backward(weight, gamma, mean, std)
         ctx.engine = engine
         return standardised.view_as(weight)
@@ -63,7 +80,7 @@ class _Standardise(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weight, *rest = ctx.saved_tensors
         by_weight, by_gamma, by_beta = ops.standardise_backward(grad.flatten(1), weight.flatten(1), *rest, ctx.engine)
-        return by_weight.view_as(weight), by_gamma, by_beta, None, None
+        return by_weight.view_as(weight), by_gamma, by_beta, None, None, None
 
 
 class SpikingLayer(nn.Module):
@@ -99,36 +116,51 @@ class SpikingLayer(nn.Module):
         """Move gamma into the threshold, theta <- theta/gamma, beta <- beta/gamma, gamma <- 1; clip the raw weights.
 
         The layer's output is unchanged by the folding: the neuron is linear up to its threshold. Eq. (eq-fold).
+        Nothing is folded where gamma or beta is no parameter of the layer (`_owns_gamma`).
 
         Raises:
-            UserError: if a gamma is not above 0 (looked at on the CPU only: elsewhere it would halt the device)
+            UserError: if a gamma is not above 0, or one of gamma, beta and the threshold is not finite (looked at on
+                the CPU only: elsewhere it would halt the device)
         """
-        self._check_gamma()
+        self._check_state()
+        if not self._owns_gamma():
+            return
         with _folding:
             ops.fold(self.weight, self.threshold, self.gamma, self.beta, WEIGHT_BOUND, self.engine)
 
-    def _check_gamma(self) -> None:
+    def _owns_gamma(self) -> bool:
+        """Whether gamma and beta are the layer's own parameters, which may be changed together with the threshold.
+
+        Others are computed at every pass, by a parametrization, or are the caller's, by `torch.func.functional_call`:
+        they would keep their value, and the threshold would be divided at every pass.
+        """
+        return isinstance(self.gamma, nn.Parameter) and isinstance(self.beta, nn.Parameter)
+
+    def _check_state(self) -> None:
         """Raise what `fold` raises."""
-        if on_host(self.gamma) and not bool((self.gamma > 0).all()):
-            worst = self.gamma.min().item()
-            if math.isnan(worst):
-                raise UserError(
-                    f"training broke down: gamma of {self.title} is NaN: a NaN or infinity came in, with images, "
-                    "loss or too large a step; begin anew with finite weights and finite images, and where they were "
-                    "finite with a lower learning rate"
-                )
+        gamma = self.gamma.detach()
+        beta = self.beta.detach()
+        if not on_host(gamma):
+            return
+        least, largest = gamma.aminmax()  # NaN where one is
+        if least.item() > 0 and largest.item() < math.inf and math.isfinite((beta + self.threshold).sum().item()):
+            return
+        for name, values in (("gamma", gamma), ("beta", beta), ("threshold", self.threshold)):
+            if not bool(values.isfinite().all()):
+                raise _not_finite(name, self.title)
+        if not least > 0:
             raise UserError(
-                f"training broke down: gamma of {self.title} fell to {worst:.3g}, and thresholds are divided by it; "
-                "try a lower learning rate"
+                f"training broke down: gamma of {self.title} fell to {least.item():.3g}, and thresholds are divided by "
+                "it; try a lower learning rate"
             )
 
     def _ready(self) -> tuple[Tensor, Tensor]:
         """W_hat and theta of a pass. In training they are folded first; reading alone changes nothing in the layer."""
-        self._check_gamma()
+        self._check_state()
         gamma, beta, threshold, weight = self.gamma, self.beta, self.threshold, self.weight
-        if self.training and torch.is_grad_enabled():
+        if self.training and torch.is_grad_enabled() and self._owns_gamma():
             with _folding:
-                return _Standardise.apply(weight, gamma, beta, self.engine, threshold), threshold
+                return _Standardise.apply(weight, gamma, beta, self.engine, threshold, self.title), threshold
         if not self._is_folded():
             # what `fold` would leave, to the bit, with the gradients that gamma and beta have as they are
             scale = gamma.detach()
@@ -136,7 +168,7 @@ class SpikingLayer(nn.Module):
             beta = beta / scale
             threshold = threshold / scale
             weight = weight.clamp(-WEIGHT_BOUND, WEIGHT_BOUND)
-        return _Standardise.apply(weight, gamma, beta, self.engine), threshold
+        return _Standardise.apply(weight, gamma, beta, self.engine, None, self.title), threshold
 
     def _is_folded(self) -> bool:
         """Whether `fold` would change nothing; on a GPU, where a look would halt the device, it is not known."""
@@ -156,7 +188,7 @@ class SpikingLayer(nn.Module):
         inputs.weights(f"the weight of {self.title}", self.weight)
         scale = real("scale", scale)
         gamma = self.gamma if scale == 1 else scale * self.gamma
-        return _Standardise.apply(self.weight, gamma, self.beta, self.engine)
+        return _Standardise.apply(self.weight, gamma, self.beta, self.engine, None, self.title)
 
     def current(self, x: Tensor, scale: float = 1.0) -> Tensor:
         """Input currents, (T, N, C, ...), for x (T, N, ...) and gamma multiplied by `scale`."""
@@ -182,12 +214,25 @@ class SpikingLayer(nn.Module):
             inputs.weights(f"the weight of {self.title}", weight)
             x = inputs.floats("x", x, like=weight, hint="normalise it first, or call .float() on spikes")
         instance("ahead", ahead, (Beside, NoneType), "a Beside or None")
-        ahead = ahead or Beside(x.device)
+        if ahead is None:  # a network has looked at its input already
+            inputs.finite("x", x)
+            ahead = Beside(x.device)
         with ahead.work():
             weight, threshold = self._ready()
         ahead.join(weight, threshold)
         spikes, raw = spiking_affine(x, weight, threshold, self.affine, self.neuron, self.pool, self.engine, force)
         return spikes if force is None else (spikes, raw)
+
+
+def _first_weight(shape: tuple[int, ...]) -> Tensor:
+    """Weights of this shape (C_out, C_in, ...), as torch's own layers draw them."""
+    outputs, fan_in, *kernel = shape
+    try:
+        if kernel:
+            return nn.Conv2d(fan_in, outputs, kernel, bias=False).weight
+        return nn.Linear(fan_in, outputs, bias=False).weight
+    except RuntimeError as error:  # torch raises nothing narrower for a number of bytes that cannot be had
+        raise UserError(f"a weight of shape {shape} does not fit into memory; take a smaller layer") from error
 
 
 class SpikingConv2d(SpikingLayer):
@@ -211,10 +256,10 @@ class SpikingConv2d(SpikingLayer):
         engine: str = "auto",
     ) -> None:
         kernel = inputs.square("kernel_size", kernel_size, 1)
-        shape = whole("in_channels", in_channels, 1), whole("out_channels", out_channels, 1), kernel
+        shape = whole("out_channels", out_channels, 1), whole("in_channels", in_channels, 1), kernel, kernel
         neuron = NeuronParameters() if neuron is None else neuron
         affine = Convolution(inputs.padding("padding", padding, kernel))
-        super().__init__(nn.Conv2d(*shape, bias=False).weight, affine, neuron, pool, engine)
+        super().__init__(_first_weight(shape), affine, neuron, pool, engine)
 
 
 class SpikingLinear(SpikingLayer):
@@ -228,9 +273,9 @@ class SpikingLinear(SpikingLayer):
     def __init__(
         self, in_features: int, out_features: int, neuron: NeuronParameters | None = None, engine: str = "auto"
     ) -> None:
-        shape = whole("in_features", in_features, 1), whole("out_features", out_features, 1)
+        shape = whole("out_features", out_features, 1), whole("in_features", in_features, 1)
         neuron = NeuronParameters() if neuron is None else neuron
-        super().__init__(nn.Linear(*shape, bias=False).weight, FullyConnected(), neuron, 1, engine)
+        super().__init__(_first_weight(shape), FullyConnected(), neuron, 1, engine)
 
 
 class _AdjustedPooling(torch.autograd.Function):

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from . import gradient_kinds, inputs
 from .devices import on_host
-from .errors import UserError, choice, real, switch, unknown, whole
+from .errors import UserError, choice, real, switch, unknown
 from .shards import Shard
 
 GRADIENTS = ("time", "rate")
@@ -285,7 +285,7 @@ def label_train(steps: int, like: Tensor | None = None) -> Tensor:
     Raises:
         UserError: if steps is no whole number above 0, or like no tensor
     """
-    steps = whole("steps", steps, 1)
+    steps = inputs.steps(steps)
     like = None if like is None else inputs.tensor("like", like)
     train = torch.zeros(steps) if like is None else like.new_zeros(steps)
     if steps < SHORT_TRAIN:

@@ -90,7 +90,7 @@ class Network(nn.Module):
         for layer in layers:
             instance("each of layers", layer, nn.Module, "a torch module")
         self.layers = nn.Sequential(*layers)
-        self.in_shape, self.steps = inputs.sizes("in_shape", in_shape, 3, IN_SHAPE), whole("steps", steps, 1)
+        self.in_shape, self.steps = inputs.sizes("in_shape", in_shape, 3, IN_SHAPE), inputs.steps(steps)
 
     @property
     def spiking(self) -> list[SpikingLayer]:

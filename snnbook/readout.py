@@ -29,7 +29,7 @@ def score(spikes: Tensor, readout: str = "count") -> Tensor:
     Returns:
         (N, C)
     Raises:
-        UserError: for another readout, or spikes of another shape
+        UserError: for another readout, or spikes of another shape or (looked at on a CPU alone) not finite
     """
     readout = choice("readout", readout, READOUTS)
     spikes = _taken(spikes)
@@ -43,7 +43,7 @@ def _taken(spikes: Tensor) -> Tensor:
         found = found.to(torch.get_default_dtype())
     if found.dim() != 3 or 0 in (found.shape[0], found.shape[2]):
         raise UserError(f"spikes must have shape (T, N, C) with steps and classes, not {tuple(found.shape)}")
-    return found
+    return inputs.finite("the tensor spikes", found, "")
 
 
 @cache  # a few numbers, made once, so that a GPU need not start four operations for them at every step

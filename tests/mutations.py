@@ -63,8 +63,8 @@ MUTATIONS = [
     ),
     Mutation(
         "layers.py",
-        "if self.training and torch.is_grad_enabled():",
-        "if torch.is_grad_enabled():",
+        "if self.training and torch.is_grad_enabled() and self._owns_gamma():",
+        "if torch.is_grad_enabled() and self._owns_gamma():",
         "tests/test_layers.py::test_reading_writes_nothing",
     ),
     Mutation(
@@ -87,7 +87,7 @@ MUTATIONS = [
     ),
     Mutation(
         "inputs.py",
-        "if not math.isfinite(steps.detach().sum().item()) and",
+        "if not math.isfinite(distinct.detach().sum().item()) and",
         "if False and",
         "tests/test_inputs.py::test_nan_or_infinity_in_the_input_is_said_before_it_reaches_the_weights",
     ),

@@ -16,8 +16,9 @@ glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a matter o
 FAULTS = """
 import resource
 import torch
-from snnbook import experiments, measure
+from snnbook import experiments
 from snnbook.devices import keep_memory
+from snnbook.training import metrics
 from snnbook.training.step import TrainingStep
 
 PAGES, BLOCKS = 3000, 4
@@ -33,7 +34,7 @@ torch.set_num_threads(1)
 torch.empty(2 * PAGES * 1024)  # once freed, blocks of half its size come from the heap
 before = fill()
 experiment = experiments.get("quick")
-TrainingStep(experiment, experiment.build_network(), measure.Totals(torch.device("cpu")))
+TrainingStep(experiment, experiment.build_network(), metrics.Totals(torch.device("cpu")))
 fill()
 print(before, fill(), keep_memory())
 """

@@ -227,7 +227,7 @@ def test_the_same_seed_is_the_same_run(finished, tmp_path):
 
 @pytest.mark.parametrize("mid_epoch", [False, True])
 def test_a_stopped_run_goes_on_to_the_same_end(mid_epoch, finished, tmp_path):
-    with pytest.raises((KeyboardInterrupt, training.interrupts.Stopped)):
+    with pytest.raises((KeyboardInterrupt, training.signals.Stopped)):
         training.fit(small(engine="auto", dropout=0.2), tmp_path / "run", "cuda", StopAfter(2, mid_epoch))
     training.resume(tmp_path / "run", "cuda")
     same_run(finished, tmp_path / "run")
@@ -236,7 +236,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(mid_epoch, finished, tmp_path):
 def test_a_run_begun_on_a_gpu_goes_on_on_a_cpu(finished, tmp_path, capsys):
     accuracies = {device: training.evaluate(finished, "last", device).accuracy for device in ("cuda", "cpu")}
     assert abs(accuracies["cuda"] - accuracies["cpu"]) <= 0.1  # 30 images
-    with pytest.raises((KeyboardInterrupt, training.interrupts.Stopped)):
+    with pytest.raises((KeyboardInterrupt, training.signals.Stopped)):
         training.fit(small(engine="auto"), tmp_path / "run", "cuda", StopAfter(1))
     assert main(["train", "--resume", str(tmp_path / "run"), "--device", "cpu"]) == 0
     devices_used = [each.device for each in records.read(tmp_path / "run").provenance.sessions]

@@ -232,6 +232,82 @@ def test_a_foreign_loss_on_our_network_is_warned_of_once(foreign, supervised):
     assert "losses.from_times(spikes, e)" in line
 
 
+BESIDE = {
+    "cross-entropy": lambda s: F.cross_entropy(s.sum(0), LABELS),
+    "a penalty on the rate": lambda s: 0.01 * s.mean(),
+    "a rate loss of ours": lambda s: losses.get("counting", gradient="rate")(s, LABELS),
+    "the other order of axes": lambda s: F.cross_entropy(s.transpose(0, 1).mean(1), LABELS),
+}
+
+
+@pytest.mark.parametrize("beside", BESIDE)
+@pytest.mark.parametrize("trained", [True, False], ids=["both trained", "times only printed"])
+def test_a_foreign_loss_beside_one_of_times_is_warned_of_once(beside, trained):
+    net = ours()
+    loss = losses.get("enhanced_counting")
+    loss(net(images()), LABELS).backward()
+
+    def run():
+        for _ in range(3):
+            spikes = net(images())
+            value = loss(spikes, LABELS)
+            foreign = BESIDE[beside](spikes)
+            (value + foreign if trained else foreign).backward()
+
+    (line,) = caught(run)
+    assert "no loss of snnbook made" in line
+
+
+def hidden_and_output():
+    torch.manual_seed(0)
+    first, last = layers.SpikingLinear(64, 32), layers.SpikingLinear(32, 3)
+    for layer in (first, last):
+        layer.threshold.fill_(0.3)
+    return first, last, (torch.rand(5, 30, 64) < 0.4).float()
+
+
+@pytest.mark.parametrize("penalty", [lambda h: h.mean(), lambda h: (h.mean((0, 1)) - 0.123).square().sum()])
+def test_a_penalty_on_a_hidden_layers_rate_is_warned_of(penalty):
+    first, last, x = hidden_and_output()
+    hidden = first(x)
+    (line,) = caught(lambda: (losses.get("ttfs")(last(hidden), LABELS) + penalty(hidden)).backward())
+    assert "no loss of snnbook made" in line
+
+
+MADE_BY = {
+    "a scale": lambda: nn.Parameter(torch.ones(1)) * images(),
+    "a convolution": lambda: nn.Conv2d(1, 1, 3, padding=1)(images()).clamp(0, 1),
+    "a step function": lambda: Step.apply(images().requires_grad_() * 1 - 0.5),
+}
+
+
+@pytest.mark.parametrize("made_by", MADE_BY)
+def test_what_is_trained_below_our_layers_is_warned_of_once(made_by):
+    net = ours()
+    loss = losses.get("ttfs")
+    lines = caught(lambda: [loss(net(MADE_BY[made_by]()), LABELS).backward() for _ in range(3)])
+    words = "a snnbook layer gives gradients on spike times to whatever makes its input"
+    assert len([line for line in lines if words in line]) == 1
+
+
+def test_a_layer_in_evaluation_mode_is_warned_of_once():
+    """Where gamma is not folded the threshold of a pass is a tensor of its own."""
+    net = ours()
+    with torch.no_grad():
+        for layer in net.spiking:
+            layer.gamma.mul_(1.1)
+    net.eval()
+    (line,) = caught(lambda: [F.cross_entropy(net(images()).sum(0), LABELS).backward() for _ in range(3)])
+    assert "no loss of snnbook made" in line
+
+
+def test_a_loss_in_a_compiled_function_sees_what_made_the_spikes():
+    net = Surrogate()
+    loss = losses.get("ttfs")
+    step = torch.compile(lambda x: loss(net(x), LABELS), backend="eager")
+    assert [line for line in caught(lambda: step(images()).backward()) if "gradient='rate'" in line]
+
+
 class Own(losses.Loss):
     name = "own"
 
@@ -245,6 +321,15 @@ def checkpointed(net):
         return torch.utils.checkpoint.checkpoint(lambda s: s * 1, spikes, use_reentrant=False)
 
     return forward
+
+
+def skipped(loss, join):
+    """A loss of a hidden layer's spikes beside those of the next one: e arrives at silent places, too."""
+    first, last, x = hidden_and_output()
+    middle = layers.SpikingLinear(32, 32)
+    middle.threshold.fill_(0.3)
+    hidden = first(x)
+    loss(last(join(hidden, middle(hidden))), LABELS).backward()
 
 
 def quiet_cases():
@@ -261,6 +346,20 @@ def quiet_cases():
         "checkpoint": lambda net: loss(checkpointed(net)(images()), LABELS).backward(),
         "given times": lambda net: losses.from_times(net(images()), torch.ones(5, 30, 3)).backward(),
         "a leaf": lambda net: loss(net(images()).detach().requires_grad_(), LABELS).backward(),
+        "a leaf in another order": lambda net: loss(
+            net(images()).detach().transpose(0, 1).requires_grad_().transpose(0, 1), LABELS
+        ).backward(),
+        "leaves of single steps": lambda net: loss(
+            torch.stack([step.detach().requires_grad_() for step in net(images())]), LABELS
+        ).backward(),
+        "a skip": lambda net: skipped(loss, torch.add),
+        "beside a weight penalty": lambda net: (
+            loss(net(images()), LABELS) + sum(p.square().sum() for p in net.parameters())
+        ).backward(),
+        "gradient of the images": lambda net: loss(net(images().requires_grad_() * 2 - 0.1), LABELS).backward(),
+        "below a frozen encoder": lambda net: loss(
+            net(nn.Conv2d(1, 1, 3, padding=1).requires_grad_(False)(images())), LABELS
+        ).backward(),
         "no grad": lambda net: loss(net(images()).detach(), LABELS),
         "two passes": lambda net: (
             loss(net(images()[:15]), LABELS[:15]) + loss(net(images()[15:]), LABELS[15:])

@@ -397,6 +397,18 @@ ROWS: dict[str, Callable[[], Row]] = {
             "steps": Argument(T, WHOLE),
         },
     ),
+    "encoding.encode": lambda: Row(
+        encoding.encode,
+        {
+            "images": Argument(
+                IMAGES,
+                FLOATS,
+                also="on meta|first axis doubled|last axis doubled|nothing along the first|nothing along the last",
+            ),
+            "kind": Argument("direct", NAME),
+            "steps": Argument(T, WHOLE),
+        },
+    ),
     "encoding.latency": lambda: Row(
         encoding.latency,
         {
@@ -909,7 +921,7 @@ OF_FILES = (
 )  # fmt: skip
 
 ROWS |= {
-    "measure.evaluate": lambda: Row(
+    "metrics.evaluate": lambda: Row(
         metrics.evaluate,
         {
             "net": Argument(net(), OBJECT),
@@ -919,11 +931,11 @@ ROWS |= {
             "team": Argument(metrics.ALONE, OBJECT),
         },
     ),
-    "measure.silent": lambda: Row(
+    "metrics.silent": lambda: Row(
         metrics.silent,
         {"firing_rates": Argument([[0.5], [0.0]], OBJECT, also="[]|tensor of none|ragged|pair of tensors")},
     ),
-    "measure.thresholds": lambda: Row(metrics.thresholds, {"net": Argument(net(), OBJECT)}),
+    "metrics.thresholds": lambda: Row(metrics.thresholds, {"net": Argument(net(), OBJECT)}),
     "settings.Experiment": lambda: Row(settings.Experiment, SETTINGS),
     "settings.Experiment.override": lambda: Row(
         lambda **given: experiments.get("quick").override(**given),
@@ -941,7 +953,7 @@ MODULES = (
 )
 
 ONLY = {
-    "measure": ("evaluate", "silent", "thresholds"),
+    "metrics": ("evaluate", "silent", "thresholds"),
     "records": ("read", "write"),
     "checkpoints": ("read", "write"),
     "datasets": ("load", "check"),
@@ -1393,6 +1405,10 @@ def test_what_people_pass_by_mistake_gets_the_way_out():
         "to carry a gradient call .float": lambda: tet(SPIKES.bool(), LABEL),
         "normalise it first": lambda: made(images.byte()),
         "input x must be one tensor, not a list of 2": lambda: made([images, LABEL]),
+        "spikes must be one tensor, not a list of 4 .* call torch.stack": lambda: tet(list(SPIKES), LABEL),
+        "some are masked; call .filled": lambda: made(np.ma.masked_array(images.numpy(), mask=images.numpy() > 0.5)),
+        "the tensor spikes holds NaN": lambda: readout.predict(SPIKES * math.nan),
+        "steps must be a whole number, 1000000 or less": lambda: encoding.direct(images, 2**40),
         "labels must be 3 integers, one per sample": lambda: tet(SPIKES, torch.eye(3, dtype=torch.int64)),
         r"labels must be 3 integers, one per sample, shape \(3,\), not torch.int64 of": lambda: tet(
             SPIKES, LABEL[:, None]

@@ -1,6 +1,7 @@
 """Layers behave as torch's own: reading writes nothing, passes may overlap, and threads may share a network."""
 
 import copy
+import math
 import threading
 import warnings
 
@@ -238,3 +239,66 @@ def test_losses_name_both_readings():
 def test_own_modules_of_torch_between_layers_keep_working():
     net = nn.Sequential(layers.SpikingLinear(64, 16), nn.Identity(), layers.SpikingLinear(16, 3))
     LOSS(net(images().flatten(1).expand(5, -1, -1)), LABELS).backward()
+
+
+class Exponential(nn.Module):
+    """A parametrization by the logarithm."""
+
+    def forward(self, x):
+        return x.exp()
+
+    def right_inverse(self, x):
+        return x.log()
+
+
+def test_a_pass_with_the_callers_own_parameters_leaves_the_layers_as_they_are(engine):
+    """As in meta-learning, in training mode: fast weights would else be folded into the network's own thresholds."""
+    net = trained(engine)
+    fast = {name: p.detach() * 1.05 for name, p in net.named_parameters()}
+    given = {name: p.clone() for name, p in fast.items()}
+    before = state(net)
+    other = copy.deepcopy(net)
+    other.load_state_dict(fast, strict=False)
+    spikes = torch.func.functional_call(net, fast, (images(),))
+    assert torch.equal(spikes, other(images()))
+    assert all(torch.equal(given[name], fast[name]) for name in fast)
+    assert same_state(net, before)
+
+
+def test_a_gamma_that_is_computed_is_not_folded(engine):
+    net = trained(engine)
+    for layer in net.spiking:
+        nn.utils.parametrize.register_parametrization(layer, "gamma", Exponential())
+    wanted = net.eval()(images())
+    net.train()
+    before = state(net)
+    net.fold()
+    assert all(torch.equal(net(images()), wanted) for _ in range(2))
+    assert same_state(net, before)
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize(
+    ("what", "value"),
+    [(what, value) for what in ("gamma", "beta", "threshold") for value in (math.nan, math.inf)]
+    + [("weight", math.nan)],
+)
+def test_a_layer_that_holds_nan_says_so(what, value, mode, engine):
+    net = trained(engine)
+    with torch.no_grad():
+        getattr(net.layers[0], what)[1] = value
+    with pytest.raises(UserError, match=rf"{what} of layer 1 of 3 \(8C3\) is NaN or infinite"):
+        getattr(net, mode)()(images())
+
+
+def test_a_layer_alone_looks_at_its_input():
+    x = torch.rand(5, 2, 64)
+    x[1, 1, 3] = math.nan
+    with pytest.raises(UserError, match="x holds NaN or infinity"):
+        layers.SpikingLinear(64, 3)(x)
+
+
+def test_a_layer_that_does_not_fit_into_memory():
+    for make in (lambda: layers.SpikingLinear(2, 2**60), lambda: layers.SpikingConv2d(1, 1, 2**40)):
+        with pytest.raises(UserError, match=r"a weight of shape \(.*\) does not fit into memory"):
+            make()

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import os
+import shutil
 import signal
 import sys
 import warnings
@@ -24,6 +25,10 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 LONGEST = 2000
 """Characters of an error line that are shown."""
+
+NARROWEST, WIDEST = 40, 1000
+"""Columns that help is written for. The library that writes it never ends for one column or none, and fails for very
+many."""
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 """What torch says where memory is full, on a GPU and on a CPU."""
@@ -183,7 +188,7 @@ def record(run: str, /, *, results: str = "results") -> None:
     from .. import results as on_file
 
     path, listed = on_file.keep(run, results)
-    print(path)
+    print(errors.visible(str(path)))
     if not listed:
         why = "settings are not those that its experiment's name stands for, or its images not the published ones"
         print(f"no table has it: its {why}", file=sys.stderr)
@@ -201,7 +206,7 @@ def plot(*runs: str, out: str = "curves.png") -> None:
 
     if not runs:
         raise UserError("name a run's folder, or several: snnbook plot RUN [RUN...]")
-    print(plots.plot(runs, out))
+    print(errors.visible(str(plots.plot(runs, out))))
 
 
 @app.command
@@ -247,6 +252,7 @@ def run(arguments: Sequence[str], codes: Mapping[int, int]) -> int:
     Returns:
         the exit code: 0, BAD with one line on standard error, or one of `codes`
     """
+    _sensible_width()
     sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal cannot show
     if any("\0" in argument for argument in arguments):  # from Python alone: shells cannot pass it on
         return _complain("an argument holds a null byte; leave it out")
@@ -262,7 +268,8 @@ def run(arguments: Sequence[str], codes: Mapping[int, int]) -> int:
             _leave()
     except (CycloptsError, UserError) as error:
         return _complain(str(error))
-    except BrokenPipeError:  # whoever read our output has gone, as in `snnbook experiments | head -1`
+    except (BrokenPipeError, SystemExit):
+        # whoever read our output has gone, as in `snnbook experiments | head -1`; help ends by SystemExit then
         streams.drop(sys.stdout)
         return BAD
     except OSError as error:
@@ -280,6 +287,15 @@ def run(arguments: Sequence[str], codes: Mapping[int, int]) -> int:
         _complain(str(stop) or "stopped")
         return codes[getattr(stop, "number", signal.SIGINT)]
     return 0
+
+
+def _sensible_width() -> None:
+    """Let help be written for NARROWEST to WIDEST columns, whatever the terminal or COLUMNS says."""
+    told = os.environ.get("COLUMNS", "")
+    columns = shutil.get_terminal_size().columns
+    sensible = min(max(columns, NARROWEST), WIDEST)
+    if columns != sensible or (told.isdigit() and told != str(columns)):
+        os.environ["COLUMNS"] = str(sensible)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from ..errors import UserError, whole
+from ..errors import UserError, as_path, one_line, visible, whole
 
 RESULTS, RUNS = "results", "runs/reproduce"
 
@@ -59,7 +59,8 @@ def table(
         raise UserError(f"there is no folder {results} here; name the one with the records by --results")
     found = on_file.load(results)
     if not found:
-        print(f"no record lies in the folders of {results}: nothing but the paper's numbers", file=sys.stderr)
+        place = visible(results)
+        print(f"no record lies in the folders of {place}: nothing but the paper's numbers", file=sys.stderr)
     files = {result.name: urllib.parse.quote(f"{results}/{result.file}") for result in found}
     print(render.render(tables.build(name, found), format, files.__getitem__))
 
@@ -105,8 +106,9 @@ def reproduce(
     whole("jobs", jobs, 1, 1000)
     distributed.refuse_several("snnbook reproduce", "leave torchrun out, and take --jobs for several runs at a time")
     training.device_number(device)
-    root = Path(results)
-    planned = work.plan(target, seeds, epochs, root, Path(runs), released, only)
+    root = as_path("--results", results)
+    in_progress = as_path("--runs", runs)
+    planned = work.plan(target, seeds, epochs, root, in_progress, released, only)
     work.refuse_others(planned)
     missing = [run for run in planned if not run.record.exists()]
     given = {"--results": (results, RESULTS), "--runs": (runs, RUNS)}
@@ -115,13 +117,14 @@ def reproduce(
     on_device = ["--device", device] * (device != "auto")
     if list_commands:
         for run in missing:
-            print("snnbook", shlex.join(work.command(run, target, on_device + options)))
+            print("snnbook", visible(shlex.join(work.command(run, target, on_device + options))))
     if not missing and (list_commands or only is not None):
         again = "--results again --runs runs/again"
-        done = f"{planned[0].record} has it" if len(planned) == 1 else "all have their records"
+        done = f"{visible(str(planned[0].record))} has it" if len(planned) == 1 else "all have their records"
         for run in planned:
             if not on_file.read(run.record).published:
-                print(f"{run.record} is done, {work.UNPUBLISHED}; move it away to run anew", file=sys.stderr)
+                there = visible(str(run.record))
+                print(f"{there} is done, {work.UNPUBLISHED}; move it away to run anew", file=sys.stderr)
         print(f"{len(planned)} of {len(planned)} runs done: {done}. To run anew: {again}", file=sys.stderr)
     if list_commands:
         return
@@ -129,7 +132,7 @@ def reproduce(
     threads = work.threads_each(jobs)
     where = training.choose_device(device)  # only now: commands may be listed where there is no such device
     if missing:
-        files.make_folder(Path(runs))
+        files.make_folder(in_progress)
         on_file.look(root)
     shared_out = jobs > 1 and where.type == "cuda" and training.device_number(device) is None
     places = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if shared_out else []
@@ -164,7 +167,6 @@ def _run(
     missing: Sequence[Any], jobs: int, threads: int, root: Path, device: str, start: Any, places: Sequence[str]
 ) -> list[str]:
     """Do the runs, here one after the other or in processes; names of those that failed."""
-    from .. import errors
     from ..records import run_folder
     from ..results import reproduce as work
     from . import terminal
@@ -178,7 +180,7 @@ def _run(
         except run_folder.InUse as busy:
             print(f"{busy.owner} is at work on {run.name}; left to it", flush=True)
         except UserError as error:  # the other rows do not depend on this one
-            print(f"{run.name} failed: {errors.one_line(str(error))}", flush=True)
+            print(f"{run.name} failed: {one_line(str(error))}", flush=True)
             failed.append(run.name)
     return failed
 
@@ -189,7 +191,7 @@ def _other_images(names: set[str]) -> list[str]:
 
     differs = {status.name: status.source for status in datasets.check(names) if status.state == "differs"}
     return [
-        f"warning: {name} in {folder} is not as published: no run for the paper's tables"
+        f"warning: {name} in {visible(str(folder))} is not as published: no run for the paper's tables"
         for name, folder in differs.items()
     ]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..datasets.sources import SOURCES
+from ..errors import visible
 from ..records import EpochFigures, RunRecord
 from ..results import paper
 from ..settings import Experiment
@@ -37,7 +38,7 @@ class TerminalProgress(Progress):
         self.folder, self._epochs = folder, experiment.epochs
         self._layers = layer_names(experiment)
         self._say(heading(experiment, images))
-        self._say(f"run folder {folder}")
+        self._say(f"run folder {visible(str(folder))}")
         if epochs_done == experiment.epochs:
             self._say(f"all {epochs_done} epochs are done already")
         elif epochs_done:
@@ -131,8 +132,8 @@ def summary(record: RunRecord, folder: Path) -> str:
     ]
     table = [f"{name:<24}{left:>10}{right:>10}" for name, left, right in rows]
     spent = duration(sum(figures.seconds for figures in record.epochs))
-    again = shlex.join(["snnbook", "evaluate", str(folder)])
-    return "\n".join(["", *table, "", f"{spent} in all; run folder {folder}", f"next: {again}"])
+    again = visible(shlex.join(["snnbook", "evaluate", str(folder)]))
+    return "\n".join(["", *table, "", f"{spent} in all; run folder {visible(str(folder))}", f"next: {again}"])
 
 
 def evaluation(figures: Evaluation, run: str, which: str) -> str:
@@ -142,7 +143,7 @@ def evaluation(figures: Evaluation, run: str, which: str) -> str:
     classes = ["".join(shares[start : start + 5]) for start in range(0, len(shares), 5)]
     return "\n".join(
         [
-            f"{run}, {which} checkpoint",
+            f"{visible(run)}, {which} checkpoint",
             f"test accuracy            {figures.accuracy:.2%}",
             f"  highest score shared   {figures.tied:.2%} (then the lowest class is read)",
             f"  label's is the highest {figures.among:.2%} (alone or not)",

@@ -4,6 +4,7 @@ A file may hold anything. Its size is checked before it is read, and it is unpac
 megabytes cannot fill the memory, whatever its headers declare.
 """
 
+import io
 import os
 import stat
 import zlib
@@ -78,6 +79,10 @@ def opened(path: Path, most: int) -> Iterator[BinaryIO]:
                 raise UserError(f"{path} cannot be read: it is {kind_of(state.st_mode)}. A regular file must be there")
             if state.st_size > most:
                 raise UserError(f"{path} has {state.st_size:,} bytes, more than can be (at most {most:,}). {AGAIN}")
+            if not state.st_size:
+                # files of /proc are said to be empty, too, and reading them may wait for ever or never end
+                yield io.BytesIO()
+                return
             with open(descriptor, "rb", closefd=False) as file:
                 yield file
         finally:

@@ -3,6 +3,7 @@
 Read from the zip in its place; nothing is unpacked onto the disk.
 """
 
+import itertools
 import re
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -112,7 +113,13 @@ def _found(file: BinaryIO, path: Path, split: str) -> list[tuple[int, int, str, 
             f"{path} holds no recordings such as {folder}/7/00042.bin; check that Train.zip and Test.zip are not "
             "swapped"
         )
-    return sorted(found, key=lambda recording: recording[:2])
+    found.sort(key=lambda recording: recording[:2])
+    for before, after in itertools.pairwise(found):
+        if before[:2] == after[:2]:
+            raise UserError(
+                f"{path} holds two recordings with the number and digit of {after[2]}. {AGAIN}, or keep one of the two"
+            )
+    return found
 
 
 def _cells(file: BinaryIO, path: Path, name: str, entry: zips.Entry, source: Source) -> np.ndarray:

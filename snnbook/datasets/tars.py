@@ -16,8 +16,8 @@ from .archives import AGAIN, GZIP_MAGIC, Unpacked, check_start, opened
 BLOCK = 512
 """Bytes of a header. Contents are filled up to a multiple of it."""
 
-LARGEST = 2**29
-"""Most bytes of an archive, packed and unpacked; CIFAR's have 184 million unpacked."""
+LARGEST = 2**28
+"""Most bytes of an archive, packed and unpacked; CIFAR's have 184 million unpacked. Readers need twice the memory."""
 
 MOST_HEADERS = 10_000
 """Most headers in an archive; CIFAR's have fewer than ten."""

@@ -90,6 +90,8 @@ def _triton_misfit(device: torch.device, dtype: torch.dtype) -> str:
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
     if device.type != "cuda" and not (interpreted and device.type == "cpu"):
         return f"the tensors are on {device}, and it needs a GPU"
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        return f"there is no device {device} on this machine"
     if device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) < (8, 0):
         return "the GPU is older than Triton supports (compute capability 8.0)"
     if dtype != torch.float32:

@@ -166,7 +166,7 @@ def check_numbers(checkpoint: Any, path: Path) -> None:
         for name, value in tensors.items():
             if not bool(value.isfinite().all()):
                 raise Misfit(f"{name} is not finite")
-            if name.endswith("threshold") and not bool((value > 0).all()):
+            if name.endswith(("threshold", "gamma")) and not bool((value > 0).all()):
                 raise Misfit(f"{name} is not above 0")
         for number, entry in state.items():
             _check_moments(number, entry["exp_avg"], entry["exp_avg_sq"])

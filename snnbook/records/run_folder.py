@@ -70,7 +70,7 @@ def refuse_full(folder: Path) -> None:
         UserError: if the folder holds a run, or anything else
     """
     if (folder / records.SETTINGS).exists():
-        there = shlex.quote(str(folder))
+        there = visible(shlex.quote(str(folder)))
         raise UserError(f"{folder} holds a run already: go on with it by --resume {there}, or name another folder")
     if folder.exists() and not (folder.is_dir() and all(map(_of_birth, folder.iterdir()))):
         raise UserError(f"{folder} is there already and is not an empty folder; name another one")
@@ -83,7 +83,7 @@ def _of_birth(path: Path) -> bool:
 
 def go_on(folder: Path) -> str:
     """What to tell who wants to go on with a run."""
-    return f"Go on with: snnbook train --resume {shlex.quote(str(folder))}"
+    return f"Go on with: snnbook train --resume {visible(shlex.quote(str(folder)))}"
 
 
 def prepare(folder: Path) -> None:

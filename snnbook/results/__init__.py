@@ -158,7 +158,8 @@ def _listed(root: Path) -> dict[str, str]:
         UserError: if the index cannot be read
     """
     path, found = root / INDEX, {}
-    if not path.exists():
+    # a link that leads nowhere is an index that cannot be read, and not a folder without one
+    if not path.exists() and not path.is_symlink():
         return found
     try:
         for number, line in enumerate(files.read(path).splitlines(), start=1):
@@ -166,8 +167,10 @@ def _listed(root: Path) -> dict[str, str]:
                 entry = files.from_json(line)
                 if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
                     raise UserError("this is no line of an index")
-                if entry.get("sha256") is not None:
-                    found[entry["file"]] = entry["sha256"]
+                if entry.get("sha256") is None:
+                    continue
+                if found.setdefault(entry["file"], entry["sha256"]) != entry["sha256"]:
+                    raise UserError(f"{entry['file']!r} is listed already, with another checksum")
     except UserError as error:
         raise UserError(f"{error}. Put the right index back, or delete it: it is made anew from the records") from error
     return found

@@ -148,6 +148,8 @@ MALFORMED = [
     (["evaluate", "a", "b"], "b"),
     (["evaluate", "x" * 5000], "File name too long"),
     (["reproduce", "quick", "--device", "cpu", "--runs", "/dev/null/x"], "cannot make the folder /dev/null/x"),
+    (["reproduce", "quick", "--device", "cpu", "--runs", ""], "--runs must be the name of a file or folder"),
+    (["reproduce", "quick", "--device", "cpu", "--results", ""], "--results must be the name of a file or folder"),
     (["record"], "RUN"),
     (["record", "nowhere"], "cannot read"),
     (["plot"], "name a run's folder"),
@@ -459,3 +461,49 @@ def test_warnings_are_lines_without_our_sources(tmp_path):
     (line,) = [line for line in done.stderr.splitlines() if "layer 2 of 4" in line]
     assert line.startswith("warning: layer 2 of 4 (16C3) fires 0 spikes per neuron where rate=1e-09 was asked for")
     assert "trainer.py" not in done.stderr
+
+
+# ---- names of one's own folders, narrow terminals ----
+
+
+def test_names_of_folders_are_shown_on_one_line(call, here):
+    """A line break or an escape in a name neither tears a line nor reaches the terminal; the files have the name."""
+    run = "a\nb  c\x1b[31m"
+    shown = r"a\nb  c\x1b[31m"
+    printed = []
+    code, out, _ = call("train", *SMALL, "--epochs", "1", "--out", run)
+    assert code == 0
+    assert f"next: snnbook evaluate '{shown}'" in out
+    printed.append(out)
+    line = one_line(*call("train", *SMALL, "--out", run))
+    assert f"--resume '{shown}'" in line
+    for command in (["evaluate", run], ["record", run, "--results", run], ["plot", run, "--out", f"{run}.png"]):
+        code, out, err = call(*command)
+        assert code == 0
+        printed += [out, err]
+    code, out, err = call("table", "runs", "--results", run)
+    assert code == 0
+    printed += [out, err]
+    assert (here / f"{run}.png").is_file()
+    for text in printed:
+        assert all(line.isprintable() for line in text.split("\n"))
+        assert "a\nb" not in text
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "5", "-1", "none", "\u00b2", "9" * 30, "9" * 5000])
+def test_help_ends_on_terminals_of_any_width(columns, here):
+    environment = os.environ | {"COLUMNS": columns}
+    command = [sys.executable, "-m", "snnbook", "train", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=60)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "--epochs" in done.stdout
+
+
+def test_help_that_nobody_reads_ends_as_other_output_does(here):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "snnbook", "train", "--help"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (BAD, b"")

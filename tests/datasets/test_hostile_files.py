@@ -1,6 +1,7 @@
 """Data files made to do harm: each costs one line, seconds, and little memory."""
 
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -143,7 +144,7 @@ from snnbook.datasets.sources import SOURCES
 readers = {
     "idx": lambda path: idx.read(path, 3),
     "cifar": lambda path: cifar.read(Path(path), "test", SOURCES["cifar10"]),
-    "events": lambda path: events.read(Path(path), "test", SOURCES["nmnist"]),
+    "events": lambda path: nmnist.read(Path(path), "test", SOURCES["nmnist"]),
     "check": lambda path: datasets.check(["fashion_mnist", "cifar10"]),
 }
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -232,6 +233,40 @@ def test_a_gzip_file_of_many_streams(tmp_path):
     fails(lambda: idx.read(path), path, "is damaged: ")
     path.write_bytes(gzip.compress(raw) + gzip.compress(b"") * (archives.STREAMS + 1))
     fails(lambda: idx.read(path), path, "more than 65,536 gzip streams")
+
+
+def test_files_of_an_archive_together_are_not_too_large(tmp_path):
+    """Each is small enough, but images of all of them are put together, which takes their memory once more."""
+    path = tmp_path / "archive.tar.gz"
+    stream = zlib.compressobj(9, zlib.DEFLATED, 31)
+    packed = b""
+    for name in cifar.LAYOUTS[10].members["train"]:
+        packed += stream.compress(header(name.encode(), 100 * 2**20)) + stream.flush(zlib.Z_FULL_FLUSH)
+        block = stream.compress(bytes(2**20)) + stream.flush(zlib.Z_FULL_FLUSH)
+        packed += block * 100
+    path.write_bytes(packed + stream.flush())
+    fails(lambda: cifar.read(path, "train", CIFAR10), path, "more than 268,435,456 bytes unpacked")
+
+
+def test_a_recording_is_there_once(tmp_path):
+    """Which of two is meant nobody knows, and counting both would change the data set without a word."""
+    path = tmp_path / "Test.zip"
+    zip_of(path, ["Test/1/00001.bin", "Test/2/00001.bin", "Test/1/00002.bin"])
+    assert nmnist.read(path, "test", NMNIST)[2].tolist() == [1, 2, 1]
+    for again in ("Test/1/1.bin", "copy/Test/1/00001.bin"):
+        zip_of(path, ["Test/1/00001.bin", "Test/2/00001.bin", again])
+        fails(lambda: nmnist.read(path, "test", NMNIST), path, "two recordings with the number and digit of Test/1/")
+
+
+@pytest.mark.skipif(not Path("/proc/self/pagemap").exists(), reason="Linux has such files")
+def test_files_of_proc_are_not_read(tmp_path):
+    """They are regular files without a size, and some of them have no end: they count as empty."""
+    path = tmp_path / "archive"
+    path.symlink_to("/proc/self/pagemap")
+    fails(lambda: idx.read(path), path, "holds 0 bytes")
+    fails(lambda: cifar.read(path, "test", CIFAR10), path, "is cut short")
+    fails(lambda: nmnist.read(path, "test", NMNIST), path, "is cut short")
+    assert download.checksum(path, "Train.zip", NMNIST) == f"md5:{hashlib.md5(b'').hexdigest()}"
 
 
 # ---- IDX headers ----

@@ -327,3 +327,11 @@ def test_numba_is_told_its_threads_once(monkeypatch):
     ops.forward(x, threshold, neuron, "cpu")
     assert told == [min(before + 1, calls.numba.config.NUMBA_NUM_THREADS)]
     calls._told.threads = before
+
+
+def test_a_gpu_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(engines, "find_spec", lambda name: name)
+    with pytest.raises(UserError, match="there is no device cuda:99 on this machine"):
+        ops.engine_name("triton", torch.device("cuda:99"))
+    assert ops.engine_name("auto", "cuda:99") == "reference"

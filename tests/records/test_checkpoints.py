@@ -182,6 +182,7 @@ def test_numbers_that_no_run_comes_to(run):
     case("steps of the optimiser|must be|holds 0", lambda values: values.update(epoch=0))
     case("not finite", lambda values: values["model"][WEIGHT].view(-1)[3].fill_(torch.nan))
     case("not above 0", lambda values: values["model"]["layers.2.threshold"][0].fill_(0))
+    case("layers.0.gamma is not above 0", lambda values: values["model"]["layers.0.gamma"].neg_())
     case("exp_avg_sq of parameter 2 is negative", lambda values: values["optimiser"]["state"][2]["exp_avg_sq"].neg_())
     case("exp_avg of parameter 2 is larger", lambda values: values["optimiser"]["state"][2]["exp_avg_sq"].zero_())
     case("same number of steps", lambda values: values["optimiser"]["state"][2]["step"].add_(1))

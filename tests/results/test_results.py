@@ -90,7 +90,7 @@ def test_a_record_that_came_while_another_was_waiting_is_kept(root, monkeypatch)
         records.write(one, results.path_of(one.experiment, root))
         yield
 
-    monkeypatch.setattr(results.folders, "locked", late)
+    monkeypatch.setattr(results.run_folder, "locked", late)
     with pytest.raises(UserError, match="is there already"):
         results.save(other, root)
     assert records.read(results.path_of(one.experiment, root)) == one
@@ -152,6 +152,23 @@ def test_an_index_that_was_left_behind_is_brought_up_to_date(root):
     results.refresh_index(root)
     assert index.stat().st_mtime_ns == before, "nothing to do, nothing written"
     results.refresh_index(root / "not there")
+
+
+def test_an_index_that_contradicts_itself_or_leads_nowhere(root):
+    """Without the index records of version 2 have no checksum, so what is wrong with it is said."""
+    index = root / results.INDEX
+    saved(root, record("quick", [0.5], epochs=1))
+    content = index.read_bytes()
+    line = json.loads(content.splitlines()[0])
+    index.write_bytes(content + content)
+    assert results.load(root)
+    index.write_bytes(content + json.dumps(line | {"sha256": "0" * 64}).encode())
+    with pytest.raises(UserError, match="listed already, with another checksum"):
+        results.load(root)
+    index.unlink()
+    index.symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"index\.jsonl: No such file"):
+        results.load(root)
 
 
 def test_runs_that_end_together_are_all_in_the_index(root):

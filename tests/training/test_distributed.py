@@ -43,7 +43,11 @@ def pair(tmp_path_factory, environment):
     alone, both = tmp_path_factory.mktemp("alone"), tmp_path_factory.mktemp("both")
     for command, folder in (([sys.executable, "-m"], alone), (TORCHRUN, both)):
         done = subprocess.run(
-            [*command, "tests.joint_run", str(folder)], env=environment, cwd=ROOT, capture_output=True, text=True
+            [*command, "tests.training.joint_run", str(folder)],
+            env=environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr
     return alone, both

@@ -230,8 +230,8 @@ def test_a_run_killed_before_it_began_can_be_started_again(finished, experiment,
 
 def test_two_processes_do_not_write_to_one_folder(stopped):
     """The lock is the first process's until it ends, by SIGKILL too."""
-    code = "import sys; from snnbook import folders; import pathlib, time\n"
-    code += "with folders.locked(pathlib.Path(sys.argv[1])): print('in', flush=True); time.sleep(100)"
+    code = "import sys; from snnbook.records import run_folder; import pathlib, time\n"
+    code += "with run_folder.locked(pathlib.Path(sys.argv[1])): print('in', flush=True); time.sleep(100)"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     other = subprocess.Popen([sys.executable, "-c", code, stopped], stdout=subprocess.PIPE, env=environment)
     try:
