@@ -229,6 +229,7 @@ class Experiment:
 
     def learning_rate_of(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 1: a cosine from `learning_rate` towards 0."""
+        epoch = whole("epoch", epoch, 1)
         return self.learning_rate * (1 + math.cos(math.pi * (epoch - 1) / self.epochs)) / 2
 
     def encode(self, images: Tensor) -> Tensor:

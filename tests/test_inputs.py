@@ -405,7 +405,7 @@ ROWS: dict[str, Callable[[], Row]] = {
                 FLOATS,
                 also="on meta|first axis doubled|last axis doubled|nothing along the first|nothing along the last",
             ),
-            "kind": Argument("direct", NAME),
+            "kind": Argument("direct", NAME, said="encoding"),
             "steps": Argument(T, WHOLE),
         },
     ),
@@ -941,6 +941,19 @@ ROWS |= {
         lambda **given: experiments.get("quick").override(**given),
         {k: v for k, v in SETTINGS.items() if k in ("steps", "neuron", "rate")},
     ),
+    "settings.Experiment.encode": lambda: Row(
+        experiments.get("quick").encode,
+        {
+            "images": Argument(
+                IMAGES,
+                FLOATS,
+                also="on meta|first axis doubled|last axis doubled|nothing along the first|nothing along the last",
+            )
+        },
+    ),
+    "settings.Experiment.learning_rate_of": lambda: Row(
+        experiments.get("quick").learning_rate_of, {"epoch": Argument(2, WHOLE)}
+    ),
     "experiments.get": lambda: Row(experiments.get, {"name": Argument("quick", NAME, said="experiment")}),
     "experiments.names": lambda: Row(experiments.names),
 }
@@ -971,6 +984,7 @@ EXEMPT = {
     "settings.Experiment.from_dict": "reads JSON; test_experiments.py and test_fuzz.py",
     "ops.Saved.with_spikes": "tested in test_ops.py and below",
     "training.device_number": "the check of choose_device",
+    "settings.Experiment.build_optimiser": "takes what named_parameters() gives",
     "experiments.Experiment": "settings.Experiment",
     "experiments.asked": "get, for the command line",
 }

@@ -126,7 +126,7 @@ def bombs(folder):
     for size in (20, 2**24, 2**32 - 1):
         path = folder / f"{size}.zip"
         zip_file(path, b"Test/1/00001.bin", b"", size, zeros(4096, wbits=-15))
-        made.append(("events", str(path)))
+        made.append(("nmnist", str(path)))
     for name in ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"):
         add("check", f"own/fashion-mnist/{name}", zeros(4096, twenty))
     add("check", "own/cifar10/cifar-10-binary.tar.gz", zeros(4096, header(b"pax", 2**32, b"x")))
@@ -138,13 +138,13 @@ import json, os, resource, sys, time
 from pathlib import Path
 from snnbook import datasets
 from snnbook.errors import UserError
-from snnbook.readers import cifar, events, idx
+from snnbook.datasets import cifar, idx, nmnist
 from snnbook.datasets.sources import SOURCES
 
 readers = {
     "idx": lambda path: idx.read(path, 3),
     "cifar": lambda path: cifar.read(Path(path), "test", SOURCES["cifar10"]),
-    "events": lambda path: nmnist.read(Path(path), "test", SOURCES["nmnist"]),
+    "nmnist": lambda path: nmnist.read(Path(path), "test", SOURCES["nmnist"]),
     "check": lambda path: datasets.check(["fashion_mnist", "cifar10"]),
 }
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
