@@ -94,7 +94,7 @@ kills: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.kills
 
 mutations: setup
-	$(BIN)/python tests/mutations.py
+	$(BIN)/python -m tests.break_code
 
 BENCHMARKS := training_step memory neuron_pass crossover losses scaling gpu
 RECORD :=

@@ -11,16 +11,15 @@ import pytest
 from snnbook import losses
 
 from .book.test_labels import CITED
-from .mutations import MUTATIONS, ROOT
+from .break_code import MUTATIONS, ROOT, check_of, places_of
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: f"{m.file}-{m.old[:30]}")
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: f"{m.where}-{m.old[:30]}")
 def test_mutation_applies(mutation):
-    assert (ROOT / "snnbook" / mutation.file).read_text().count(mutation.old) == 1
+    (place,) = places_of(mutation)
+    assert place.text.count(mutation.old) == 1
     assert mutation.new != mutation.old
-    file, _, name = mutation.check.partition("::")
-    assert (ROOT / file).exists()
-    assert not name or f"def {name.partition('[')[0]}(" in (ROOT / file).read_text()
+    assert len(check_of(mutation)) == 1
 
 
 def cited():
@@ -49,7 +48,8 @@ def test_each_loss_and_each_cited_equation_has_a_break_that_a_notebook_sees():
 def test_what_a_break_shows_is_what_it_breaks(mutation):
     """A notebook goes red, and the broken line stands in the loss, or in code whose docstring cites the equation."""
     assert mutation.check.endswith(".ipynb")
-    source = (ROOT / "snnbook" / mutation.file).read_text(encoding="utf-8")
+    (place,) = places_of(mutation)
+    source = place.path.read_text(encoding="utf-8")
     for shown in mutation.shows:
         if shown in losses.LOSSES:
             assert mutation.old in inspect.getsource(losses.LOSSES[shown])
