@@ -67,14 +67,14 @@ def no_autocast() -> Iterator[None]:
         yield
 
 
-def on_host(tensor: Tensor) -> bool:
+def is_on_cpu(tensor: Tensor) -> bool:
     """Whether its values may be looked at: on a CPU, where looking does not halt a device."""
     return tensor.device.type == "cpu"
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on the device. To a GPU it goes through pinned memory, so that nobody waits for the GPU."""
-    if device.type == "cuda" and on_host(tensor):
+    if device.type == "cuda" and is_on_cpu(tensor):
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
@@ -84,14 +84,14 @@ def current(device: torch.device) -> AbstractContextManager[None]:
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
-class Beside:
-    """A second queue of a GPU: what is started on it runs side by side with what the first is given in the meantime.
+class SideStream:
+    """A side CUDA stream, on which work overlaps with the current stream until `join`. On a CPU it does nothing.
 
-    A short kernel leaves most of a GPU idle. On a CPU there is one queue, and none of this does anything. For one first
-    queue at a time: there is one second for all of a GPU's, and memory is safe only from those that it has waited for.
+    A short kernel leaves most of a GPU idle, so that a second stream costs no time. There is one side stream for each
+    GPU. Memory is safe only from the streams that it has waited for, so use it with one current stream at a time.
 
     Args:
-        device: whose; the second queue comes after all that the first was given so far
+        device: of the stream. The side stream starts after the work that the current stream was given so far
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -101,15 +101,15 @@ class Beside:
             self._stream.wait_stream(torch.cuda.current_stream(device))
 
     def work(self) -> AbstractContextManager[None]:
-        """Within, everything goes to the second queue; the first may use none of it before `join`."""
+        """Send work to the side stream. The current stream may use no result before `join`."""
         return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
     def join(self, *results: Tensor) -> None:
-        """From here on the first queue waits for what the second was given so far.
+        """Make the current stream wait for the work that the side stream was given so far.
 
         Args:
-            results: what the first is to use. They are kept as long as this object is: the second queue would else
-                take their memory for its next work while the first still reads it
+            results: tensors that the current stream will use. They are kept as long as this object lives, since the
+                side stream would otherwise reuse their memory while the current stream still reads it
         """
         if self._stream is not None:
             self._used += results

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
 from . import gradient_kinds, inputs, ops
-from .devices import on_host, without_autocast
+from .devices import is_on_cpu, without_autocast
 from .errors import UserError, shown, whole
 from .neuron import NeuronParameters
 from .ops.dense import FEW, image_products, map_gradient, needs_care, product
@@ -140,7 +140,7 @@ def _channels_last(x: Tensor) -> Tensor:
 
     With one channel both orders are the same memory, and strides tell which is meant. A GPU's engine wants the other.
     """
-    if x.shape[1] >= FEW or not on_host(x):
+    if x.shape[1] >= FEW or not is_on_cpu(x):
         return x
     if x.shape[1] == 1:
         height, width = x.shape[2:]

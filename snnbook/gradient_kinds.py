@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .devices import on_host
+from .devices import is_on_cpu
 
 OUR_PACKAGE = __name__.partition(".")[0]
 
@@ -85,7 +85,7 @@ def _layers_below(node: Any) -> tuple[list[Any], list[Tensor], bool]:
 
 def _is_given(leaf: Tensor) -> bool:
     """Whether a leaf is spikes that somebody wrote down, to read their gradient, and no weight of a network."""
-    if isinstance(leaf, nn.Parameter) or not on_host(leaf):
+    if isinstance(leaf, nn.Parameter) or not is_on_cpu(leaf):
         return False
     return bool(((leaf == 0) | (leaf == 1)).all())
 
@@ -99,7 +99,7 @@ def expect_times(spikes: Tensor, loss: object, name: str | None = None) -> None:
         name: the loss that `losses.get` gives with gradient "rate" in its place; None where it has none
     """
     global _graph_is_hidden
-    if torch.compiler.is_dynamo_compiling() and on_host(spikes):
+    if torch.compiler.is_dynamo_compiling() and is_on_cpu(spikes):
         torch.compiler.disable(expect_times)(spikes, loss, name)  # a loss on a CPU breaks the graph anyway
         return
     if torch.compiler.is_compiling():
@@ -111,7 +111,7 @@ def expect_times(spikes: Tensor, loss: object, name: str | None = None) -> None:
     for layer in layers:
         layer.kind_is_known = True
     foreign |= not all(_is_given(leaf) for leaf in leaves)
-    if layers and not foreign and on_host(spikes) and not _is_noted("gradient", loss):
+    if layers and not foreign and is_on_cpu(spikes) and not _is_noted("gradient", loss):
         _look_at_gradient(spikes, loss)
     if foreign and _first_time("kind", loss):
         instead = name or "enhanced_counting"
@@ -160,7 +160,7 @@ def pass_on(x: Tensor, layer: object) -> None:
             "freeze them by requires_grad_(False), or detach the input",
             stacklevel=_CALLER,
         )
-    elif not foreign and on_host(x) and not _is_noted("gradient", layer) and not bool(x.all()):
+    elif not foreign and is_on_cpu(x) and not _is_noted("gradient", layer) and not bool(x.all()):
         for below in layers:
             _look_for_penalty(below, layer)
 

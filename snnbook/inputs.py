@@ -216,7 +216,7 @@ def finite(name: str, value: Tensor, where: str = "; look at the images and at t
     Raises:
         UserError: if it does
     """
-    if devices.on_host(value):
+    if devices.is_on_cpu(value):
         distinct = value[:1] if value.dim() and len(value) > 1 and value.stride(0) == 0 else value
         # one sum costs a tenth of a look at every entry; a sum may overflow, though, where all entries are finite
         if not math.isfinite(distinct.detach().sum().item()) and not bool(distinct.isfinite().all()):
@@ -237,7 +237,7 @@ def spikes_and_labels(spikes: Any, classes: Any) -> tuple[Tensor, Tensor]:
     swapped = classes.shape == spikes.shape[:1]
     hint = "; is the batch first? Then pass spikes.transpose(0, 1), axes are (T, N, C)" if swapped else ""
     classes = labels("labels", classes, spikes.shape[1], spikes.device, hint)
-    if devices.on_host(spikes):
+    if devices.is_on_cpu(spikes):
         least, most = classes.aminmax()
         if least < 0 or most >= spikes.shape[2]:
             raise UserError(f"labels must lie in 0..{spikes.shape[2] - 1}, found {least}..{most}")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from . import inputs, ops
-from .devices import Beside, on_host, without_autocast
+from .devices import SideStream, is_on_cpu, without_autocast
 from .errors import UserError, choice, instance, real, switch, whole
 from .events import Affine, Convolution, Force, FullyConnected, check_affine, currents, spiking_affine
 from .neuron import NeuronParameters
@@ -69,7 +69,7 @@ class _Standardise(torch.autograd.Function):
             standardised, mean, std = ops.standardise(weight.flatten(1), gamma, beta, engine)
         else:
             standardised, mean, std = ops.make_ready(weight, threshold, gamma, beta, WEIGHT_BOUND, engine)
-        if on_host(std) and not math.isfinite(std.sum().item()):  # NaN where a weight of the row is
+        if is_on_cpu(std) and not math.isfinite(std.sum().item()):  # NaN where a weight of the row is
             raise _not_finite("a weight", title)
         ctx.save_for_backward(weight, gamma, mean, std)
         ctx.engine = engine
@@ -140,7 +140,7 @@ class SpikingLayer(nn.Module):
         """Raise what `fold` raises."""
         gamma = self.gamma.detach()
         beta = self.beta.detach()
-        if not on_host(gamma):
+        if not is_on_cpu(gamma):
             return
         least, largest = gamma.aminmax()  # NaN where one is
         if least.item() > 0 and largest.item() < math.inf and math.isfinite((beta + self.threshold).sum().item()):
@@ -172,7 +172,7 @@ class SpikingLayer(nn.Module):
 
     def _is_folded(self) -> bool:
         """Whether `fold` would change nothing; on a GPU, where a look would halt the device, it is not known."""
-        if not on_host(self.gamma):
+        if not is_on_cpu(self.gamma):
             return False
         least, largest = self.weight.detach().aminmax()
         return bool((self.gamma == 1).all()) and bool(least >= -WEIGHT_BOUND) and bool(largest <= WEIGHT_BOUND)
@@ -196,7 +196,7 @@ class SpikingLayer(nn.Module):
 
     @engines.uncompiled
     @without_autocast
-    def forward(self, x: Tensor, force: Force | None = None, ahead: Beside | None = None) -> Any:
+    def forward(self, x: Tensor, force: Force | None = None, ahead: SideStream | None = None) -> Any:
         """Spikes, averaged over pooling windows where the layer pools.
 
         Args:
@@ -213,10 +213,10 @@ class SpikingLayer(nn.Module):
         if not inputs.ready(weight, x):
             inputs.weights(f"the weight of {self.title}", weight)
             x = inputs.floats("x", x, like=weight, hint="normalise it first, or call .float() on spikes")
-        instance("ahead", ahead, (Beside, NoneType), "a Beside or None")
+        instance("ahead", ahead, (SideStream, NoneType), "a SideStream or None")
         if ahead is None:  # a network has looked at its input already
             inputs.finite("x", x)
-            ahead = Beside(x.device)
+            ahead = SideStream(x.device)
         with ahead.work():
             weight, threshold = self._ready()
         ahead.join(weight, threshold)

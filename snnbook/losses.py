@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from . import gradient_kinds, inputs
-from .devices import on_host
+from .devices import is_on_cpu
 from .errors import UserError, choice, real, switch, unknown
 from .shards import Shard
 
@@ -147,7 +147,7 @@ class Loss:
         by_time = self.gradient == "time"
         if by_time:
             gradient_kinds.expect_times(spikes, self, self.name if self.has_rates() else None)
-            if in_training and on_host(spikes) and not torch.compiler.is_compiling():
+            if in_training and is_on_cpu(spikes) and not torch.compiler.is_compiling():
                 gradient_kinds.expect_spikes(spikes, self)
         with torch.no_grad():
             label = labels[:, None] == torch.arange(spikes.shape[2], device=labels.device)

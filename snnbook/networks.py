@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from . import encoding, inputs, ops
-from .devices import Beside, on_host
+from .devices import SideStream, is_on_cpu
 from .errors import UserError, choice, instance, real, switch, whole
 from .layers import AdjustedAvgPool2d, PlainPool2d, SpikingConv2d, SpikingLayer, SpikingLinear, TimeDropout
 from .neuron import NeuronParameters
@@ -151,7 +151,7 @@ class Network(nn.Module):
         x = self.encode(x)
         if labels is not None:
             labels = self._classes(labels, x)
-        ahead = Beside(x.device)
+        ahead = SideStream(x.device)
         *hidden, output = self.layers
         for layer in hidden:
             if isinstance(layer, SpikingLayer):
@@ -172,7 +172,7 @@ class Network(nn.Module):
         labels = inputs.tensor("labels", labels, x.device)
         labels = inputs.labels("labels", labels, x.shape[1], x.device, hint=_swapped(x, labels))
         classes = len(self.layers[-1].threshold)
-        if on_host(labels) and not bool(((labels >= 0) & (labels < classes)).all()):  # a GPU would wait
+        if is_on_cpu(labels) and not bool(((labels >= 0) & (labels < classes)).all()):  # a GPU would wait
             raise UserError(f"labels must be classes, 0 to {classes - 1}, not {labels.unique().tolist()}")
         return labels
 

@@ -60,7 +60,7 @@ class Request:
 
 
 @contextlib.contextmanager
-def held(patient: bool = False) -> Iterator[Request]:
+def defer_signals(patient: bool = False) -> Iterator[Request]:
     """Within, SIGNALS are noted, not acted on; a second Ctrl-C breaks off at once.
 
     Only a program's main thread can do this; elsewhere signals do what they did.
@@ -86,10 +86,10 @@ def held(patient: bool = False) -> Iterator[Request]:
 
 
 @contextlib.contextmanager
-def raised() -> Iterator[None]:
+def raise_on_sigterm() -> Iterator[None]:
     """Within, SIGTERM raises Stopped at once, as Ctrl-C raises KeyboardInterrupt; a second one changes nothing.
 
-    For work that is none if it is broken off; what is to be finished first goes into `held`, within.
+    Run work in it that is worthless when interrupted. Put what must finish inside `defer_signals`.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -153,7 +153,7 @@ def acting() -> Iterator[None]:
     before = _handle({signal.SIGINT: interrupt})
     stopped = False
     try:
-        with contextlib.nullcontext() if _several() else raised():
+        with contextlib.nullcontext() if _several() else raise_on_sigterm():
             yield
     except KeyboardInterrupt:
         stopped = True

@@ -103,7 +103,7 @@ def queues(monkeypatch):
 
 def test_the_second_queue_follows_the_first_and_is_waited_for(queues):
     first, second, told, now = queues
-    beside, result = devices.Beside(torch.device("cuda")), torch.zeros(3)
+    beside, result = devices.SideStream(torch.device("cuda")), torch.zeros(3)
     assert told == [(second, "waits for", first)]
     with beside.work():
         assert now[-1] is second
@@ -116,7 +116,7 @@ def test_the_second_queue_follows_the_first_and_is_waited_for(queues):
 def test_weights_are_made_ready_beside_earlier_layers(queues, monkeypatch):
     """No layer reads weights that are not ready, and they stay as long as the pass: their memory is not given out."""
     first, second, told, now = queues
-    monkeypatch.setattr(networks, "Beside", lambda _: devices.Beside(torch.device("cuda")))
+    monkeypatch.setattr(networks, "SideStream", lambda _: devices.SideStream(torch.device("cuda")))
     net, made = networks.build("2C3-P2-4", (1, 8, 8), 2, engine="reference"), []  # Numba keeps what it compiles for
     honest, standardise = layers.spiking_affine, ops.standardise
 
@@ -138,7 +138,7 @@ def test_weights_are_made_ready_beside_earlier_layers(queues, monkeypatch):
 
 
 def test_a_cpu_has_one_queue():
-    beside = devices.Beside(torch.device("cpu"))
+    beside = devices.SideStream(torch.device("cpu"))
     with beside.work():
         result = torch.ones(2)
     beside.join(result)

@@ -39,7 +39,7 @@ from snnbook import (
     settings,
     training,
 )
-from snnbook.devices import Beside
+from snnbook.devices import SideStream
 from snnbook.errors import UserError
 from snnbook.records import checkpoints
 from snnbook.results import plots
@@ -538,7 +538,7 @@ ROWS: dict[str, Callable[[], Row]] = {
         {
             "x": X_LAYER,
             "force": Argument(None, OBJECT, also="None", skipped="class|module"),
-            "ahead": Argument(Beside(torch.device("cpu")), OBJECT, also="None"),
+            "ahead": Argument(SideStream(torch.device("cpu")), OBJECT, also="None"),
         },
     ),
     "layers.SpikingLayer.fold": lambda: Row(layer().fold),

@@ -137,7 +137,7 @@ def reproduce(
     shared_out = jobs > 1 and where.type == "cuda" and training.device_number(device) is None
     places = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if shared_out else []
     try:
-        with signals.raised(), streams.lossy_output():
+        with signals.raise_on_sigterm(), streams.lossy_output():
             if only is None:
                 for run in planned:
                     print(f"{run.name:<45} {run.state}")

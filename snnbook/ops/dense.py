@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_input
 
-from ..devices import on_host
+from ..devices import is_on_cpu
 
 FEW = 8
 """Channels below which maps are those of a first layer. (Deeper ones come from the engine, in the order it likes.)"""
@@ -30,7 +30,7 @@ def needs_care(grad: Tensor, shape: torch.Size) -> bool:
     """
     exact = grad.dtype == torch.float32 and not torch.backends.cudnn.allow_tf32
     entries = len(grad) * max(shape[0], grad.shape[2:].numel()) * shape[1:].numel()
-    return not on_host(grad) and exact and (max(shape[2:]) > SAFE_SIDE or shape[1] < FEW) and entries <= MOST_ENTRIES
+    return not is_on_cpu(grad) and exact and (max(shape[2:]) > SAFE_SIDE or shape[1] < FEW) and entries <= MOST_ENTRIES
 
 
 def image_products(grad: Tensor, x: Tensor, shape: torch.Size, padding: int) -> Tensor:
@@ -50,7 +50,11 @@ def map_gradient(grad: Tensor, weight: Tensor, shape: torch.Size, padding: int) 
     torch lays it out as it finds the weight. A CPU's engine works with channels last, and then so should this product:
     1.3 to 1.6 times as fast (two cores of a Zen 5), but a fifth slower for small maps.
     """
-    if on_host(grad) and grad.shape[2:].numel() >= LARGE_MAP and grad.is_contiguous(memory_format=torch.channels_last):
+    if (
+        is_on_cpu(grad)
+        and grad.shape[2:].numel() >= LARGE_MAP
+        and grad.is_contiguous(memory_format=torch.channels_last)
+    ):
         weight = weight.contiguous(memory_format=torch.channels_last)
     return conv2d_input(shape, weight, grad, padding=padding)
 
@@ -68,7 +72,7 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     that can then do.
     """
     tracked = torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)
-    own = on_host(a) and a.dtype == b.dtype == torch.float32 and a.numel() * len(b) >= MANY and not tracked
+    own = is_on_cpu(a) and a.dtype == b.dtype == torch.float32 and a.numel() * len(b) >= MANY and not tracked
     way = _onednn() if own else None
     if way is None:
         return F.linear(a, b)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..devices import on_host
+from ..devices import is_on_cpu
 from ..neuron import SLOPE_BOUND_TIMING, SLOPE_BOUND_WEIGHT, NeuronParameters
 from .saved import Saved
 
@@ -163,7 +163,7 @@ def fold(weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: 
     threshold.div_(gamma)
     beta.div_(gamma)
     gamma.fill_(1)
-    if not on_host(weight) or not _within(weight, bound):
+    if not is_on_cpu(weight) or not _within(weight, bound):
         weight.clamp_(-bound, bound)
 
 

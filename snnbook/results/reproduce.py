@@ -221,7 +221,7 @@ def do_all(
     working: dict[subprocess.Popen, tuple[Run, list[str]]] = {}
     places = [["--device", devices[job % len(devices)]] if devices else [] for job in range(jobs)]
     # signals are noted, not raised: between the start of a process and its entry here, it would be left behind
-    with signals.held(patient=True) as request:
+    with signals.defer_signals(patient=True) as request:
         try:
             while (waiting or working) and not request.number:
                 while waiting and len(working) < jobs:

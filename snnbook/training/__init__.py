@@ -240,7 +240,7 @@ def _working(
     with torch.random.fork_rng([where] if where.type == "cuda" else []), contextlib.ExitStack() as held:
         held.enter_context(devices.current(where))
         if trains and team.size == 1:  # a process that waits for others is better ended at once
-            held.enter_context(signals.raised())
+            held.enter_context(signals.raise_on_sigterm())
         yield team, where, held
 
 

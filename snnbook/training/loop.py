@@ -97,7 +97,7 @@ class Course:
         experiment, progress, done = self._experiment, self._progress, len(self._epochs)
         progress.start(experiment, self._folder, done, self._trainer.images)
         try:
-            with signals.held(patient=self._team.size > 1) as self._request:
+            with signals.defer_signals(patient=self._team.size > 1) as self._request:
                 for number in range(done + 1, experiment.epochs + 1):
                     self._add(self._trainer.epoch(number, progress.look, self._heed))
                     if signal := self._team.highest(self._request.number):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..devices import Beside, keep_memory, on_host
+from ..devices import SideStream, keep_memory, is_on_cpu
 from ..networks import Network
 from ..settings import Experiment
 from . import metrics
@@ -41,7 +41,7 @@ class TrainingStep:
         self.optimiser = experiment.build_optimiser(net.named_parameters())
         self._loss = experiment.build_loss()
         self._parameters = list(net.parameters())
-        if on_host(self._parameters[0]):
+        if is_on_cpu(self._parameters[0]):
             keep_memory()
         if static:
             for group in self.optimiser.param_groups:
@@ -73,9 +73,9 @@ class TrainingStep:
         loss.backward()
         sum_gradients(self._parameters, shard)
         norm = clip_gradients(self._parameters, self.experiment.gradient_clip, self.optimiser)
-        if on_host(norm) and not bool(norm.isfinite()):  # elsewhere it is told at the next look
+        if is_on_cpu(norm) and not bool(norm.isfinite()):  # elsewhere it is told at the next look
             raise metrics.broke_down("gradient norm", norm.item(), self.net)
-        figures = Beside(norm.device)
+        figures = SideStream(norm.device)
         with figures.work():
             self.totals.add(spikes, raw, labels, shard)
         self.optimiser.found_inf = self.totals.watch(loss, norm, shard)  # where 1, a fused optimiser updates nothing
@@ -125,7 +125,7 @@ def clip_gradients(parameters: Sequence[nn.Parameter], bound: float, optimiser: 
     if small := [g for g in grads if g.numel() < LARGE]:
         norms += torch._foreach_norm(small)
     norm = torch.linalg.vector_norm(torch.stack(norms))
-    if not on_host(norm):
+    if not is_on_cpu(norm):
         optimiser.grad_scale = ((norm + 1e-6) / bound).clamp(min=1.0)
     elif not norm <= bound:
         torch._foreach_mul_(grads, bound / (norm + 1e-6))

@@ -101,14 +101,15 @@ def halves_of(samples):
 def test_losses_of_shards_add_up_to_that_of_the_batch(name):
     """Values add up, gradients are the batch's rows; the sums of label scaling are exchanged."""
     generator = torch.Generator().manual_seed(3)
-    spikes = (torch.rand(6, 5, 4, generator=generator, dtype=torch.float64) < 0.6).double()
+    spikes = (torch.rand(6, 5, 12, generator=generator, dtype=torch.float64) < 0.9).double()
     labels = torch.tensor([0, 3, 1, 1, 2])
+    spikes[1:, torch.arange(5), labels] = 0  # so few that label scaling is at work
     loss = losses.get(name, **({"target_others": 0.0} if "count" in name else {}))
     whole = spikes.clone().requires_grad_()
     value = loss(whole, labels)
     value.backward()
     if "count" in name:  # what both shards hand in, and get back
-        one_hot = torch.nn.functional.one_hot(labels, 4).bool()
+        one_hot = torch.nn.functional.one_hot(labels, 12).bool()
         count = spikes.sum(0)
         count = torch.where(one_hot, count.clamp(max=5), count)
         joint = torch.stack([(count * one_hot).sum(), (count * ~one_hot).sum()])

@@ -116,19 +116,19 @@ def test_a_signal_while_an_epoch_is_written(finished, experiment, tmp_path, monk
 
 def test_handlers_are_put_back_and_a_second_ctrl_c_breaks_off():
     before = [signal.getsignal(number) for number in signals.SIGNALS]
-    with signals.held() as request:
+    with signals.defer_signals() as request:
         signal.raise_signal(signal.SIGINT)
         assert request.number == signal.SIGINT
         signal.raise_signal(signal.SIGTERM)
         assert request.number == signal.SIGINT
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    with signals.held(patient=True):
+    with signals.defer_signals(patient=True):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
     assert [signal.getsignal(number) for number in signals.SIGNALS] == before
     try:
-        with pytest.raises(UserError), signals.held(patient=True):
+        with pytest.raises(UserError), signals.defer_signals(patient=True):
             raise UserError("another process has ended")
         signal.raise_signal(signal.SIGTERM)  # noted, and that is all
     finally:
@@ -167,7 +167,7 @@ def test_a_signal_before_there_is_a_folder(experiment, tmp_path, monkeypatch):
 
 
 def test_a_second_sigterm_does_not_disturb_the_first():
-    @signals.raised()
+    @signals.raise_on_sigterm()
     def stopped_twice():
         try:
             signal.raise_signal(signal.SIGTERM)

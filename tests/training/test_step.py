@@ -75,7 +75,7 @@ def record(body):
 def as_device(monkeypatch):
     """What is asked on a CPU alone is not asked."""
     for module in (layers, losses, networks, step, devices, reference):
-        monkeypatch.setattr(module, "on_host", lambda tensor: False)
+        monkeypatch.setattr(module, "is_on_cpu", lambda tensor: False)
 
 
 def training(net=None, **settings):
