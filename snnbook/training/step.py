@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..devices import SideStream, keep_memory, is_on_cpu
+from ..devices import SideStream, is_on_cpu, keep_memory
 from ..networks import Network
 from ..settings import Experiment
 from . import metrics
