@@ -82,11 +82,11 @@ def run_all() -> list[tuple[Job, Outcome]]:
     begun = time.monotonic()
     ended = []
     with ThreadPoolExecutor(LANES) as lanes:
-        built = lanes.submit(run, BUILD)
-        jobs = {built: BUILD}
-        for job in OTHERS:
-            jobs[lanes.submit(run, job, built if job.reads_pages else None)] = job
         try:
+            built = lanes.submit(run, BUILD)
+            jobs = {built: BUILD}
+            for job in OTHERS:
+                jobs[lanes.submit(run, job, built if job.reads_pages else None)] = job
             for future in as_completed(jobs):
                 ended.append((jobs[future], future.result()))
                 print(f"==== {jobs[future].name}: ended after {(time.monotonic() - begun) / 60:.1f} minutes")

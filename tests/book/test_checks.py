@@ -79,6 +79,7 @@ def test_the_slowest_tests_of_each_half_are_listed(checks, monkeypatch, capfd):
     checks.main()
     code, book = capfd.readouterr().out.split("slowest tests of the ")[1:]
     assert code.splitlines()[1:11] == [f"{n + 0.25:6.1f} s  tests/test_code.py::test_it" for n in range(29, 19, -1)]
+    assert code.splitlines()[11:] == ["==== "]
     assert "test_book" not in code
     assert book.splitlines()[1] == "  50.2 s  tests/test_book.py::test_it"
 
