@@ -33,18 +33,20 @@ class Pass:
     """
 
     def __init__(self, engine: str, current: Tensor, threshold: Tensor, window: int, grad: Tensor) -> None:
-        self.inputs, self.grad = (current, threshold, NEURON, window, engine), grad
+        self.engine = ops.get(engine, current.device)
+        self.inputs = (current, threshold, NEURON, window)
+        self.grad = grad
         self.wait: Callable[[], None] = torch.cuda.synchronize if current.is_cuda else lambda: None
 
     def forward(self) -> Tensor:
         """Pooled spikes."""
-        pooled, self.saved = ops.forward_pooled(*self.inputs)
+        pooled, self.saved = self.engine.pooled_forward(*self.inputs)
         self.wait()
         return pooled
 
     def backward(self) -> tuple[Tensor, Tensor]:
         """G_t and G_w of what `forward` left."""
-        found = ops.backward_pooled(self.grad, self.saved)
+        found = self.engine.pooled_backward(self.grad, self.saved)
         self.wait()
         return found
 

@@ -87,16 +87,16 @@ def test_equals_the_reference_on_odd_sizes(kind, shape, window):
     generator = torch.Generator().manual_seed(0)
     current = torch.randn(shape, generator=generator) * 3
     threshold = torch.rand(shape[2], generator=generator) + 0.4
-    want, want_saved = ops.forward_pooled(current, threshold, neuron, window, "reference")
-    got, got_saved = ops.forward_pooled(current, threshold, neuron, window, "triton")
+    want, want_saved = ops.get("reference").pooled_forward(current, threshold, neuron, window)
+    got, got_saved = ops.get("triton").pooled_forward(current, threshold, neuron, window)
     assert torch.equal(got, want)
     assert want.any()
     e = torch.where(want > 0, torch.randn(want.shape, generator=generator), float("nan"))
     for summed in (False, True):
         for name, ours, theirs in zip(
             ("G_t", "G_w"),
-            ops.backward_pooled(e, got_saved, summed),
-            ops.backward_pooled(torch.nan_to_num(e), want_saved, summed),
+            ops.get("triton").pooled_backward(e, got_saved, summed),
+            ops.get("reference").pooled_backward(torch.nan_to_num(e), want_saved, summed),
             strict=True,
         ):
             assert (ours is None) == (theirs is None)
