@@ -94,7 +94,7 @@ def spiking_affine(
         x = inputs.floats("x", x, like=weight)
         threshold = inputs.floats("threshold", threshold, like=weight)
     _check_steps(x)
-    if threshold.shape != weight.shape[:1]:
+    if weight.dim() > 1 and threshold.shape != weight.shape[:1]:
         raise UserError(
             f"threshold must have one entry per channel, shape ({len(weight)},), not {tuple(threshold.shape)}"
         )

@@ -68,6 +68,7 @@ class _Standardise(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
+    @without_autocast
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weight, gamma, mean, std = ctx.saved_tensors
         grads = ctx.engine.standardise_backward(grad.flatten(1), weight.flatten(1), gamma, mean, std)
@@ -75,8 +76,9 @@ class _Standardise(torch.autograd.Function):
         return grad_weight.view_as(weight), grad_gamma, grad_beta, None, None, None, None
 
 
-def _check_channels(weight: Tensor, **channels: Tensor) -> None:
-    """Raise a UserError unless a weight (C, ...) and what has one entry per channel are of one type and fit."""
+def _check_channels(title: str, weight: Tensor, **channels: Tensor) -> None:
+    """Raise a UserError unless a layer's weight (C, ...) and what has one entry per channel are of one type and fit."""
+    inputs.weights(f"the weight of {title}", weight)
     count = weight.size(0) if weight.dim() > 1 else 0
     if count == 0 or weight.numel() < 2 * count:
         raise UserError(f"weight must have two inputs or more per neuron, shape (C, ...), not {tuple(weight.shape)}")
@@ -146,7 +148,7 @@ class SpikingLayer(nn.Module):
 
     def _check_state(self) -> None:
         """Raise what `fold` raises."""
-        _check_channels(self.weight, gamma=self.gamma, beta=self.beta, threshold=self.threshold)
+        _check_channels(self.title, self.weight, gamma=self.gamma, beta=self.beta, threshold=self.threshold)
         gamma = self.gamma.detach()
         beta = self.beta.detach()
         if not is_on_cpu(gamma):
@@ -202,6 +204,7 @@ class SpikingLayer(nn.Module):
         least, largest = self.weight.detach().aminmax()
         return bool((self.gamma == 1).all()) and bool(least >= -WEIGHT_BOUND) and bool(largest <= WEIGHT_BOUND)
 
+    @without_autocast
     def standardised(self, scale: float = 1.0) -> Tensor:
         """W_hat = gamma (W - mean) / sqrt(var + 1e-5) + beta per output channel. Eq. (eq-standardise).
 
@@ -210,9 +213,8 @@ class SpikingLayer(nn.Module):
         Returns:
             the shape of the raw weight
         """
-        inputs.weights(f"the weight of {self.title}", self.weight)
+        _check_channels(self.title, self.weight, gamma=self.gamma, beta=self.beta)
         scale = real("scale", scale)
-        _check_channels(self.weight, gamma=self.gamma, beta=self.beta)
         gamma = self.gamma if scale == 1 else scale * self.gamma
         return self._standardised(self.weight, gamma, self.beta)
 

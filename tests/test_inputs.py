@@ -472,7 +472,6 @@ ROWS: dict[str, Callable[[], Row]] = {
             "weight": Argument(KERNEL, WEIGHTS, also="first axis doubled|last axis doubled"),
             "affine": Argument(CONVOLUTION, OBJECT),
             "engine": ENGINE,
-            "kept": Argument([], OBJECT, also="None|[]|['a']|[None]|ragged"),
         },
     ),
     "events.spiking_affine": lambda: Row(
@@ -645,7 +644,11 @@ ROWS: dict[str, Callable[[], Row]] = {
     ),
     "ops.get": lambda: Row(
         lambda **given: ops.get(**given).name,
-        {"engine": ENGINE, "device": Argument("cpu", NAME), "dtype": Argument(torch.float32, OBJECT, also="dtype")},
+        {
+            "engine": ENGINE,
+            "device": Argument("cpu", kind("device", "np.str"), also="device"),
+            "dtype": Argument(torch.float32, OBJECT, also="dtype"),
+        },
     ),
 }
 
@@ -887,6 +890,11 @@ EXEMPT = {
     "settings.Experiment.build_network": "takes nothing",
     "settings.Experiment.to_dict": "takes nothing",
     "settings.Experiment.from_dict": "reads JSON; test_experiments.py and test_fuzz.py",
+    "ops.Engine": "a protocol; callers check the arguments of its methods",
+    "ops.Layer": "made by events.spiking_affine from checked arguments",
+    "ops.Pass": "made by engines",
+    "ops.Plan": "made by engines",
+    "ops.uncompiled": "a decorator for the package's own functions",
     "ops.Saved.with_spikes": "tested in test_ops.py and below",
     "training.device_number": "the check of choose_device",
     "settings.Experiment.build_optimiser": "takes what named_parameters() gives",

@@ -9,9 +9,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from snnbook import datasets, devices, layers, losses, networks
+from snnbook import datasets, devices, gradient_kinds, layers, losses, networks
 from snnbook.errors import UserError
-from snnbook.ops import reference
 from snnbook.settings import OPTIMISERS
 from snnbook.training import cuda_graph as graph
 from snnbook.training import metrics, step
@@ -74,7 +73,7 @@ def record(body):
 @pytest.fixture
 def as_device(monkeypatch):
     """What is asked on a CPU alone is not asked."""
-    for module in (layers, losses, networks, step, devices, reference):
+    for module in (gradient_kinds, layers, losses, networks, step, devices):
         monkeypatch.setattr(module, "is_on_cpu", lambda tensor: False)
 
 
