@@ -201,7 +201,7 @@ def test_the_record_of_the_crossover_is_of_the_limits_in_use():
 
     record = json.loads((BENCHMARKS.parent / "results" / "benchmarks" / "crossover.json").read_text())
     assert {name: record["settings"][name] for name in crossover.LIMITS} == {
-        name: getattr(crossover.cpu, name) for name in crossover.LIMITS
+        name: getattr(crossover.tuning, name) for name in crossover.LIMITS
     }
 
 
