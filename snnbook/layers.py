@@ -110,8 +110,10 @@ class SpikingLayer(nn.Module):
     def __init__(self, weight: Tensor, affine: Affine, neuron: NeuronParameters, pool: int, engine: str) -> None:
         super().__init__()
         weight = inputs.axes("weight", inputs.weights("weight", weight), "(C_out, ...)", *range(2, 9))
-        self.affine, self.neuron = check_affine(affine), instance("neuron", neuron, NeuronParameters)
-        self.pool, self.engine = whole("pool", pool, 1), choice("engine", engine, ops.CHOICES)
+        self.affine = check_affine(affine)
+        self.neuron = instance("neuron", neuron, NeuronParameters)
+        self.pool = whole("pool", pool, 1)
+        self.engine = choice("engine", engine, ops.CHOICES)
         self.weight = nn.Parameter(weight.detach().clone())
         self.gamma = nn.Parameter(torch.ones(len(weight)))
         self.beta = nn.Parameter(torch.zeros(len(weight)))

@@ -152,7 +152,8 @@ def engine_of(name: str) -> Engine:
     return import_module(_MODULES[name], __package__).ENGINE
 
 
-Given, Result = ParamSpec("Given"), TypeVar("Result")
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 
 def uncompiled(function: Callable[Given, Result]) -> Callable[Given, Result]:

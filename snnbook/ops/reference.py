@@ -28,7 +28,9 @@ def forward(current: Tensor, threshold: Tensor, neuron: NeuronParameters) -> tup
     """
     theta = threshold.reshape(-1, *[1] * (current.dim() - 3))
     m = s = g = u_prev = torch.zeros_like(current[0])
-    spikes, slopes, traces = [], [], []
+    spikes = []
+    slopes = []
+    traces = []
     for c in current:
         m = (m + c) * neuron.decay_m
         s = (s + c) * neuron.decay_s
@@ -40,7 +42,8 @@ def forward(current: Tensor, threshold: Tensor, neuron: NeuronParameters) -> tup
         slopes.append(du)
         traces.append(g if neuron.kernel == "exponential" else du)
         m, s, g, u_prev = (x.masked_fill(fired, 0) for x in (m, s, g, u))
-    spikes, du = torch.stack(spikes), torch.stack(slopes)
+    spikes = torch.stack(spikes)
+    du = torch.stack(slopes)
     dg = torch.stack(traces) if neuron.kernel == "exponential" and neuron.leaky else du
     return spikes, Saved(spikes, du, dg, neuron, "reference")
 
@@ -59,7 +62,8 @@ def time_slope(slope: Tensor, bound: float) -> Tensor:
 
 def decayed(start: Tensor, spikes: Tensor, decay: float) -> Tensor:
     """A trace that every output spike starts anew, k steps before it: start decay^(k+1). (T, N, C, ...)."""
-    trace, traces = torch.zeros_like(start[0]), torch.empty_like(start)
+    trace = torch.zeros_like(start[0])
+    traces = torch.empty_like(start)
     for t in reversed(range(len(start))):
         trace = torch.where(spikes[t] > 0, start[t], trace) * decay
         traces[t] = trace

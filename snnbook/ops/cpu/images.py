@@ -34,7 +34,8 @@ def _products_function(module: Any, element: Any, size: int, most: int) -> ir.Fu
 
     It takes up to `most` sums at a time, each number of them by loops of its own.
     """
-    word, pointer = ir.IntType(64), element.as_pointer()
+    word = ir.IntType(64)
+    pointer = element.as_pointer()
     arguments = [pointer, word, pointer, word, word, pointer, *[word] * 7]
     function, empty = own_function(module, f"snnbook_add_products_{8 * size}", arguments)
     if not empty:
@@ -47,7 +48,9 @@ def _products_function(module: Any, element: Any, size: int, most: int) -> ir.Fu
     builder.branch(piece)
 
     builder.position_at_end(piece)
-    total, factors, number = builder.phi(pointer), builder.phi(pointer), builder.phi(word)
+    total = builder.phi(pointer)
+    factors = builder.phi(pointer)
+    number = builder.phi(word)
     sums = builder.select(builder.icmp_signed("<", number, word(most)), number, word(most))
     choice = builder.switch(sums, done)
     for chosen in range(1, most + 1):
@@ -62,7 +65,8 @@ def _products_function(module: Any, element: Any, size: int, most: int) -> ir.Fu
     left = builder.sub(number, sums)
     next_total = builder.gep(total, [builder.mul(sums, apart)])
     next_factors = builder.gep(factors, [builder.mul(sums, across)])
-    begin, ahead = (all_total, all_factors, all_number), (next_total, next_factors, left)
+    begin = (all_total, all_factors, all_number)
+    ahead = (next_total, next_factors, left)
     going_round((total, factors, number), begin, entry, ahead, following)
     builder.cbranch(builder.icmp_signed(">", left, word(0)), piece, done)
     builder.position_at_end(done)
@@ -85,12 +89,16 @@ def _emit_products(
     builder.branch(outer)
 
     builder.position_at_end(outer)
-    r, source_row, factor_row = builder.phi(word), builder.phi(source.type), builder.phi(factors.type)
+    r = builder.phi(word)
+    source_row = builder.phi(source.type)
+    factor_row = builder.phi(factors.type)
     of_row = [builder.phi(vectors.type) for _ in begun]
     builder.branch(inner)
 
     builder.position_at_end(inner)
-    j, vector_at, factor_at = builder.phi(word), builder.phi(source.type), builder.phi(factors.type)
+    j = builder.phi(word)
+    vector_at = builder.phi(source.type)
+    factor_at = builder.phi(factors.type)
     sums = [builder.phi(vectors.type) for _ in begun]
     vector = vectors.load(vector_at, lanes)
     added = []
@@ -153,8 +161,12 @@ def _currents(image, weight, side, inputs, channels, current):
     """
     images, height, length = current.shape
     blocks, taps, _ = weight.shape
-    line, span, width = image.shape[2], taps // side, length // channels
-    factors, weights, total = image.reshape(-1), weight.reshape(-1), current.reshape(-1)
+    line = image.shape[2]
+    span = taps // side
+    width = length // channels
+    factors = image.reshape(-1)
+    weights = weight.reshape(-1)
+    total = current.reshape(-1)
     for r in prange(images * height):
         at = r * length
         total[at : at + length] = 0
@@ -178,17 +190,21 @@ def _weight_gradient(current, grad, k, height, channels, window, bits, image, si
     length = current.shape[2]
     map_rows = height // window
     shares, blocks, taps, _ = partial.shape
-    line, span, width = image.shape[2], taps // side, length // channels
+    line = image.shape[2]
+    span = taps // side
+    width = length // channels
     factors = image.reshape(-1)
     for share in prange(shares):
         total = partial[share].reshape(-1)
         total[:] = 0
         x = np.empty((3, length), k.dtype)
         gradient = aligned(length, current)
-        wide, sums = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
+        wide = np.empty((steps, length), k.dtype)
+        sums = np.empty((steps, length), k.dtype)
         fired = np.empty((window, steps, length), np.uint8)
         for row in range(rows * share // shares, rows * (share + 1) // shares):
-            n, top = row // map_rows, row % map_rows * window
+            n = row // map_rows
+            top = row % map_rows * window
             _unpack_window(bits, n * height + top, fired, sums)
             _widen(grad, row, sums, window, channels, wide)
             for offset in range(window):
