@@ -20,7 +20,7 @@ from snnbook.layers import TimeDropout
 from snnbook.records import checkpoints, figures
 from snnbook.shards import Shard
 from snnbook.training import distributed
-from snnbook.training.distributed import ALONE, Team
+from snnbook.training.distributed import ALONE, ProcessGroup
 
 from ..cli.test_cli import SMALL
 from ..small_runs import StopAfter, small, state, write_data
@@ -55,25 +55,25 @@ def pair(tmp_path_factory, environment):
 
 @given(st.integers(1, 9), st.integers(1, 40))
 def test_shards_make_up_the_batch(size, samples):
-    shards = [Team(rank, size).shard(samples) for rank in range(size)]
+    shards = [ProcessGroup(rank, size).shard(samples) for rank in range(size)]
     if samples < size:
         assert {(shard.first, shard.count, shard.total) for shard in shards} == {(0, samples, samples)}
         assert all(shard.is_whole for shard in shards)
-        assert [shard.counts for shard in shards] == [True] + [False] * (size - 1)
+        assert [shard.contributes for shard in shards] == [True] + [False] * (size - 1)
     else:
         rows = [row for shard in shards for row in range(samples)[shard.rows]]
         assert rows == list(range(samples))
         assert max(shard.count for shard in shards) - min(shard.count for shard in shards) <= 1
         assert {shard.total for shard in shards} == {samples}
-        assert all(shard.counts for shard in shards)
+        assert all(shard.contributes for shard in shards)
 
 
 def test_alone_nothing_is_exchanged():
     values = torch.rand(3)
     assert ALONE.sum(values) is values
     assert ALONE.shard(3).sum(values) is values
-    assert (ALONE.highest(5), ALONE.told(lambda: 7), ALONE.in_turns(lambda: 8)) == (5, 7, 8)
-    assert ALONE.leads
+    assert (ALONE.maximum(5, 6), ALONE.broadcast(lambda: 7), ALONE.one_per_machine_first(lambda: 8)) == ((5, 6), 7, 8)
+    assert ALONE.is_main
 
 
 @pytest.mark.parametrize("rank", range(3))
@@ -81,7 +81,7 @@ def test_masks_are_those_of_the_joint_batch(rank):
     """Dropout on a shard takes the rows of the mask that one process draws for the whole batch."""
     whole, part = TimeDropout(0.5), TimeDropout(0.5)
     x = torch.ones(2, 7, 4, 3, 3)
-    shard = Team(rank, 3).shard(7)
+    shard = ProcessGroup(rank, 3).shard(7)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         wanted = whole(x)[:, shard.rows]
@@ -94,7 +94,7 @@ def test_masks_are_those_of_the_joint_batch(rank):
 def halves_of(samples):
     """Two shards whose sums are those of the other one and their own, as given."""
     first = samples // 2
-    return Shard(0, first, samples), Shard(first, samples - first, samples, is_first=False)
+    return Shard(0, first, samples), Shard(first, samples - first, samples, is_main=False)
 
 
 @pytest.mark.parametrize("name", losses.LOSSES)
@@ -232,14 +232,20 @@ def test_an_evaluation_is_shared_and_told_once(environment, tmp_path, monkeypatc
     whole = training.evaluate(tmp_path / "run", device="cpu")
     assert both.stdout == f"{terminal.evaluation(whole, 'run', 'best')}\n"
 
-    class Deaf(Team):
+    class Deaf(ProcessGroup):
         """A process that hears nothing of the others."""
 
-        sum, told, in_turns = lambda self, values: values, lambda self, make: make(), lambda self, make: make()
+        def sum(self, values):
+            return values
+
+        def broadcast(self, make):
+            return make()
+
+        one_per_machine_first = broadcast
 
     shares = []
     for rank in range(3):
-        monkeypatch.setattr(distributed, "team", lambda rank=rank: Deaf(rank, 3))
+        monkeypatch.setattr(distributed, "process_group", lambda rank=rank: Deaf(rank, 3))
         shares.append(training.evaluate(tmp_path / "run", device="cpu").accuracy)
     assert len(set(shares)) > 1
     assert sum(n * share for n, share in zip((4, 3, 3), shares, strict=True)) / 10 == pytest.approx(whole.accuracy)
@@ -278,7 +284,7 @@ def test_wrong_variables_of_a_launcher(variables, monkeypatch):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match="start by torchrun"):
-        distributed.team()
+        distributed.process_group()
 
 
 @pytest.mark.parametrize("place", [{}, {"MASTER_ADDR": "localhost"}, {"MASTER_ADDR": "localhost", "MASTER_PORT": "x"}])
@@ -288,7 +294,7 @@ def test_processes_that_do_not_know_where_to_meet(place, monkeypatch):
     for name, value in ({"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"} | place).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=r"cannot find each other .*; start by torchrun"):
-        distributed.team()
+        distributed.process_group()
 
 
 def test_reproduce_is_not_for_several_processes(environment, tmp_path):
@@ -319,7 +325,7 @@ def test_processes_with_different_settings_train_nothing(environment, tmp_path):
 
 def test_one_gpu_is_not_for_two():
     with pytest.raises(UserError, match="one GPU for 2 processes"):
-        training.choose_device("cuda:1", Team(0, 2))
+        training.choose_device("cuda:1", ProcessGroup(0, 2))
 
 
 # ---- several nodes ----

@@ -76,7 +76,7 @@ def test_sigterm_in_any_step(step, finished, experiment, tmp_path, monkeypatch):
         signal_at(patch, TrainingStep, "compute", step, signal.SIGTERM)
         with pytest.raises(signals.Stopped, match=r"all is saved\. Go on with: snnbook train") as caught:
             training.fit(experiment, tmp_path / "run", "cpu")
-    assert caught.value.asked
+    assert caught.value.by_sigterm
     last = state(tmp_path / "run")
     assert (last.epoch, last.step) == ((step - 1) // 3, (step - 1) % 3 + 1)
     training.resume(tmp_path / "run", "cpu")
@@ -90,7 +90,7 @@ def test_ctrl_c_in_a_test(epoch, finished, experiment, tmp_path, monkeypatch):
         signal_at(patch, Trainer, "_tests", epoch, signal.SIGINT)
         with pytest.raises(KeyboardInterrupt) as caught:
             training.fit(experiment, tmp_path / "run", "cpu")
-    assert not caught.value.asked
+    assert not caught.value.by_sigterm
     assert (state(tmp_path / "run").epoch, state(tmp_path / "run").step) == (epoch - 1, 3)
     training.resume(tmp_path / "run", "cpu")
     same_run(finished, tmp_path / "run")
@@ -152,7 +152,7 @@ def test_a_signal_before_the_first_step(number, finished, experiment, tmp_path, 
         signal_at(patch, Trainer, "initialise", 1, number)
         with pytest.raises(signals.Stopped, match=r"^stopped before the first step\. Go on with: .*run$") as caught:
             training.fit(experiment, tmp_path / "run", "cpu")
-    assert caught.value.asked == (number == signal.SIGTERM)
+    assert caught.value.by_sigterm == (number == signal.SIGTERM)
     training.resume(tmp_path / "run", "cpu")
     same_run(finished, tmp_path / "run")
 
@@ -178,7 +178,7 @@ def test_a_second_sigterm_does_not_disturb_the_first():
     done = []
     with pytest.raises(signals.Stopped) as caught:
         stopped_twice()
-    assert caught.value.asked
+    assert caught.value.by_sigterm
     assert done
 
 
@@ -466,7 +466,7 @@ for number, changes in enumerate({cases!r}):
 
 
 def test_the_constants_go_together():
-    assert loop.LOOK < loop.SAVE < loop.STOP
+    assert loop.Action.NOTHING < loop.Action.REPORT < loop.Action.SAVE < loop.Action.STOP
     one, other = (files.part(Path("a/b.pt")) for _ in range(2))
     assert one.parent == other.parent == Path("a")
     assert one != other

@@ -9,7 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from snnbook import datasets, devices, layers, losses, networks, ops
+from snnbook import datasets, devices, gradient_kinds, layers, losses, networks, ops
 from snnbook.errors import UserError
 from snnbook.ops import reference
 from snnbook.settings import OPTIMISERS
@@ -74,7 +74,7 @@ def record(body):
 @pytest.fixture
 def as_device(monkeypatch):
     """What is asked on a CPU alone is not asked."""
-    for module in (layers, losses, networks, step, devices, reference):
+    for module in (gradient_kinds, layers, losses, networks, step, devices, reference):
         monkeypatch.setattr(module, "is_on_cpu", lambda tensor: False)
 
 
@@ -333,7 +333,7 @@ def test_a_rate_in_a_tensor_stays_there_and_is_saved_as_a_number():
 
 def test_on_a_cpu_steps_run_as_they_are():
     trainer = Trainer(small(), CPU)
-    assert isinstance(trainer._step, TrainingStep)
+    assert isinstance(trainer._run_step, TrainingStep)
     assert all(isinstance(group["lr"], float) for group in trainer.optimiser.param_groups)
 
 

@@ -228,11 +228,11 @@ def test_dropout_is_for_training_alone(tmp_path):
     assert [pytest.approx(rates, rel=1e-5) for rates in plain.firing_rates] == found.firing_rates
 
 
-def test_looks_add_up(tmp_path):
+def test_reports_add_up(tmp_path):
     seen = []
 
     class Listen(training.Progress):
-        def look(self, images, loss, accuracy):
+        def report(self, images, loss, accuracy):
             seen.append(images)
 
     training.fit(small(), tmp_path / "run", "cpu", Listen())
@@ -245,7 +245,7 @@ def test_epochs_trained_by_hand_are_whole():
     trainer.initialise()
     for epoch in (1, 2):
         assert trainer.train_epoch(epoch, lambda images, *_: seen.append(images))["samples"] == TRAIN
-    assert seen == [BATCH, BATCH, BATCH, 0] * 2, "a look at every step, and at the end"
+    assert seen == [BATCH, BATCH, BATCH, 0] * 2, "a report at every step, and at the end"
 
 
 def test_learning_rate_is_a_cosine_from_its_start():
@@ -276,7 +276,7 @@ def test_gradients_are_clipped():
     before = [p.detach().clone() for p in trainer.net.parameters()]
     images, labels = next(trainer._training.epoch(0))
     trainer.net.train()
-    trainer._step(images, labels)
+    trainer._run_step(images, labels)
     moved = torch.stack([(p - q).norm() for p, q in zip(trainer.net.parameters(), before, strict=True)]).norm()
     assert moved.item() == pytest.approx(1e-3, rel=1e-2)
 
