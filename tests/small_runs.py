@@ -114,6 +114,11 @@ def state(folder: Path, name: str = checkpoints.LAST) -> checkpoints.Checkpoint:
     return checkpoints.read(folder / name)
 
 
+def content(folder: Path) -> dict[str, bytes]:
+    """The bytes of every file in a folder."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 def same_state(a: checkpoints.Checkpoint, b: checkpoints.Checkpoint) -> None:
     """Two checkpoints hold the same, to the bit."""
     assert (a.experiment, a.epoch, a.step) == (b.experiment, b.epoch, b.step)

@@ -40,7 +40,8 @@ def environment(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory, environment):
     """Folders with the runs of joint_run.py: of one process, of two."""
-    alone, both = tmp_path_factory.mktemp("alone"), tmp_path_factory.mktemp("both")
+    alone = tmp_path_factory.mktemp("alone")
+    both = tmp_path_factory.mktemp("both")
     for command, folder in (([sys.executable, "-m"], alone), (TORCHRUN, both)):
         done = subprocess.run(
             [*command, "tests.training.joint_run", str(folder)],
@@ -79,7 +80,8 @@ def test_alone_nothing_is_exchanged():
 @pytest.mark.parametrize("rank", range(3))
 def test_masks_are_those_of_the_joint_batch(rank):
     """Dropout on a shard takes the rows of the mask that one process draws for the whole batch."""
-    whole, part = TimeDropout(0.5), TimeDropout(0.5)
+    whole = TimeDropout(0.5)
+    part = TimeDropout(0.5)
     x = torch.ones(2, 7, 4, 3, 3)
     shard = ProcessGroup(rank, 3).shard(7)
     with torch.random.fork_rng(devices=[]):
@@ -92,7 +94,7 @@ def test_masks_are_those_of_the_joint_batch(rank):
 
 
 def halves_of(samples):
-    """Two shards whose sums are those of the other one and their own, as given."""
+    """Two shards of a batch."""
     first = samples // 2
     return Shard(0, first, samples), Shard(first, samples - first, samples, is_main=False)
 
@@ -162,24 +164,26 @@ def flat(figure):
 
 
 def test_label_scaling_is_at_work(tmp_path, environment, monkeypatch):
-    """Else the runs above would not tell the joint batch's ratio from a share's."""
-    scale, seen = losses.Counting.label_scale, []
+    """Otherwise the runs above would not distinguish the joint batch's ratio from a shard's."""
+    label_scale = losses.Counting.label_scale
+    scales = []
 
-    def listen(self, count, label, shard=None):
-        seen.append(scale(self, count, label, shard).item())
-        return scale(self, count, label, shard)
+    def logged(self, count, label, shard=None):
+        scale = label_scale(self, count, label, shard)
+        scales.append(scale.item())
+        return scale
 
-    monkeypatch.setattr(losses.Counting, "label_scale", listen)
+    monkeypatch.setattr(losses.Counting, "label_scale", logged)
     monkeypatch.setenv("SNNBOOK_DATA", environment["SNNBOOK_DATA"])
     training.fit(joint_run.RUNS["counting"], tmp_path / "run", "cpu")
-    assert sum(value > 1 for value in seen) > len(seen) / 2
+    assert sum(scale > 1 for scale in scales) > len(scales) / 2
 
 
 # ---- the command line ----
 
 
 def train(environment, folder, *arguments):
-    """A job of two processes that trains by the command line."""
+    """Start a job of two processes that trains by the command line."""
     command = [*TORCHRUN, "snnbook", "train", *SMALL, "--dropout", "0.2", "--out", "run", *arguments]
     return subprocess.Popen(
         command,
@@ -191,13 +195,13 @@ def train(environment, folder, *arguments):
     )
 
 
-def said(err):
-    """The lines that are ours; torchrun has many more of its own where a process fails."""
+def our_lines(err):
+    """The lines that snnbook prints; torchrun prints many more where a process fails."""
     return [line for line in err.splitlines() if line.startswith("snnbook:")]
 
 
-def test_a_job_stops_when_asked_and_goes_on_alone(environment, tmp_path, monkeypatch):
-    """SIGTERM for one process stops both after the same step; one process alone goes on with the run."""
+def test_a_job_stops_on_sigterm_and_one_process_resumes_it(environment, tmp_path, monkeypatch):
+    """SIGTERM for one process stops both after the same step; a single process resumes the run."""
     job = train(environment, tmp_path, "--epochs", "60")
     for line in job.stdout:
         if line.startswith("epoch  2/"):
@@ -207,7 +211,7 @@ def test_a_job_stops_when_asked_and_goes_on_alone(environment, tmp_path, monkeyp
     os.kill(second, signal.SIGTERM)
     out, err = job.communicate(timeout=60)
     assert job.returncode == 0, err
-    (line,) = said(err)
+    (line,) = our_lines(err)
     words = re.fullmatch(
         r"snnbook: stopped after epoch (\d+) of 60.*; all is saved\. Go on with: .* --resume run", line
     )
@@ -222,8 +226,8 @@ def test_a_job_stops_when_asked_and_goes_on_alone(environment, tmp_path, monkeyp
     assert found == pytest.approx(wanted, rel=1e-3)  # float32; later on, one spike more or less makes two runs of it
 
 
-def test_an_evaluation_is_shared_and_told_once(environment, tmp_path, monkeypatch):
-    """Ten batches of test images: each process takes its own, all count once, and one of them talks."""
+def test_an_evaluation_is_shared_and_printed_once(environment, tmp_path, monkeypatch):
+    """Ten batches of test images: each process tests its own, every image counts once, and rank 0 prints."""
     training.fit(small(dataset="fashion_mnist_subset", batch_size=500, epochs=1), tmp_path / "run", "cpu")
     words = ["snnbook", "evaluate", "run", "--device", "cpu"]
     both = subprocess.run(
@@ -232,8 +236,8 @@ def test_an_evaluation_is_shared_and_told_once(environment, tmp_path, monkeypatc
     whole = training.evaluate(tmp_path / "run", device="cpu")
     assert both.stdout == f"{terminal.evaluation(whole, 'run', 'best')}\n"
 
-    class Deaf(ProcessGroup):
-        """A process that hears nothing of the others."""
+    class Disconnected(ProcessGroup):
+        """A process that gets nothing from the others."""
 
         def sum(self, values):
             return values
@@ -243,19 +247,20 @@ def test_an_evaluation_is_shared_and_told_once(environment, tmp_path, monkeypatc
 
         one_per_machine_first = broadcast
 
-    shares = []
+    accuracies = []
     for rank in range(3):
-        monkeypatch.setattr(distributed, "process_group", lambda rank=rank: Deaf(rank, 3))
-        shares.append(training.evaluate(tmp_path / "run", device="cpu").accuracy)
-    assert len(set(shares)) > 1
-    assert sum(n * share for n, share in zip((4, 3, 3), shares, strict=True)) / 10 == pytest.approx(whole.accuracy)
+        monkeypatch.setattr(distributed, "process_group", lambda rank=rank: Disconnected(rank, 3))
+        accuracies.append(training.evaluate(tmp_path / "run", device="cpu").accuracy)
+    assert len(set(accuracies)) > 1
+    of_all = sum(batches * each for batches, each in zip((4, 3, 3), accuracies, strict=True)) / 10
+    assert of_all == pytest.approx(whole.accuracy)
 
 
 def test_an_error_ends_all_with_one_line(environment, tmp_path):
     job = train(environment, tmp_path, "--loss", "tfs")
     _, err = job.communicate(timeout=60)
     assert job.returncode != 0
-    (line,) = said(err)
+    (line,) = our_lines(err)
     assert "Did you mean 'ttfs'" in line
     assert not list(tmp_path.iterdir())
 
@@ -269,7 +274,7 @@ def test_a_killed_process_ends_the_others_with_one_line(environment, tmp_path):
         os.kill(max(map(int, file.read().split())), signal.SIGKILL)
     _, err = job.communicate(timeout=60)
     assert job.returncode != 0
-    (line,) = said(err)
+    (line,) = our_lines(err)
     assert "another process of this job has ended" in line
     assert checkpoints.read(tmp_path / "run" / "last.pt").epoch >= 1
 
@@ -288,7 +293,7 @@ def test_wrong_variables_of_a_launcher(variables, monkeypatch):
 
 
 @pytest.mark.parametrize("place", [{}, {"MASTER_ADDR": "localhost"}, {"MASTER_ADDR": "localhost", "MASTER_PORT": "x"}])
-def test_processes_that_do_not_know_where_to_meet(place, monkeypatch):
+def test_processes_without_a_meeting_point(place, monkeypatch):
     for name in ("MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     for name, value in ({"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"} | place).items():
@@ -302,7 +307,7 @@ def test_reproduce_is_not_for_several_processes(environment, tmp_path):
     command = [*TORCHRUN, "snnbook", "reproduce", "quick", "--seeds", "2", "--epochs", "1"]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode != 0
-    (line,) = said(done.stderr)
+    (line,) = our_lines(done.stderr)
     assert "snnbook reproduce is for one process" in line
     assert not list(tmp_path.iterdir())
 
@@ -319,7 +324,7 @@ def test_processes_with_different_settings_train_nothing(environment, tmp_path):
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode != 0
     assert "given different settings" in done.stderr or "another process of this job has ended" in done.stderr
-    assert len(said(done.stderr)) == 1
+    assert len(our_lines(done.stderr)) == 1
     assert not (tmp_path / "run" / "epochs.jsonl").exists()
 
 
