@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,43 +32,38 @@ LARGEST_PADDING = 2**10
 LONGEST = 2**12
 """Limit of the letters in the name and in the network, which is more than 500 layers."""
 
-Check = Callable[[str, Any], Any]
-"""Takes a setting's name and value, and returns the value in its own type, or raises UserError."""
-
 
 def setting(
-    check: Check, default: Any = dataclasses.MISSING, *, added_later: bool = False, loss_name: str | None = None
+    check: Callable[..., Any],
+    default: Any = dataclasses.MISSING,
+    *,
+    optional: bool = False,
+    title: str | None = None,
+    loss_name: str | None = None,
+    added_later: bool = False,
+    **bounds: Any,
 ) -> Any:
     """Declare a setting of `Experiment`.
 
     Args:
-        check: of its value
+        check: takes name, value and `bounds`, and returns the value in its own type, or raises UserError
         default: if it has one
+        optional: whether it may be None
+        title: name of the setting in errors, if it has another one there
+        loss_name: name of the setting in losses, if it is one of theirs
         added_later: whether the first records lack it. Their runs had the default
-        loss_name: what the losses call it, if it is a setting of losses
+        bounds: what `check` allows
     """
-    metadata = {"check": check, "added_later": added_later, "loss_name": loss_name}
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-def one_of(choices: Iterable[str], title: str | None = None) -> Check:
-    """Check that a setting is one of these names. `title` is what errors call the setting."""
-    return lambda name, value: choice(title or name, value, choices)
-
-
-def whole_number(least: int, most: int) -> Check:
-    """Check that a setting is a whole number from `least` to `most`."""
-    return lambda name, value: whole(name, value, least, most)
-
-
-def number(**bounds: float) -> Check:
-    """Check that a setting is a number within the bounds of `errors.real`."""
-    return lambda name, value: real(name, value, **bounds)
-
-
-def optional(check: Check) -> Check:
-    """Allow None, too."""
-    return lambda name, value: None if value is None else check(name, value)
+    return dataclasses.field(
+        default=default,
+        metadata={
+            "check": partial(check, **bounds),
+            "optional": optional,
+            "title": title,
+            "loss_name": loss_name,
+            "added_later": added_later,
+        },
+    )
 
 
 def one_line(name: str, value: Any) -> str:
@@ -77,28 +73,22 @@ def one_line(name: str, value: Any) -> str:
     return str(value)
 
 
-def numbers(**bounds: float) -> Check:
+def reals(name: str, value: Any, **bounds: float) -> tuple[float, ...]:
     """Check that a setting is a list of numbers within the bounds of `errors.real`."""
-    return lambda name, value: tuple(real(name, each, **bounds) for each in inputs.listed(name, value))
+    return tuple(real(name, each, **bounds) for each in inputs.listed(name, value))
 
 
 def paddings(name: str, value: Any) -> int | tuple[int, ...]:
     """Check that a setting is a padding, or a list of paddings."""
-    check = whole_number(0, LARGEST_PADDING)
     if isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) == 1:
-        return tuple(check(name, each) for each in inputs.listed(name, value))
-    return check(name, value)
+        return tuple(whole(name, each, 0, LARGEST_PADDING) for each in inputs.listed(name, value))
+    return whole(name, value, 0, LARGEST_PADDING)
 
 
 def augmentations(name: str, value: Any) -> tuple[str, ...]:
     """Check that a setting lists augmentations, and put them in the order of `augment.NAMES`."""
     chosen = [choice(name, each, augment.NAMES) for each in inputs.listed(name, value)]
     return tuple(each for each in augment.NAMES if each in chosen)
-
-
-def neuron_parameters(name: str, value: Any) -> NeuronParameters:
-    """Check that a setting is a neuron's constants."""
-    return instance(name, value, NeuronParameters)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,43 +131,46 @@ class Experiment:
     """
 
     name: str = setting(one_line)
-    dataset: str = setting(one_of(SOURCES, "data set"))
+    dataset: str = setting(choice, choices=SOURCES, title="data set")
     network: str = setting(one_line)
     padding: int | tuple[int, ...] = setting(paddings, 0)
-    steps: int = setting(whole_number(1, LARGEST_SIZE), 5)
-    neuron: NeuronParameters = setting(neuron_parameters)  # noqa: RUF009
-    pooling: str = setting(one_of(networks.POOLINGS), "adjusted")
-    dropout: float = setting(number(least=0, below=1), 0.0)
-    encoding: str = setting(one_of(encoding.ENCODINGS), "direct")
-    mean: tuple[float, ...] = setting(numbers(), (0.0,))
-    std: tuple[float, ...] = setting(numbers(above=0), (1.0,))
+    steps: int = setting(whole, 5, least=1, most=LARGEST_SIZE)
+    neuron: NeuronParameters = setting(instance, kind=NeuronParameters)  # noqa: RUF009
+    pooling: str = setting(choice, "adjusted", choices=networks.POOLINGS)
+    dropout: float = setting(real, 0.0, least=0, below=1)
+    encoding: str = setting(choice, "direct", choices=encoding.ENCODINGS)
+    mean: tuple[float, ...] = setting(reals, (0.0,))
+    std: tuple[float, ...] = setting(reals, (1.0,), above=0)
     augmentation: tuple[str, ...] = setting(augmentations, ())
-    loss: str = setting(one_of(losses.LOSSES), "enhanced_counting")
-    target_label: float = setting(number(least=0), 5.0, loss_name="target_label")
-    target_others: float = setting(number(least=0), 1.0, loss_name="target_others")
+    loss: str = setting(choice, "enhanced_counting", choices=losses.LOSSES)
+    target_label: float = setting(real, 5.0, least=0, loss_name="target_label")
+    target_others: float = setting(real, 1.0, least=0, loss_name="target_others")
     clip: bool = setting(switch, True, loss_name="clip")
     label_scaling: bool = setting(switch, True, loss_name="label_scaling")
-    t_unfired: float = setting(number(above=0), 4.0, loss_name="t_unfired")
-    sharpness: float = setting(number(above=0), 1.0, loss_name="sharpness", added_later=True)
-    kernel_tau_s: float | None = setting(optional(number(above=1)), None, loss_name="tau_s")
+    t_unfired: float = setting(real, 4.0, above=0, loss_name="t_unfired")
+    sharpness: float = setting(real, 1.0, above=0, loss_name="sharpness", added_later=True)
+    kernel_tau_s: float | None = setting(real, None, above=1, optional=True, loss_name="tau_s")
     supervision: bool = setting(switch, True, added_later=True)
-    readout: str = setting(one_of(readout.READOUTS), "count", added_later=True)
-    rate: float = setting(number(above=0), 0.6)
-    optimiser: str = setting(one_of(OPTIMISERS), "adamw")
-    learning_rate: float = setting(number(above=0), 5e-4)
-    weight_decay: float = setting(number(least=0), 0.0)
-    norm_weight_decay: float | None = setting(optional(number(least=0)), None)
-    gradient_clip: float = setting(number(above=0), 1000.0)
-    epochs: int = setting(whole_number(1, 2**31), 100)
-    batch_size: int = setting(whole_number(1, 2**31), 50)
-    seed: int = setting(whole_number(0, 2**63 - 1), 0)
-    engine: str = setting(one_of(("auto", *ops.ENGINES)), "auto")
-    precision: str = setting(one_of(PRECISIONS), "float32", added_later=True)
+    readout: str = setting(choice, "count", choices=readout.READOUTS, added_later=True)
+    rate: float = setting(real, 0.6, above=0)
+    optimiser: str = setting(choice, "adamw", choices=OPTIMISERS)
+    learning_rate: float = setting(real, 5e-4, above=0)
+    weight_decay: float = setting(real, 0.0, least=0)
+    norm_weight_decay: float | None = setting(real, None, least=0, optional=True)
+    gradient_clip: float = setting(real, 1000.0, above=0)
+    epochs: int = setting(whole, 100, least=1, most=2**31)
+    batch_size: int = setting(whole, 50, least=1, most=2**31)
+    seed: int = setting(whole, 0, least=0, most=2**63 - 1)
+    engine: str = setting(choice, "auto", choices=("auto", *ops.ENGINES))
+    precision: str = setting(choice, "float32", choices=PRECISIONS, added_later=True)
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            checked = field.metadata["check"](field.name, getattr(self, field.name))
-            object.__setattr__(self, field.name, checked)
+        for field in _FIELDS:
+            rules = field.metadata
+            value = getattr(self, field.name)
+            if value is not None or not rules["optional"]:
+                value = rules["check"](rules["title"] or field.name, value)
+                object.__setattr__(self, field.name, value)
         self._check_input()
         self._check_network()
         self._check_steps()
@@ -290,7 +283,7 @@ class Experiment:
         for name in settings:
             if name not in known:
                 raise unknown("setting", name, known)
-        neuron = neuron_parameters("neuron", settings.get("neuron", self.neuron))
+        neuron = instance("neuron", settings.get("neuron", self.neuron), NeuronParameters)
         constants = {name: settings.pop(name) for name in _NEURON_NAMES if name in settings}
         if constants:
             settings["neuron"] = dataclasses.replace(neuron, **constants)

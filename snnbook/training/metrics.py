@@ -30,16 +30,18 @@ class Totals:
     Args:
         device: where the sums are
         readout: for the accuracy
+        group: the processes that work on the joint batches
     Attributes:
         sums: in the order of TRAIN_SUMS, float64
         batches: number of batches in the sums; the caller of `add_outputs` counts them
     """
 
-    def __init__(self, device: torch.device, readout: str = "count") -> None:
+    def __init__(self, device: torch.device, readout: str = "count", group: ProcessGroup = ALONE) -> None:
         self._readout = readout
+        self._group = group
         self.sums = torch.zeros(len(TRAIN_SUMS), dtype=torch.float64, device=device)
         self.batches = 0
-        # Views, so that each group of sums takes a single addition.
+        # Views, so that each group of sums takes a single addition. The first one holds two entries of `sums`.
         first, second = (TRAIN_SUMS.index(name) for name in HEALTH_SUMS)
         self._health = self.sums[first : second + 1 : second - first]
         start = TRAIN_SUMS.index(OUTPUT_SUMS[0])
@@ -51,24 +53,24 @@ class Totals:
         self.batches = 0
 
     @torch.no_grad()
-    def add_health(self, loss: Tensor, gradient_norm: Tensor, shard: Shard | None = None) -> Tensor:
+    def add_health(self, loss: Tensor, gradient_norm: Tensor, shard: Shard) -> Tensor:
         """Add a batch's loss and gradient norm, and flag whether any so far was not finite.
 
         Args:
             loss: a scalar
             gradient_norm: of all parameters, before clipping
-            shard: the samples that this process computes of a joint batch; None for all of them
+            shard: the samples that this process computes of the joint batch
         Returns:
             1.0 from the first batch on whose loss or gradient was not finite, else 0.0: a float32 scalar that stays on
             the device. torch's fused optimisers take it as `found_inf` and then update nothing
         """
-        if shard is None or shard.contributes:
+        if shard.contributes:
             self._health += torch.stack([loss, gradient_norm])
         # 0 times infinity is NaN, too. torch's isfinite would take four operations.
         return (self._health.sum() * 0).isnan().float()
 
     @torch.no_grad()
-    def add_outputs(self, spikes: Tensor, raw: Tensor, labels: Tensor, shard: Shard | None = None) -> None:
+    def add_outputs(self, spikes: Tensor, raw: Tensor, labels: Tensor, shard: Shard) -> None:
         """Add the figures of a batch's output spikes.
 
         Args:
@@ -77,7 +79,7 @@ class Totals:
             labels: (N,)
             shard: as in `add_health`
         """
-        if shard is not None and not shard.contributes:
+        if not shard.contributes:
             return
         e = spikes.grad
         exact = self.sums.dtype
@@ -87,32 +89,31 @@ class Totals:
         samples = torch.full_like(from_spikes[:1], len(labels))
         self._outputs += torch.cat([correct.view(1), samples, from_spikes])
 
-    def joint(self, group: ProcessGroup = ALONE) -> Tensor:
+    def joint(self) -> Tensor:
         """Add up the sums of all ranks, (len(TRAIN_SUMS),), on the CPU."""
         sums = self.sums.cpu().clone()
-        if not group.is_main:
+        if not self._group.is_main:
             # The norm is that of the joint batch on every rank already.
             sums[TRAIN_SUMS.index("gradient_norm")] = 0
-        return group.sum(sums)
+        return self._group.sum(sums)
 
-    def restore(self, sums: Tensor, batches: int, group: ProcessGroup = ALONE) -> None:
+    def restore(self, sums: Tensor, batches: int) -> None:
         """Set the sums to those of so many batches."""
         self.batches = batches
         if sums.shape != self.sums.shape:
             raise ValueError(f"{len(TRAIN_SUMS)} sums are needed, not a tensor of shape {tuple(sums.shape)}")
-        if group.is_main:
+        if self._group.is_main:
             self.sums.copy_(sums)
 
-    def read(self, group: ProcessGroup = ALONE, net: Network | None = None) -> dict[str, float]:
+    def read(self, net: Network | None = None) -> dict[str, float]:
         """Return the sums by the names in TRAIN_SUMS, with the loss as a mean over batches. Waits for the device.
 
         Args:
-            group: the processes that work on the joint batches
             net: whose layers the error names
         Raises:
             UserError: if loss or gradient is no longer finite
         """
-        sums = dict(zip(TRAIN_SUMS, self.joint(group).tolist(), strict=True))
+        sums = dict(zip(TRAIN_SUMS, self.joint().tolist(), strict=True))
         sums["loss"] /= self.batches
         for name in HEALTH_SUMS:
             if not math.isfinite(sums[name]):

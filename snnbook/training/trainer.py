@@ -74,7 +74,7 @@ class Trainer:
         self._testing = batches(experiment, data["test"], device)
         torch.manual_seed(experiment.seed)
         self.net = experiment.build_network().to(device)
-        self._totals = metrics.Totals(device, experiment.readout)
+        self._totals = metrics.Totals(device, experiment.readout, group)
         self._training_step = TrainingStep(experiment, self.net, self._totals, group, static=device.type == "cuda")
         self.optimiser = self._training_step.optimiser
         self._choose_step()
@@ -135,7 +135,7 @@ class Trainer:
 
     def _report(self, report: Report, images: int) -> dict[str, float]:
         """Read the epoch's sums, call `report` with them, and return them."""
-        sums = self._totals.read(self.group, self.net)
+        sums = self._totals.read(self.net)
         report(images, sums["loss"], sums["correct"] / sums["samples"])
         return sums
 
@@ -211,7 +211,7 @@ class Trainer:
         """
         seconds = 0.0
         if self.batches_done:
-            self._totals.read(self.group, self.net)
+            self._totals.read(self.net)
             metrics.thresholds(self.net)
             seconds = self._seconds()
         generators = {"cpu": torch.get_rng_state()}
@@ -221,7 +221,7 @@ class Trainer:
             experiment=self.experiment,
             epoch=epoch,
             step=self.batches_done,
-            sums=self._totals.joint(self.group),
+            sums=self._totals.joint(),
             seconds=seconds,
             model=self.net.state_dict(),
             optimiser=self._training_step.optimiser_state(),
@@ -244,7 +244,7 @@ class Trainer:
             self._choose_step()
             self.batches_done = checkpoint.step
             self._seconds_before = checkpoint.seconds
-            self._totals.restore(checkpoint.sums, checkpoint.step, self.group)
+            self._totals.restore(checkpoint.sums, checkpoint.step)
             torch.set_rng_state(checkpoint.generators["cpu"])
             if self.device.type == "cuda" and "cuda" in checkpoint.generators:
                 torch.cuda.set_rng_state(checkpoint.generators["cuda"], self.device)
