@@ -177,7 +177,7 @@ def test_no_step_waits_for_the_gpu(settings):
     try:
         with devices.rounding(trainer.experiment.precision, GPU):
             for pair in trainer._training.epoch(1):
-                trainer._step(*pair)
+                trainer._run_step(*pair)
         with pytest.raises(RuntimeError, match="synchroniz"):
             trainer._totals.sums.sum().item()
     finally:

@@ -741,7 +741,7 @@ def file_rows(root: pathlib.Path) -> dict[str, Callable[[], Row]]:
             training.choose_device,
             {
                 "name": device.__class__("cpu", device.kind, said="device", also="device"),
-                "team": Argument(training.ALONE, OBJECT),
+                "group": Argument(training.ALONE, OBJECT),
             },
         ),
         "datasets.load": lambda: Row(
@@ -835,8 +835,8 @@ ROWS |= {
             "net": Argument(net(), OBJECT),
             "batches": Argument([(IMAGES, LABEL)], OBJECT, skipped="module"),
             "encode": Argument(lambda x: x, OBJECT, skipped="class|module"),
-            "by": Argument("count", NAME),
-            "team": Argument(metrics.ALONE, OBJECT),
+            "readout": Argument("count", NAME),
+            "group": Argument(metrics.ALONE, OBJECT),
         },
     ),
     "metrics.silent": lambda: Row(

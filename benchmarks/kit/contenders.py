@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from snnbook import datasets, experiments
+from snnbook.devices import keep_memory
 from snnbook.networks import Network
 from snnbook.settings import Experiment
 from snnbook.training import metrics
@@ -56,6 +57,8 @@ class Step:
             self.net.load_state_dict(like.net.state_dict())
         self.net.register_forward_hook(self._keep)
         self.loss = experiment.build_loss()
+        # A run does the same when it begins.
+        keep_memory()
         self._step = TrainingStep(experiment, self.net, metrics.Totals(torch.device("cpu")))
 
     def _keep(self, _: Network, __: tuple, output: Any) -> None:

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         the exit code: 0, BAD with one line on standard error, or that of a signal
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    with streams.opened(), signals.leaving(saves=arguments[:1] in [[name] for name in SAVING]) as codes:
+    with streams.opened(), signals.exit_on_signals(saves=arguments[:1] in [[name] for name in SAVING]) as codes:
         from . import app
 
         return app.run(arguments, codes)

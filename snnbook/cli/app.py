@@ -172,7 +172,7 @@ def evaluate(run: str, /, *, checkpoint: Literal["best", "last"] = "best", devic
     from . import terminal
 
     figures = training.evaluate(run, checkpoint, device)
-    if distributed.team().leads:
+    if distributed.process_group().is_main:
         print(terminal.evaluation(figures, run, checkpoint))
 
 
@@ -262,7 +262,7 @@ def run(arguments: Sequence[str], codes: Mapping[int, int]) -> int:
             # takes long, and is better not interrupted by an exception
             import_module("..training", __package__)
         output = streams.lossy_output() if command is train else contextlib.nullcontext()
-        with signals.acting(), output, _plain_warnings():
+        with signals.raise_on_signals(), output, _plain_warnings():
             command(*bound.args, **bound.kwargs)
             sys.stdout.flush()
             _leave()
@@ -322,7 +322,7 @@ def _complain(message: str) -> int:
     if "RANK" in os.environ:
         from ..training import distributed
 
-        if not distributed.first_to_speak():
+        if not distributed.is_first_to_report():
             return BAD
     line = errors.one_line(message)
     if len(line) > LONGEST:

@@ -155,7 +155,7 @@ def reproduce(
             on_file.refresh_index(root)  # a process that was stopped between its record and the index leaves it behind
     except KeyboardInterrupt as stop:
         again = f"snnbook {shlex.join(sys.argv[1:])}"
-        raise signals.Stopped.by(stop, f"stopped; what is done is kept. Go on with: {again}") from stop
+        raise signals.Stopped.from_interrupt(stop, f"stopped; what is done is kept. Go on with: {again}") from stop
     if only is None:
         with streams.lossy_output():
             _print_tables(target, on_file.load(root))

@@ -57,7 +57,7 @@ class TerminalProgress(Progress):
                 leave=False,
             )
 
-    def look(self, images: int, loss: float, accuracy: float) -> None:
+    def report(self, images: int, loss: float, accuracy: float) -> None:
         """Move the bar."""
         if self._bar is not None:
             self._bar.set_postfix_str(f"loss {loss:.4g}, train {accuracy:.1%}", refresh=False)

@@ -105,7 +105,7 @@ def measure(experiment: Experiment, device: torch.device, seconds: float = WATCH
     steps: list[tuple[float, int]] = []
     begun = since = time.monotonic()
 
-    def look(images: int, loss: float, accuracy: float) -> None:
+    def report(images: int, loss: float, accuracy: float) -> None:
         nonlocal begun, since
         now = time.monotonic()
         if images:
@@ -117,11 +117,13 @@ def measure(experiment: Experiment, device: torch.device, seconds: float = WATCH
         since = now
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), devices.current(device):
+        if device.type == "cpu":
+            devices.keep_memory()  # as `training.fit` does
         trainer = Trainer(experiment, device)
         trainer.initialise()
         since = time.monotonic()
         with contextlib.suppress(_Enough):
-            trainer.epoch(1, look)
+            trainer.epoch(1, report)
     # kernels are compiled in the first step, and in later ones where a layer fires otherwise; a median is above that
     per_image = statistics.median(spent / images for spent, images in steps[1:] or steps)
     tests = TEST_SHARE * len(datasets.load(experiment.dataset, "test"))

@@ -403,10 +403,10 @@ def test_a_measurement_leaves_compilation_out(monkeypatch):
         def initialise(self):
             pass
 
-        def epoch(self, epoch, look):
+        def epoch(self, epoch, report):
             for pause in (0.4, 0.01, 0.01, 0.3, 0.01, 0.01, 0.01):
                 time.sleep(pause)
-                look(50, 0.0, 0.0)
+                report(50, 0.0, 0.0)
 
     taken = []
     monkeypatch.setattr(estimates.devices, "current", lambda device: taken.append(device) or contextlib.nullcontext())
