@@ -103,7 +103,7 @@ def test_engines_agree_and_a_perturbed_gradient_is_seen(monkeypatch, arguments, 
     monkeypatch.setattr(scaling, "CHECKED", SMALL["batch_size"])
     assert scaling.main() == 1
     told = capsys.readouterr()
-    assert told.err.startswith("no speed is told: T = 1: gradients of layers.0.weight differ")
+    assert told.err.startswith("no speed is reported: T = 1: gradients of layers.0.weight differ")
     assert "ms" not in told.out
     assert not measuring.RESULTS.exists()
 
@@ -140,7 +140,7 @@ def test_where_engines_disagree_no_speed_is_told_and_no_record_written(arguments
     for script in (training_step, memory, neuron_pass, losses, scaling):
         assert script.main() == 1, script.__name__
         told = capsys.readouterr()
-        assert told.err.startswith("no speed is told")
+        assert told.err.startswith("no speed is reported")
         assert "3 spikes differ" in told.err
         assert " ms" not in told.out
         assert "who" not in told.out
@@ -281,7 +281,7 @@ def test_a_system_that_tells_no_peak_is_named(monkeypatch, arguments, capsys, tm
     arguments()
     monkeypatch.setattr(peak, "_RESET", tmp_path / "missing" / "clear_refs")
     assert memory.main() == 1
-    assert "does not tell or reset a process's peak memory" in capsys.readouterr().err
+    assert "does not report or reset a process's peak memory" in capsys.readouterr().err
 
 
 def test_a_child_that_fails_is_told_in_one_line():
