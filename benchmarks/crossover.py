@@ -1,7 +1,7 @@
 """Where does a layer's dense way become faster than its event-driven one, forward and backward?
 
 Backward: both ways compute the gradients of one layer (T = 5 and 10, batch 50) on the fused CPU engine, in turn, at
-thresholds that set its firing rate; `snnbook.ops.cpu.EVENT_LIMIT` is what the layers choose by, large and fully
+thresholds that set its firing rate; `snnbook.ops.cpu.tuning.EVENT_LIMIT` is what the layers choose by, large and fully
 connected ones by `FAR_SHARE` of it. Forward: the currents of two layers (T = 5), at inputs of several densities; there
 it is `INPUT_LIMIT`, and `FEWEST` beside it. Both ways must agree before a time is told. Run it as `python
 benchmarks/crossover.py` with nothing else going on; `--record` writes the answer for the book.
@@ -18,7 +18,7 @@ from kit.measuring import Benchmark, Row, run, take_turns, timing
 from torch import Tensor
 
 from snnbook import NeuronParameters, events, ops
-from snnbook.ops import cpu
+from snnbook.ops.cpu import tuning
 
 STEPS, BATCH, ROUNDS, WARM_UPS = (5, 10), 50, 5, 1
 CONVOLUTION = "convolution 32 x 14 x 14 -> 64, 5 x 5"
@@ -57,12 +57,12 @@ def limited(name: str, limit: float, task: Callable[[], list[Tensor]]) -> Callab
     """A task under another limit of the engine."""
 
     def run() -> list[Tensor]:
-        kept = getattr(cpu, name)
-        setattr(cpu, name, limit)
+        kept = getattr(tuning, name)
+        setattr(tuning, name, limit)
         try:
             return task()
         finally:
-            setattr(cpu, name, kept)
+            setattr(tuning, name, kept)
 
     return run
 
@@ -113,7 +113,7 @@ def compare(limit: str, task: Callable[[], list[Tensor]]) -> Row | str:
 
 def main() -> int:
     """Check, measure, print; 1 where the two ways disagree."""
-    limits = {name: getattr(cpu, name) for name in LIMITS}
+    limits = {name: getattr(tuning, name) for name in LIMITS}
     settings = {"batch": BATCH, "steps": list(STEPS), "precision": "float32", "rounds": ROUNDS, **limits}
     benchmark = Benchmark(__file__, "Where does the dense way become faster than the event-driven one?", settings)
     rows: list[Row] = []

@@ -100,11 +100,13 @@ def disagreement(experiment: Experiment, data: Batches, device: torch.device) ->
         if isinstance(layer, SpikingLayer):
             layer.fold()
             given = layer.current(x), layer.threshold, layer.neuron, layer.pool
-            (wanted, saved), (got, other) = (ops.forward_pooled(*given, engine) for engine in ENGINES)
+            one_engine, other_engine = (ops.get(engine, device) for engine in ENGINES)
+            wanted, saved = one_engine.pooled_forward(*given)
+            got, other = other_engine.pooled_forward(*given)
             if not torch.equal(wanted, got):
                 return f"{int((wanted != got).sum())} outputs of layer {number} differ"
             grad = torch.randn_like(wanted)
-            pairs = zip(ops.backward_pooled(grad, saved), ops.backward_pooled(grad, other), strict=True)
+            pairs = zip(one_engine.pooled_backward(grad, saved), other_engine.pooled_backward(grad, other), strict=True)
             for name, (a, b) in zip(("G_t", "G_w"), pairs, strict=True):
                 error = (a - b).abs().max() / a.abs().max()
                 if not error <= TOLERANCE:

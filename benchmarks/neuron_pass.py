@@ -35,7 +35,8 @@ class Pass:
     """
 
     def __init__(self, engine: str, current: Tensor, threshold: Tensor, window: int, grad: Tensor) -> None:
-        self.inputs = (current, threshold, NEURON, window, engine)
+        self.engine = ops.get(engine, current.device)
+        self.inputs = (current, threshold, NEURON, window)
         self.grad = grad
         self.is_on_gpu = current.is_cuda
 
@@ -46,13 +47,13 @@ class Pass:
 
     def forward(self) -> Tensor:
         """Compute the pooled spikes."""
-        pooled, self.saved = ops.forward_pooled(*self.inputs)
+        pooled, self.saved = self.engine.pooled_forward(*self.inputs)
         self.wait()
         return pooled
 
     def backward(self) -> tuple[Tensor, Tensor]:
         """Compute G_t and G_w of the last forward pass."""
-        found = ops.backward_pooled(self.grad, self.saved)
+        found = self.engine.pooled_backward(self.grad, self.saved)
         self.wait()
         return found
 

@@ -153,13 +153,13 @@ def test_the_two_ways_of_a_layer_are_compared_before_they_are_timed():
     calls = []
 
     def task():
-        calls.append(crossover.cpu.EVENT_LIMIT)
-        return [torch.tensor([1.0, 2.0 if crossover.cpu.EVENT_LIMIT > 0 else 2.001])]
+        calls.append(crossover.tuning.EVENT_LIMIT)
+        return [torch.tensor([1.0, 2.0 if crossover.tuning.EVENT_LIMIT > 0 else 2.001])]
 
-    kept = crossover.cpu.EVENT_LIMIT
+    kept = crossover.tuning.EVENT_LIMIT
     assert crossover.compare("EVENT_LIMIT", task).startswith("results differ by 5.0e-04")
     assert calls == [crossover.ALWAYS, crossover.NEVER]
-    assert kept == crossover.cpu.EVENT_LIMIT
+    assert kept == crossover.tuning.EVENT_LIMIT
 
 
 def test_a_tuned_peer_is_the_peer_at_another_precision():
@@ -201,7 +201,7 @@ def test_the_record_of_the_crossover_is_of_the_limits_in_use():
 
     record = json.loads((BENCHMARKS.parent / "results" / "benchmarks" / "crossover.json").read_text())
     assert {name: record["settings"][name] for name in crossover.LIMITS} == {
-        name: getattr(crossover.cpu, name) for name in crossover.LIMITS
+        name: getattr(crossover.tuning, name) for name in crossover.LIMITS
     }
 
 
@@ -316,9 +316,12 @@ def test_the_gpu_benchmark_on_a_cpu(monkeypatch):
     trained = gpu.Trained(experiment, data, cpu, graph=False)
     trained.stretch(5)
     assert trained.step.totals.read()["samples"] == 4 + 4 + 2 + 4 + 4
-    forward = ops.forward_pooled
-    wrong = {"cpu": lambda spikes: 1 - spikes, "reference": lambda spikes: spikes}
-    monkeypatch.setattr(
-        ops, "forward_pooled", lambda *given: (wrong[given[-1]](forward(*given)[0]), forward(*given)[1])
-    )
+    engine = ops.get("cpu")
+    forward = engine.pooled_forward
+
+    def wrong(*given):
+        spikes, pass_ = forward(*given)
+        return 1 - spikes, pass_
+
+    monkeypatch.setattr(engine, "pooled_forward", wrong)
     assert "outputs of layer 0 differ" in gpu.disagreement(experiment, data, cpu)

@@ -118,7 +118,8 @@ def test_weights_are_made_ready_beside_earlier_layers(queues, monkeypatch):
     first, second, told, now = queues
     monkeypatch.setattr(networks, "SideStream", lambda _: devices.SideStream(torch.device("cuda")))
     net, made = networks.build("2C3-P2-4", (1, 8, 8), 2, engine="reference"), []  # Numba keeps what it compiles for
-    honest, standardise = layers.spiking_affine, ops.standardise
+    honest, engine = layers.spiking_affine, ops.get("reference")
+    standardise = engine.standardise
 
     def layer(x, weight, *rest):
         assert now[-1] is first
@@ -128,7 +129,7 @@ def test_weights_are_made_ready_beside_earlier_layers(queues, monkeypatch):
         return honest(x, weight, *rest)
 
     monkeypatch.setattr(layers, "spiking_affine", layer)
-    monkeypatch.setattr(ops, "standardise", lambda *given: told.append(now[-1]) or standardise(*given))
+    monkeypatch.setattr(engine, "standardise", lambda *given: told.append(now[-1]) or standardise(*given))
     with torch.no_grad():  # else the way back would keep them
         net(torch.rand(2, 1, 8, 8), labels=torch.tensor([0, 1]))
     waits = (first, "waits for", second)

@@ -7,7 +7,7 @@ from torch.nn.grad import conv2d_weight
 
 from snnbook.layers import SpikingLayer
 from snnbook.networks import Network
-from snnbook.ops.dense import map_gradient, product
+from snnbook.ops.affine import map_gradient, product
 
 
 class DenseFloor:

@@ -9,9 +9,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from snnbook import datasets, devices, layers, losses, networks, ops
+from snnbook import datasets, devices, gradient_kinds, layers, losses, networks
 from snnbook.errors import UserError
-from snnbook.ops import reference
 from snnbook.settings import OPTIMISERS
 from snnbook.training import cuda_graph as graph
 from snnbook.training import metrics, step
@@ -74,7 +73,7 @@ def record(body):
 @pytest.fixture
 def as_device(monkeypatch):
     """What is asked on a CPU alone is not asked."""
-    for module in (layers, losses, networks, step, devices, reference):
+    for module in (gradient_kinds, layers, losses, networks, step, devices):
         monkeypatch.setattr(module, "is_on_cpu", lambda tensor: False)
 
 
@@ -342,11 +341,14 @@ def test_on_a_cpu_steps_run_as_they_are():
 
 @pytest.mark.parametrize("engine", ["reference", "auto"])
 def test_bf16_backward_keeps_spikes_and_nearly_the_gradients(engine, monkeypatch):
+    pytest.importorskip("numba")
+    from snnbook.ops.cpu import sparse
+
     found = {}
     for precision in ("float32", "bf16_backward"):
         one, pairs = training(engine=engine, precision=precision)
         if precision == "bf16_backward":  # spike by spike there are no products that could be rounded
-            monkeypatch.setattr(ops, "backward_events", lambda *_: pytest.fail("the event-driven way was taken"))
+            monkeypatch.setattr(sparse, "backward", lambda *_: pytest.fail("the event-driven way was taken"))
         spikes, _ = one.net(pairs[0][0], labels=pairs[0][1])
         one._loss(spikes, pairs[0][1]).backward()
         found[precision] = spikes, [layer.weight.grad.flatten() for layer in one.net.spiking]

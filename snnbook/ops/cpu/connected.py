@@ -9,15 +9,9 @@ from numba import prange
 from .events import _by_channel, _filter
 from .jit import compiled
 from .llvm_rows import LANES, add_rows, aligned, turn
+from .tuning import CACHED, MOST
 
 _driver = compiled(parallel=True, fastmath={"contract"})
-
-CACHED = 2**16
-"""Filtered inputs that a fully connected map works on at a time (two arrays of them lie in the second cache); of
-weights, on the way to the inputs, twice as many."""
-
-MOST = 128
-"""Columns that the backward passes work on at a time, at most."""
 
 
 @compiled()

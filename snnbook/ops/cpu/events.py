@@ -18,12 +18,10 @@ from numba import prange
 from .jit import compiled
 from .llvm_rows import WORD, add_rows, aligned, raised, trailing_zeros
 from .neurons import _replay, _unpack_window, _widen
+from .tuning import SMALL
 
 _run_kernel = compiled(fastmath={"contract"})
 _driver = compiled(parallel=True, fastmath={"contract"})
-
-SMALL = 2**14
-"""Filtered inputs of a small map, of which several steps are worked on together, and so fewer and longer sums made."""
 
 
 @_driver

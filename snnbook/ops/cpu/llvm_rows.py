@@ -18,6 +18,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from . import tuning
 from .jit import compiled
 
 LANES = 16
@@ -25,9 +26,6 @@ LANES = 16
 
 WORD = 64
 """Flags that are looked at together, as the bits of one integer."""
-
-REGISTERS, WIDE_REGISTERS = 384, 1024
-"""Bytes of sums that stay in registers, on processors without and with AVX-512."""
 
 LINE = 64
 """Bytes of a cache line. A vector that lies across two of them costs twice as much to load."""
@@ -212,7 +210,7 @@ def add_rows(typing: Any, total: Any, at: Any, source: Any, shift: Any, offsets:
         element = context.get_value_type(signature.args[0].dtype)
         size = context.get_abi_sizeof(element)
         features = context.codegen().magic_tuple()[2]
-        registers = WIDE_REGISTERS if "+avx512f" in features else REGISTERS
+        registers = tuning.WIDE_REGISTERS if "+avx512f" in features else tuning.REGISTERS
         function = _sum_function(builder.module, element, size, registers // (LANES * size), "+avx" in features)
         starts = builder.gep(total, [values[1]]), builder.gep(source, [values[3]])
         builder.call(function, [*starts, offsets, factors, *values[6:]])
