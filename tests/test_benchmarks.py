@@ -324,4 +324,6 @@ def test_the_gpu_benchmark_on_a_cpu(monkeypatch):
         return 1 - spikes, pass_
 
     monkeypatch.setattr(engine, "pooled_forward", wrong)
-    assert "outputs of layer 0 differ" in gpu.disagreement(experiment, data, cpu)
+    difference = gpu.disagreement(experiment, data, cpu)
+    assert difference.startswith("layer 0: ")
+    assert difference.endswith(" outputs differ")
