@@ -39,7 +39,8 @@ def test_tasks_take_turns_and_warm_ups_are_not_counted():
 
 
 def test_of_two_calls_in_a_row_the_second_counts(monkeypatch):
-    now, took = [0.0], iter([5.0, 1.0] * 2 + [7.0, 2.0] * 2)
+    now = [0.0]
+    took = iter([5.0, 1.0] * 2 + [7.0, 2.0] * 2)
     monkeypatch.setattr(measuring.time, "perf_counter", lambda: now[0])
     tasks = {"only": lambda: now.__setitem__(0, now[0] + next(took))}
     assert measuring.take_turns(tasks, rounds=2, warm_ups=2, again=True) == {"only": [2.0] * 2}
@@ -169,7 +170,8 @@ def test_a_tuned_peer_is_the_peer_at_another_precision():
         train = staticmethod(lambda: precisions.append(torch.get_float32_matmul_precision()))
         infer = staticmethod(lambda: torch.get_float32_matmul_precision())
 
-    kept, tuned = torch.get_float32_matmul_precision(), peers.Tuned(Fake)
+    kept = torch.get_float32_matmul_precision()
+    tuned = peers.Tuned(Fake)
     tuned.train()
     assert precisions == [tuned.infer()] == ["medium"]
     assert torch.get_float32_matmul_precision() == kept != "medium"
@@ -310,7 +312,8 @@ def test_without_a_gpu_its_benchmark_says_so(monkeypatch, capsys):
 def test_the_gpu_benchmark_on_a_cpu(monkeypatch):
     """Its agreement, which sees a wrong engine, and its stretches over more than one epoch."""
     monkeypatch.setattr(gpu, "ENGINES", ("reference", "cpu"))
-    experiment, cpu = experiments.get("fashion_mnist", **SMALL), torch.device("cpu")
+    experiment = experiments.get("fashion_mnist", **SMALL)
+    cpu = torch.device("cpu")
     data = batches(experiment, gpu.drawn(experiment, 10), cpu)
     assert gpu.disagreement(experiment, data, cpu) == ""
     trained = gpu.Trained(experiment, data, cpu, graph=False)

@@ -38,7 +38,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """A plan of two rows with a network of a few neurons, in place of Table 4's."""
+    """Replace Table 4 by a plan of two rows with a network of a few neurons."""
     get = experiments.get
     few = {"network": "2C5-P4-8", "padding": 0, "steps": 3, "batch_size": 20, "engine": "reference"}
     monkeypatch.setattr(experiments, "get", lambda name, **changes: get(name, **(few | changes)))
@@ -385,7 +385,8 @@ def test_threads_are_divided(monkeypatch):
 
 def test_threads_are_divided_once(tiny, monkeypatch):
     """What is measured beforehand and what runs have the same number: all threads over the jobs."""
-    counts, started = [8], []
+    counts = [8]
+    started = []
     monkeypatch.setattr(torch, "get_num_threads", lambda: counts[-1])
     monkeypatch.setattr(torch, "set_num_threads", counts.append)
     monkeypatch.setattr(

@@ -56,7 +56,8 @@ def rows(table):
 
 
 def test_what_is_saved_is_loaded_under_its_name(root):
-    one, other = record("fashion_mnist_tet", [0.5], epochs=2), record("quick", [0.75], seed=3, epochs=1)
+    one = record("fashion_mnist_tet", [0.5], epochs=2)
+    other = record("quick", [0.75], seed=3, epochs=1)
     found = saved(root, one, other)
     assert [r.file for r in found] == ["paper/fashion_mnist_tet-e2-seed0.jsonl", "quick/quick-e1-seed3.jsonl"]
     assert [r.record for r in found] == [one, other]
@@ -366,6 +367,12 @@ def test_rows_to_link_to(root):
     assert 'href="results/fashion_mnist-e3-seed0"' in text
 
 
+def test_rows_of_named_values_are_a_table():
+    """As benchmarks have them: words to the left, numbers to the right, nothing where a row lacks a column."""
+    table = render.from_rows([{"who": "ours", "ms": 1.25}, {"who": "theirs", "MiB": 30}], "{:}".format)
+    assert render.text(table) == "who       ms  MiB\n------  ----  ---\nours    1.25\ntheirs         30"
+
+
 def test_unknown_names():
     with pytest.raises(UserError, match="unknown table '6'"):
         tables.build("6", [])
@@ -467,7 +474,8 @@ def test_an_estimate_goes_by_the_epochs_of_its_own_hardware():
 
 
 def test_a_run_with_the_settings_of_its_name_is_kept_where_tables_look(root, tmp_path):
-    named, other = record("fashion_mnist", [0.5], epochs=2), record("fashion_mnist", [0.5], epochs=2, rate=0.7)
+    named = record("fashion_mnist", [0.5], epochs=2)
+    other = record("fashion_mnist", [0.5], epochs=2, rate=0.7)
     for number, each in enumerate((named, other)):
         records.write(each, tmp_path / f"{number}.jsonl")
     counted = results.AddedRun(root / "paper/fashion_mnist-e2-seed0.jsonl", counts=True)
