@@ -781,7 +781,7 @@ def file_rows(root: pathlib.Path) -> dict[str, Callable[[], Row]]:
         "results.path_of": lambda: Row(results.path_of, {"experiment": of_experiment, "root": top}),
         **{
             f"results.{name}": lambda name=name: Row(getattr(results, name), {"root": top})
-            for name in ("load", "look", "index_text", "write_index", "refresh_index")
+            for name in ("load", "check_usable", "index_text", "write_index", "refresh_index")
         },
         "results.read": lambda: Row(
             results.read,
@@ -798,8 +798,8 @@ def file_rows(root: pathlib.Path) -> dict[str, Callable[[], Row]]:
                 "root": Argument(str(fresh()), PATH, said="root|nonsense|nowhere", also=a_path),
             },
         ),
-        "results.keep": lambda: Row(
-            results.keep,
+        "results.add_run": lambda: Row(
+            results.add_run,
             {"run": record_file, "root": Argument(str(fresh()), PATH, said="root|nonsense|nowhere", also=a_path)},
         ),
         "results.index_line": lambda: Row(results.index_line, {"result": Argument(found[0], OBJECT)}),
@@ -822,8 +822,8 @@ OF_FILES = (
     *(f"datasets.{name}" for name in ("load", "check")),
     *(f"{module}.{name}" for module in ("records", "checkpoints") for name in ("read", "write")),
     *(f"results.{name}" for name in (
-        *("Result", "run_name", "folder_of", "path_of", "load", "look", "index_text", "write_index", "refresh_index"),
-        *("read", "save", "keep", "index_line"),
+        *("Result", "run_name", "folder_of", "path_of", "load", "index_text", "write_index", "refresh_index"),
+        *("check_usable", "read", "save", "add_run", "index_line"),
     )),
     "plots.plot",
 )  # fmt: skip

@@ -1,7 +1,7 @@
-"""Run all checks of a built book, in two halves side by side: `python tools/checks.py`, or `make test`.
+"""Run all checks of a built book in two parallel halves: `python tools/checks.py`, or `make test`.
 
-One half is the code's: its lines come as they are printed. The other is the book's: the notebooks, then the pages in a
-browser, which wait more than they compute, then the tests that build small books. Its lines come when it has ended.
+One half checks the code; its lines are printed at once. The other checks the book: the notebooks, then the pages in a
+browser, which wait more than they compute, then the tests that build small books. Its lines are printed at its end.
 """
 
 import os
@@ -10,20 +10,25 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import IO
 
 PYTEST = [sys.executable, "-m", "pytest"]
 BUILDERS = [f"tests/book/test_{name}.py" for name in ("book_static", "builders", "notebooks", "shown", "stderr")]
 CODE = [[*PYTEST, "tests", "-m", "not browser", *(f"--ignore={file}" for file in BUILDERS)]]
 BOOK = [[*PYTEST, "--nbval", "book/"], [*PYTEST, "tests", "-m", "browser"], [*PYTEST, *BUILDERS]]
-SIDE_BY_SIDE = {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that wait for work leave the cores to the other half
-STOPPED = 2  # pytest's code after Ctrl-C
+
+# Threads that wait for work then leave the cores to the other half.
+SHARING = {"OMP_WAIT_POLICY": "PASSIVE"}
+
+STOPPED = 2
+"""Exit code of pytest after Ctrl-C."""
 
 
-def run(commands: list[list[str]], output=None) -> bool:
-    """Run one after another, also where one fails; whether all went well."""
+def run(commands: list[list[str]], output: IO[bytes] | None = None) -> bool:
+    """Run commands one after the other, also after one fails, and return whether all succeeded."""
     codes = []
     for command in commands:
-        done = subprocess.run(command, env=SIDE_BY_SIDE | os.environ, stdout=output, stderr=output)
+        done = subprocess.run(command, env=SHARING | os.environ, stdout=output, stderr=output)
         codes.append(done.returncode)
         if done.returncode == STOPPED:
             break
@@ -32,14 +37,18 @@ def run(commands: list[list[str]], output=None) -> bool:
 
 def main() -> int:
     start = time.monotonic()
-    with tempfile.TemporaryFile() as said, ThreadPoolExecutor(1) as beside:
-        book_too = beside.submit(run, BOOK, said)
-        halves = {"code": run(CODE), "book": book_too.result()}
-        said.seek(0)
-        sys.stdout.buffer.write(said.read())
-    told = ", ".join(f"{half}: {'all well' if well else 'FAILED'}" for half, well in halves.items())
-    print(f"{told}; in {(time.monotonic() - start) / 60:.0f} minutes")
-    return int(not all(halves.values()))
+    with tempfile.TemporaryFile() as book_output, ThreadPoolExecutor(1) as pool:
+        book = pool.submit(run, BOOK, book_output)
+        code_passed = run(CODE)
+        book_passed = book.result()
+        book_output.seek(0)
+        sys.stdout.buffer.write(book_output.read())
+    words = {True: "all well", False: "FAILED"}
+    minutes = (time.monotonic() - start) / 60
+    print(f"code: {words[code_passed]}, book: {words[book_passed]}; in {minutes:.0f} minutes")
+    if code_passed and book_passed:
+        return 0
+    return 1
 
 
 if __name__ == "__main__":

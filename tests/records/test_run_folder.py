@@ -132,7 +132,7 @@ def test_logs_of_jobs_are_not_written_through_links(tmp_path):
     planned.folder.parent.mkdir()
     planned.folder.with_suffix(".log").symlink_to(outside)
     with pytest.raises(UserError, match="is a symbolic link"):
-        reproduce.do_all([planned], 1, 1, lambda run: ["version"], lambda line: None)
+        reproduce.train_in_processes([planned], 1, 1, lambda run: ["version"], lambda line: None)
     assert outside.read_bytes() == b"dear"
 
 
