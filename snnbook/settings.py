@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from . import encoding, inputs, losses, networks, ops, readout
-from .datasets import augment
+from .datasets import augment, loader
 from .datasets.sources import SOURCES
 from .devices import PRECISIONS
 from .errors import UserError, choice, exactly, instance, real, shown, switch, unknown, whole
@@ -147,24 +147,17 @@ class Experiment:
             self._set("padding", tuple(whole("padding", value, 0, LARGEST_PADDING) for value in each))
         else:
             self._set("padding", whole("padding", self.padding, 0, LARGEST_PADDING))
-        for field, bounds in (("mean", {}), ("std", {"above": 0})):
-            values = inputs.listed(field, getattr(self, field))
-            if len(values) != self.in_shape[0]:
-                raise UserError(f"{field} must list {self.in_shape[0]} number(s), one per channel, not {len(values)}")
-            self._set(field, tuple(real(field, value, **bounds) for value in values))
-        names = [
-            choice("augmentation", name, augment.NAMES) for name in inputs.listed("augmentation", self.augmentation)
-        ]
-        self._set("augmentation", tuple(name for name in augment.NAMES if name in names))
-        augment.check(self.augmentation, self.in_shape[0])
+        channels = self.in_shape[0]
+        mean, std = loader.check_statistics(self.mean, self.std, channels)
+        self._set("mean", mean)
+        self._set("std", std)
+        self._set("augmentation", augment.check(self.augmentation, channels, SOURCES[self.dataset].events))
 
     def _check_encoding(self) -> None:
         events = SOURCES[self.dataset].events
         if (self.encoding == "frames") != events:
             wanted = "'frames'" if events else "'direct', 'latency' or 'latency_bright_first'"
             raise UserError(f"data set {self.dataset!r} goes with encoding {wanted}, not {self.encoding!r}")
-        if events and self.augmentation:
-            raise UserError(f"frames of data set {self.dataset!r} cannot be augmented; leave augmentation out")
         if self.encoding.startswith("latency") and (set(self.mean) != {0.0} or set(self.std) != {1.0}):
             raise UserError("latency coding needs intensities in [0, 1]: set mean to 0 and std to 1")
 
