@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from . import encoding, inputs, losses, networks, ops, readout
-from .datasets import augment
+from .datasets import augment, loader
 from .datasets.sources import SOURCES
 from .devices import PRECISIONS
 from .errors import UserError, choice, exactly, instance, real, shown, switch, unknown, whole
@@ -178,16 +178,12 @@ class Experiment:
     def _check_input(self) -> None:
         """Check that data set, encoding, normalisation and augmentation go together."""
         channels = self.in_shape[0]
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) != channels:
-                raise UserError(f"{name} must list {channels} number(s), one per channel, not {len(values)}")
-        augment.check(self.augmentation, channels)
         events = SOURCES[self.dataset].events
+        loader.check_statistics(self.mean, self.std, channels)
+        augment.check(self.augmentation, channels, events)
         if (self.encoding == "frames") != events:
             wanted = "'frames'" if events else "'direct', 'latency' or 'latency_bright_first'"
             raise UserError(f"data set {self.dataset!r} goes with encoding {wanted}, not {self.encoding!r}")
-        if events and self.augmentation:
-            raise UserError(f"frames of data set {self.dataset!r} cannot be augmented; leave augmentation out")
         if self.encoding.startswith("latency") and (set(self.mean) != {0.0} or set(self.std) != {1.0}):
             raise UserError("latency coding needs intensities in [0, 1]: set mean to 0 and std to 1")
 
