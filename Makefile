@@ -20,7 +20,7 @@ PACKAGES = import sysconfig; print(sysconfig.get_path("purelib"))
 help:
 	@echo "make setup      set up .venv alone; all others do it first"
 	@echo "make book       set up .venv, run every chapter and build book/_build/html/index.html"
-	@echo "make test       set up .venv, build the book, then check code, notebooks and pages"
+	@echo "make test       set up .venv, build the book and check code, notebooks and pages, two jobs at a time"
 	@echo "make check      the checks that see most, for every day: form, the heart, the notebooks' form"
 	@echo "make test-gpu   on a machine with a GPU: kernels, recorded steps and runs there"
 	@echo "make zip        the built book as one file, book/_build/book.zip, to hand to a class"
@@ -69,7 +69,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-test: lint book
+# The book is built by tools/checks.py, while the code's tests run.
+test: lint
+	@$(BIN)/python tools/notebooks.py address
 	$(BIN)/python tools/notebooks.py check
 	@$(BIN)/python tools/checks.py
 

@@ -45,6 +45,8 @@ def test_links_to_runs_and_records():
     one = on_file()[0]
     assert to_run(one.name) == f"09_the_tables.html{render.anchor(one.name)}"
     assert (ROOT.parent / to_record(one.name)).exists()
+    for result in on_file():
+        assert to_record(result.name) == f"results/{result.file}"
 
 
 def built(page):
