@@ -1,4 +1,4 @@
-"""What depends on where tensors lie: looking at values, sending them over, how exactly products are computed."""
+"""Helpers that depend on a tensor's device: copies, side streams, precision of products, memory that is kept."""
 
 import ctypes
 import functools
@@ -12,43 +12,43 @@ import torch
 from torch import Tensor
 
 PRECISIONS = ("float32", "tf32", "bf16_backward")
-"""Of products: full; a GPU's TF32 units (inputs rounded to 10 bits of mantissa), forward too, so that spikes change;
-or bfloat16 (7 bits) in the backward pass alone, which leaves every spike as it is and moves gradients by some 1e-3."""
+"""Precisions of products. "tf32" uses a GPU's TF32 units (10 bits of mantissa), forward too, so that spikes change.
+"bf16_backward" uses bfloat16 (7 bits) in the backward pass alone: spikes stay, gradients move by about 1e-3."""
 
 KEPT_BYTES = 2**29
-"""Freed memory that `keep_memory` lets this process keep."""
+"""Freed memory that this process may keep after `keep_memory`."""
 
 MAPPED_BYTES = 2**25
-"""Blocks from this size on still go back at once: the largest limit that glibc's malloc sets itself."""
+"""Blocks of this size or more are still returned at once. It is the largest limit that glibc's malloc sets itself."""
 
 _MALLOC = {"MALLOC_TRIM_THRESHOLD_": (-1, KEPT_BYTES), "MALLOC_MMAP_THRESHOLD_": (-3, MAPPED_BYTES)}
-"""glibc's limits by their environment variables: the number that `mallopt` knows them by, and what they are set to."""
+"""glibc's limits by their environment variables: the parameter's number for `mallopt`, and its new value."""
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+AUTOCAST_DEVICES = ("cpu", "cuda")
+"""Types of devices whose automatic mixed precision is switched off."""
 
 
-Given, Result = ParamSpec("Given"), TypeVar("Result")
-
-AUTOCAST = ("cpu", "cuda")
-"""Kinds of devices whose automatic mixed precision is looked at."""
-
-
-def _autocast_here() -> bool:
-    """Whether torch's automatic mixed precision is on for one of these."""
-    return torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+def _is_autocast_on() -> bool:
+    """Whether torch's automatic mixed precision is on for any of AUTOCAST_DEVICES."""
+    return any(torch.is_autocast_enabled(kind) for kind in AUTOCAST_DEVICES)
 
 
-autocasts: Callable[[], bool] = getattr(torch._C, "_is_any_autocast_enabled", _autocast_here)
-"""Whether torch's automatic mixed precision is on. torch's own way, where it has it, takes half as long."""
+autocasts: Callable[[], bool] = getattr(torch._C, "_is_any_autocast_enabled", _is_autocast_on)
+"""Whether torch's automatic mixed precision is on. torch's private function, where there is one, is twice as fast."""
 
 
-def without_autocast(function: Callable[Given, Result]) -> Callable[Given, Result]:
-    """Have a function compute in the types of its inputs, whatever `torch.autocast` says around it.
+def without_autocast(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Make a function compute in the types of its inputs, even inside `torch.autocast`.
 
-    Products rounded to 16 bits move spikes, and gradients of 16 bits do not fit to weights of 32. Where autocast is
-    off, this takes a look and no more.
+    Products rounded to 16 bits move spikes, and gradients of 16 bits do not fit weights of 32. Where autocast is off,
+    this costs one check.
     """
 
     @functools.wraps(function)
-    def called(*arguments: Given.args, **options: Given.kwargs) -> Result:
+    def called(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
         if not autocasts():
             return function(*arguments, **options)
         with no_autocast():
@@ -59,29 +59,31 @@ def without_autocast(function: Callable[Given, Result]) -> Callable[Given, Resul
 
 @contextmanager
 def no_autocast() -> Iterator[None]:
-    """Within, automatic mixed precision is off, and then as it was."""
-    with ExitStack() as held:
-        for kind in AUTOCAST:
+    """Switch automatic mixed precision off, and restore it at the end."""
+    with ExitStack() as stack:
+        for kind in AUTOCAST_DEVICES:
             if torch.is_autocast_enabled(kind):
-                held.enter_context(torch.autocast(kind, enabled=False))
+                stack.enter_context(torch.autocast(kind, enabled=False))
         yield
 
 
 def is_on_cpu(tensor: Tensor) -> bool:
-    """Whether its values may be looked at: on a CPU, where looking does not halt a device."""
+    """Whether the tensor is on a CPU, where reading its values does not wait for a device."""
     return tensor.device.type == "cpu"
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on the device. To a GPU it goes through pinned memory, so that nobody waits for the GPU."""
+    """Copy a tensor to a device. The way to a GPU is through pinned memory, so that the CPU does not wait."""
     if device.type == "cuda" and is_on_cpu(tensor):
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 
 def current(device: torch.device) -> AbstractContextManager[None]:
-    """Within, the device is the current one, which recording, streams and messages take; nothing changes for a CPU."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+    """Make a GPU the current one, which recordings, streams and messages use. For a CPU nothing changes."""
+    if device.type == "cuda":
+        return torch.cuda.device(device)
+    return nullcontext()
 
 
 class SideStream:
@@ -96,13 +98,16 @@ class SideStream:
 
     def __init__(self, device: torch.device) -> None:
         self._used: list[Tensor] = []
-        self._stream = _second(device) if device.type == "cuda" else None
-        if self._stream is not None:
+        self._stream: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self._stream = _side_stream(device)
             self._stream.wait_stream(torch.cuda.current_stream(device))
 
     def work(self) -> AbstractContextManager[None]:
         """Send work to the side stream. The current stream may use no result before `join`."""
-        return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
+        if self._stream is None:
+            return nullcontext()
+        return torch.cuda.stream(self._stream)
 
     def join(self, *results: Tensor) -> None:
         """Make the current stream wait for the work that the side stream was given so far.
@@ -117,16 +122,17 @@ class SideStream:
 
 
 @cache
-def _second(device: torch.device) -> torch.cuda.Stream:
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the side stream of a GPU."""
     return torch.cuda.Stream(device)
 
 
 @contextmanager
 def rounding(precision: str, device: torch.device) -> Iterator[None]:
-    """Float32 products of a GPU, convolutions included, in full or in TF32; torch's settings are put back at the end.
+    """Set how a GPU rounds float32 products, convolutions included, and restore torch's settings at the end.
 
-    torch's own default is in between: matrix products in full, convolutions in TF32. Convolutions add up in the same
-    order each time, so that a run that goes on ends as one that never stopped.
+    torch's own default is in between: matrix products in full precision, convolutions in TF32. Convolutions add up in
+    the same order each time, so that a resumed run ends like one that never stopped.
 
     Args:
         precision: one of PRECISIONS; only "tf32" allows TF32
@@ -136,27 +142,35 @@ def rounding(precision: str, device: torch.device) -> Iterator[None]:
         yield
         return
     cudnn = torch.backends.cudnn
-    before = torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.deterministic
+    matmul_before = torch.get_float32_matmul_precision()
+    tf32_before = cudnn.allow_tf32
+    deterministic_before = cudnn.deterministic
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    cudnn.allow_tf32, cudnn.deterministic = precision == "tf32", True
+    cudnn.allow_tf32 = precision == "tf32"
+    cudnn.deterministic = True
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before[0])
-        cudnn.allow_tf32, cudnn.deterministic = before[1:]
+        torch.set_float32_matmul_precision(matmul_before)
+        cudnn.allow_tf32 = tf32_before
+        cudnn.deterministic = deterministic_before
 
 
 def keep_memory() -> bool:
-    """Have freed memory of a CPU kept for the next step, not given back to the system and taken from it page by page.
+    """Make the C library keep freed memory for the next training step. This holds for the life of the process.
 
-    glibc gives back what lies free at the end of its heap once that is twice its largest block. Where the weights of
-    one layer are most of the memory, a step can do so every time: it depends on where they came to lie, and holds for
-    the life of the process. Limits that the environment sets stay as they are; other C libraries are left alone.
+    glibc returns what is free at the end of its heap once that is twice its largest block. Where the weights of one
+    layer are most of the memory, every step can do so, and fetches the pages again one by one. Whether it does depends
+    on the addresses that the blocks happen to have. Limits that the environment sets stay as they are, and other C
+    libraries are left alone.
 
     Returns:
         whether limits were set
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    mallopt = None
+    if os.name == "posix":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None or "GLIBC_TUNABLES" in os.environ or any(name in os.environ for name in _MALLOC):
         return False
-    return all([mallopt(*limit) for limit in _MALLOC.values()])
+    set_limits = [mallopt(number, value) for number, value in _MALLOC.values()]
+    return all(set_limits)

@@ -92,7 +92,8 @@ def real(name: str, value: Any, least: float = -math.inf, above: float = -math.i
     Raises:
         UserError: if it is not
     """
-    given, value = value, plain(value)
+    given = value
+    value = plain(value)
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not abs(value) <= sys.float_info.max or value < least or value <= above or value >= below:
         bounds = ((f"{least:g} or more", least), (f"above {above:g}", above), (f"below {below:g}", below))
@@ -103,7 +104,8 @@ def real(name: str, value: Any, least: float = -math.inf, above: float = -math.i
 
 def whole(name: str, value: Any, least: int = -sys.maxsize, most: int = sys.maxsize) -> int:
     """The value as an int, if it is a whole number from `least` to `most`; arguments and errors as in `real`."""
-    given, value = value, plain(value)
+    given = value
+    value = plain(value)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         limit = f"{least} or more"
         if least == -sys.maxsize or (isinstance(value, int) and value > most):
@@ -114,7 +116,8 @@ def whole(name: str, value: Any, least: int = -sys.maxsize, most: int = sys.maxs
 
 def switch(name: str, value: Any) -> bool:
     """The value as a bool, if it is True or False; arguments and errors as in `real`."""
-    given, value = value, plain(value)
+    given = value
+    value = plain(value)
     if not isinstance(value, bool):
         raise UserError(f"{name} must be True or False, not {shown(given)}")
     return value

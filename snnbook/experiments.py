@@ -1,7 +1,8 @@
 """The paper's experiments by name: Table 1 of the appendix, the rows of Tables 3, 4 and 5, and `quick`.
 
-A plain name has the weight decay of the appendix's Table 1 and, where the appendix is silent, the authors' released
-settings; `*_released` has what the released file says throughout. VARIANTS are there to decide open questions.
+A plain name has the weight decay of the appendix's Table 1 and, where the appendix gives no value, the authors'
+released settings. `*_released` has the released settings throughout. VARIANTS answer questions that the paper leaves
+open.
 """
 
 import math
@@ -9,7 +10,7 @@ from typing import Any
 
 from .errors import UserError, choice
 from .neuron import NeuronParameters
-from .settings import Experiment
+from .settings import LOSS_SETTINGS, Experiment
 
 __all__ = ["Experiment", "get", "names"]
 
@@ -19,8 +20,11 @@ NMNIST_NETWORK = "12C5-P2-64C5-P2"
 VGG11 = "128C3-128C3-P2-256C3-256C3-256C3-P2-512C3-512C3-512C3-P2-2048-2048"
 CIFARNET = "128C3-256C3-P2-512C3-P2-1024C3-512C3-1024-512"
 
-CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
-MNIST_MEAN, MNIST_STD = (0.1307,), (0.3081,)
+CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
+CIFAR_STD = (0.2023, 0.1994, 0.2010)
+
+MNIST_MEAN = (0.1307,)
+MNIST_STD = (0.3081,)
 """Used for Fashion-MNIST too, as in the authors' release."""
 
 Settings = dict[str, Any]
@@ -56,7 +60,7 @@ TABLE_1: dict[str, Settings] = {
         augmentation=("crop", "flip"),
     ),
 }  # fmt: skip
-"""One column of the appendix's Table 1 each; time constants, start rates, epochs and dropout as released."""
+"""The columns of the appendix's Table 1. Time constants, start rates, epochs and dropout are those of the release."""
 
 RELEASED: dict[str, Settings] = {
     "mnist": dict(weight_decay=0.05, norm_weight_decay=0.001),
@@ -64,8 +68,8 @@ RELEASED: dict[str, Settings] = {
     "nmnist": dict(weight_decay=0.002),
     "cifar10": dict(augmentation=("crop", "flip", "autoaugment_imagenet")),
 }
-"""Where the authors' release differs from the appendix's Table 1. On CIFAR10 it names no policy, and so gets the
-default of torchvision's AutoAugment, which is ImageNet's."""
+"""Where the authors' release differs from the appendix's Table 1. On CIFAR10 it names no policy for torchvision's
+AutoAugment, whose default is ImageNet's."""
 
 TABLES_3_AND_4: dict[str, Settings] = {
     "counting": dict(loss="counting"),
@@ -77,7 +81,7 @@ TABLES_3_AND_4: dict[str, Settings] = {
     "ttfs_20T": dict(loss="ttfs", t_unfired=20),
     "ttfs_21T": dict(loss="ttfs", t_unfired=21),
 }
-"""Rows beside enhanced counting, on Fashion-MNIST; 21 T is what the release has where the paper says 20 T."""
+"""Rows on Fashion-MNIST apart from enhanced counting. The release has 21 T where the paper says 20 T."""
 
 VARIANTS: dict[str, Settings] = {
     "unsupervised": dict(supervision=False),
@@ -88,17 +92,17 @@ VARIANTS: dict[str, Settings] = {
     "ttfs_unsupervised": dict(loss="ttfs", t_unfired=4, supervision=False),
     "ttfs_20T_unsupervised": dict(loss="ttfs", t_unfired=20, supervision=False),
 }
-"""Rows of no table of the paper, on Fashion-MNIST: what the supervisory spike and the label's scaling do, and
-TET where a lone spike is pushed as hard as it is pulled: at a sharpness of ln(C - 1)."""
+"""Rows on Fashion-MNIST that are in no table of the paper. They show what the supervisory spike and label scaling do,
+and TET at a sharpness of ln(C - 1), where a lone spike is pushed as hard as it is pulled."""
 
 LATENCY = dict(encoding="latency", steps=10, target_label=10, target_others=1, mean=(0.0,), std=(1.0,))
-"""Table 5 (App. 5.3): MNIST, latency coding. Time constants and start rate, which the appendix lacks, are MNIST's."""
+"""Table 5 (App. 5.3): MNIST with latency coding. Time constants and start rate are missing there; MNIST's are taken."""
 
 LATENCY_RELEASED = dict(learning_rate=1e-3, target_label=5, target_others=1, readout="first")
-"""The released file for early exit. (It also stretches each image's own darkest and brightest pixel to 0..1.)"""
+"""The released file for early exit. (It also scales each image so that its pixels span 0..1.)"""
 
 TTFS_RELEASED_DECAY = 0.0
-"""The released file for TTFS has its line on weight decay commented out."""
+"""In the released file for TTFS the line with the weight decay is commented out."""
 
 QUICK = dict(
     dataset="fashion_mnist_subset", network="8C3-P2-16C3-P2-128", padding=1, steps=5, neuron=_SMALL_NEURON, rate=0.6,
@@ -108,47 +112,44 @@ QUICK = dict(
 """A narrow network on the images that come with the package: under a minute on two cores."""
 
 
-LOSS_OPTIONS = {
-    **{name: name for name in ("target_label", "target_others", "t_unfired", "sharpness", "label_scaling", "clip")},
-    "kernel_tau_s": "tau_s",
-}
-"""Settings that only some losses take, and what these call them."""
-
-
 def _catalogue() -> dict[str, Settings]:
-    """All settings by name."""
-    found = {"quick": QUICK}
+    """Collect the settings of all experiments by name."""
+    catalogue = {"quick": QUICK}
     for base, settings in TABLE_1.items():
         rows = {base: settings}
         if base == "fashion_mnist":
-            rows |= {f"{base}_{row}": settings | change for row, change in (TABLES_3_AND_4 | VARIANTS).items()}
+            for row, changes in (TABLES_3_AND_4 | VARIANTS).items():
+                rows[f"{base}_{row}"] = settings | changes
         if base == "mnist":
             rows[f"{base}_latency"] = settings | LATENCY
         if base == "cifar10":
             rows[f"{base}_cifarnet"] = settings | {"network": CIFARNET, "dropout": 0.0}
             rows[f"{base}_timing"] = settings | {"loss": "timing"}
-        released = RELEASED.get(base, {})
-        found |= rows | {f"{name}_released": row | released | _released_beside(row) for name, row in rows.items()}
-    return found
+        catalogue |= rows
+        for name, row in rows.items():
+            catalogue[f"{name}_released"] = row | RELEASED.get(base, {}) | _released_for_row(row)
+    return catalogue
 
 
-def _released_beside(row: Settings) -> Settings:
-    """What the released file of one row has that those of its data set's other rows lack."""
+def _released_for_row(row: Settings) -> Settings:
+    """Return the released settings that a row does not share with the other rows of its data set."""
     if row.get("loss") == "ttfs":
         return {"weight_decay": TTFS_RELEASED_DECAY}
-    return LATENCY_RELEASED if row.get("encoding") == "latency" else {}
+    if row.get("encoding") == "latency":
+        return LATENCY_RELEASED
+    return {}
 
 
 _CATALOGUE = _catalogue()
 
 
 def names() -> list[str]:
-    """The names of all experiments."""
+    """List the names of all experiments."""
     return list(_CATALOGUE)
 
 
 def get(name: str, **overrides: Any) -> Experiment:
-    """An experiment by name.
+    """Return an experiment by name.
 
     Args:
         name: one of `names()`
@@ -161,13 +162,13 @@ def get(name: str, **overrides: Any) -> Experiment:
 
 
 def asked(name: str, **options: Any) -> Experiment:
-    """An experiment as a person asks for it: as `get`, and nothing that was asked for may be without effect.
+    """Return an experiment as `get` does, and refuse options without effect. For the command line.
 
     Raises:
         UserError: as `get`, and for an option of another loss than the experiment's
     """
     found = get(name, **options)
-    for option, own_name in LOSS_OPTIONS.items():
-        if option in options and own_name not in found.loss_settings:
+    for option, loss_name in LOSS_SETTINGS.items():
+        if option in options and loss_name not in found.loss_settings:
             raise UserError(f"loss {found.loss!r} has no {option}; leave that option out, or choose another loss")
     return found

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from . import inputs, ops
 from .devices import SideStream, is_on_cpu, without_autocast
-from .errors import UserError, choice, instance, real, switch, whole
+from .errors import UserError, choice, instance, real, shown, switch, whole
 from .events import Affine, Convolution, Force, FullyConnected, check_affine, currents, spiking_affine
 from .neuron import NeuronParameters
 from .ops import engines, reference
@@ -49,11 +49,7 @@ def _not_finite(what: str, title: str) -> UserError:
 
 
 class _Standardise(torch.autograd.Function):
-    """Standardised weights; with a threshold all four are folded before, in place, as by `SpikingLayer.fold`.
-
-    Folding comes before the gradients are defined, and repeats nothing that is folded already. So it leaves autograd's
-    version counters alone: a pass that is still waiting for its backward stays valid.
-    """
+    """Pass standardised weights on, and carry their gradient back to raw weights, gamma and beta."""
 
     @staticmethod
     def forward(
@@ -61,26 +57,36 @@ class _Standardise(torch.autograd.Function):
         weight: Tensor,
         gamma: Tensor,
         beta: Tensor,
-        engine: str,
-        threshold: Tensor | None = None,
-        title: str = "a layer",
+        standardised: Tensor,
+        mean: Tensor,
+        std: Tensor,
+        engine: ops.Engine,
     ) -> Tensor:
-        if threshold is None:
-            standardised, mean, std = ops.standardise(weight.flatten(1), gamma, beta, engine)
-        else:
-            standardised, mean, std = ops.make_ready(weight, threshold, gamma, beta, WEIGHT_BOUND, engine)
-        if is_on_cpu(std) and not math.isfinite(std.sum().item()):  # NaN where a weight of the row is
-            raise _not_finite("a weight", title)
         ctx.save_for_backward(weight, gamma, mean, std)
         ctx.engine = engine
         return standardised.view_as(weight)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
+    @without_autocast
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        weight, *rest = ctx.saved_tensors
-        by_weight, by_gamma, by_beta = ops.standardise_backward(grad.flatten(1), weight.flatten(1), *rest, ctx.engine)
-        return by_weight.view_as(weight), by_gamma, by_beta, None, None, None
+        weight, gamma, mean, std = ctx.saved_tensors
+        grads = ctx.engine.standardise_backward(grad.flatten(1), weight.flatten(1), gamma, mean, std)
+        grad_weight, grad_gamma, grad_beta = grads
+        return grad_weight.view_as(weight), grad_gamma, grad_beta, None, None, None, None
+
+
+def _check_channels(title: str, weight: Tensor, **channels: Tensor) -> None:
+    """Raise a UserError unless a layer's weight (C, ...) and what has one entry per channel are of one type and fit."""
+    inputs.weights(f"the weight of {title}", weight)
+    count = weight.size(0) if weight.dim() > 1 else 0
+    if count == 0 or weight.numel() < 2 * count:
+        raise UserError(f"weight must have two inputs or more per neuron, shape (C, ...), not {tuple(weight.shape)}")
+    for name, value in channels.items():
+        if not inputs.ready(weight, value):
+            raise UserError(f"{name} must be a tensor of the weight's type and device, not {shown(value)}")
+        if value.dim() != 1 or value.size(0) != count:
+            raise UserError(f"{name} must have one entry per channel, ({count},), not {tuple(value.shape)}")
 
 
 class SpikingLayer(nn.Module):
@@ -104,8 +110,10 @@ class SpikingLayer(nn.Module):
     def __init__(self, weight: Tensor, affine: Affine, neuron: NeuronParameters, pool: int, engine: str) -> None:
         super().__init__()
         weight = inputs.axes("weight", inputs.weights("weight", weight), "(C_out, ...)", *range(2, 9))
-        self.affine, self.neuron = check_affine(affine), instance("neuron", neuron, NeuronParameters)
-        self.pool, self.engine = whole("pool", pool, 1), choice("engine", engine, ops.CHOICES)
+        self.affine = check_affine(affine)
+        self.neuron = instance("neuron", neuron, NeuronParameters)
+        self.pool = whole("pool", pool, 1)
+        self.engine = choice("engine", engine, ops.CHOICES)
         self.weight = nn.Parameter(weight.detach().clone())
         self.gamma = nn.Parameter(torch.ones(len(weight)))
         self.beta = nn.Parameter(torch.zeros(len(weight)))
@@ -126,7 +134,11 @@ class SpikingLayer(nn.Module):
         if not self._owns_gamma():
             return
         with _folding:
-            ops.fold(self.weight, self.threshold, self.gamma, self.beta, WEIGHT_BOUND, self.engine)
+            self._engine().fold(self.weight, self.threshold, self.gamma, self.beta, WEIGHT_BOUND)
+
+    def _engine(self) -> ops.Engine:
+        """The engine that runs on the device of the weights."""
+        return ops.get(self.engine, self.weight.device, self.weight.dtype)
 
     def _owns_gamma(self) -> bool:
         """Whether gamma and beta are the layer's own parameters, which may be changed together with the threshold.
@@ -138,6 +150,7 @@ class SpikingLayer(nn.Module):
 
     def _check_state(self) -> None:
         """Raise what `fold` raises."""
+        _check_channels(self.title, self.weight, gamma=self.gamma, beta=self.beta, threshold=self.threshold)
         gamma = self.gamma.detach()
         beta = self.beta.detach()
         if not is_on_cpu(gamma):
@@ -155,20 +168,36 @@ class SpikingLayer(nn.Module):
             )
 
     def _ready(self) -> tuple[Tensor, Tensor]:
-        """W_hat and theta of a pass. In training they are folded first; reading alone changes nothing in the layer."""
+        """Return W_hat and theta for a pass. Training folds them first; evaluation changes nothing in the layer."""
         self._check_state()
-        gamma, beta, threshold, weight = self.gamma, self.beta, self.threshold, self.weight
         if self.training and torch.is_grad_enabled() and self._owns_gamma():
-            with _folding:
-                return _Standardise.apply(weight, gamma, beta, self.engine, threshold, self.title), threshold
-        if not self._is_folded():
-            # what `fold` would leave, to the bit, with the gradients that gamma and beta have as they are
-            scale = gamma.detach()
-            gamma = gamma / scale
-            beta = beta / scale
-            threshold = threshold / scale
-            weight = weight.clamp(-WEIGHT_BOUND, WEIGHT_BOUND)
-        return _Standardise.apply(weight, gamma, beta, self.engine, None, self.title), threshold
+            # `fold`, then standardised weights, in one go. Folding comes before the gradients are defined and repeats
+            # nothing, so it leaves autograd's version counters alone: an earlier pass may still run its backward.
+            state = self.weight, self.threshold, self.gamma, self.beta
+            with torch.no_grad(), _folding:
+                prepared = self._engine().prepare(*state, WEIGHT_BOUND)
+            return self._through_autograd(self.weight, self.gamma, self.beta, prepared), self.threshold
+        if self._is_folded():
+            return self._standardised(self.weight, self.gamma, self.beta), self.threshold
+        # What `fold` would leave, to the bit, with the gradients that gamma and beta have as they are.
+        scale = self.gamma.detach()
+        weight = self.weight.clamp(-WEIGHT_BOUND, WEIGHT_BOUND)
+        return self._standardised(weight, self.gamma / scale, self.beta / scale), self.threshold / scale
+
+    def _standardised(self, weight: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+        """Standardise a weight, with its gradient."""
+        with torch.no_grad():
+            prepared = self._engine().standardise(weight.flatten(1), gamma, beta)
+        return self._through_autograd(weight, gamma, beta, prepared)
+
+    def _through_autograd(
+        self, weight: Tensor, gamma: Tensor, beta: Tensor, prepared: tuple[Tensor, Tensor, Tensor]
+    ) -> Tensor:
+        """Give standardised weights, with mean and deviation of the raw ones, the gradient of `standardise`."""
+        std = prepared[2]
+        if is_on_cpu(std) and not math.isfinite(std.sum().item()):  # NaN where a weight of the row is
+            raise _not_finite("a weight", self.title)
+        return _Standardise.apply(weight, gamma, beta, *prepared, self._engine())
 
     def _is_folded(self) -> bool:
         """Whether `fold` would change nothing; on a GPU, where a look would halt the device, it is not known."""
@@ -177,6 +206,7 @@ class SpikingLayer(nn.Module):
         least, largest = self.weight.detach().aminmax()
         return bool((self.gamma == 1).all()) and bool(least >= -WEIGHT_BOUND) and bool(largest <= WEIGHT_BOUND)
 
+    @without_autocast
     def standardised(self, scale: float = 1.0) -> Tensor:
         """W_hat = gamma (W - mean) / sqrt(var + 1e-5) + beta per output channel. Eq. (eq-standardise).
 
@@ -185,10 +215,10 @@ class SpikingLayer(nn.Module):
         Returns:
             the shape of the raw weight
         """
-        inputs.weights(f"the weight of {self.title}", self.weight)
+        _check_channels(self.title, self.weight, gamma=self.gamma, beta=self.beta)
         scale = real("scale", scale)
         gamma = self.gamma if scale == 1 else scale * self.gamma
-        return _Standardise.apply(self.weight, gamma, self.beta, self.engine, None, self.title)
+        return self._standardised(self.weight, gamma, self.beta)
 
     def current(self, x: Tensor, scale: float = 1.0) -> Tensor:
         """Input currents, (T, N, C, ...), for x (T, N, ...) and gamma multiplied by `scale`."""

@@ -321,7 +321,8 @@ class Kernel(Loss):
         return value, -grad_times
 
     def _filter(self, trains: Tensor) -> Tensor:
-        filtered, trace = torch.empty_like(trains), torch.zeros_like(trains[0])
+        filtered = torch.empty_like(trains)
+        trace = torch.zeros_like(trains[0])
         for t, train in enumerate(trains):
             trace = trace * (1 - 1 / self.tau_s) + train
             filtered[t] = trace / self.tau_s

@@ -59,7 +59,8 @@ def supervise(saved: ops.Saved, labels: Tensor) -> Tensor:
     labels = inputs.labels("labels", labels, saved.spikes.shape[1], saved.spikes.device)
     steps = len(saved.spikes)
     of_label = labels.long()[None, :, None].expand(steps, -1, 1)
-    du, own = saved.du.gather(2, of_label), saved.spikes.gather(2, of_label)
+    du = saved.du.gather(2, of_label)
+    own = saved.spikes.gather(2, of_label)
     t = torch.arange(steps, device=labels.device).view(-1, 1, 1)
     step = ((du > FORCE_SLOPE) * t).amax(0)  # the last that rises; 0, the first, where none does
     return saved.spikes.scatter(2, of_label, own.masked_fill((t == step) & (du != 0), 1.0))
@@ -90,7 +91,8 @@ class Network(nn.Module):
         for layer in layers:
             instance("each of layers", layer, nn.Module, "a torch module")
         self.layers = nn.Sequential(*layers)
-        self.in_shape, self.steps = inputs.sizes("in_shape", in_shape, 3, IN_SHAPE), inputs.steps(steps)
+        self.in_shape = inputs.sizes("in_shape", in_shape, 3, IN_SHAPE)
+        self.steps = inputs.steps(steps)
 
     @property
     def spiking(self) -> list[SpikingLayer]:
@@ -299,39 +301,76 @@ def build(
         UserError: for notation that cannot be read or does not fit the input
     """
     pooling = choice("pooling", pooling, POOLINGS)
-    in_shape, classes = inputs.sizes("in_shape", in_shape, 3, IN_SHAPE), whole("classes", classes, 1)
-    dropout, bf16_backward = real("dropout", dropout, least=0, below=1), switch("bf16_backward", bf16_backward)
+    in_shape = inputs.sizes("in_shape", in_shape, 3, IN_SHAPE)
+    classes = whole("classes", classes, 1)
+    dropout = real("dropout", dropout, least=0, below=1)
+    bf16_backward = switch("bf16_backward", bf16_backward)
     neuron = NeuronParameters() if neuron is None else neuron
     tokens = _tokens(notation)
     paddings = _paddings(padding, tokens, notation)
     layers: list[nn.Module] = []
     shape: tuple[int, ...] = in_shape
     for token in tokens:
-        if token["features"]:
-            features = math.prod(shape)
-            if len(shape) > 1:
-                layers.append(nn.Flatten(2))
-            layers.append(SpikingLinear(features, int(token["features"]), neuron, engine))
-            shape = (int(token["features"]),)
-        elif len(shape) == 1:
+        if len(shape) == 1 and not token["features"]:
             raise UserError(f"{token[0]!r} comes after a fully connected layer in network {notation!r}")
-        elif token["kernel"]:
-            kernel, pad = int(token["kernel"]), paddings.pop(0)
-            layers.append(SpikingConv2d(shape[0], int(token["channels"]), kernel, pad, neuron, engine=engine))
-            shape = (int(token["channels"]), *(side + 2 * pad - kernel + 1 for side in shape[1:]))
+        if token["kernel"]:
+            shape = _append_convolution(layers, shape, token, paddings.pop(0), neuron, engine)
+        elif token["pool"]:
+            shape = _append_pooling(layers, shape, int(token["pool"]), pooling)
         else:
-            window = int(token["pool"])
-            _append_pooling(layers, window, pooling)
-            shape = (shape[0], *(side // window for side in shape[1:]))
+            shape = _append_connected(layers, shape, int(token["features"]), neuron, engine)
         if min(shape) < 1:
             raise UserError(f"nothing is left of the {in_shape} input at {token[0]!r} in network {notation!r}")
         if dropout and not token["kernel"]:
             layers.append(TimeDropout(dropout))
+    _append_connected(layers, shape, classes, neuron, engine)
+    net = Network(layers, in_shape, steps, supervision)
+    _name_layers(net, [token[0] for token in tokens if not token["pool"]] + [str(classes)], notation)
+    if bf16_backward:
+        for layer in net.spiking:
+            layer.affine = replace(layer.affine, backward_dtype=torch.bfloat16)
+    return net
+
+
+def _append_convolution(
+    layers: list[nn.Module],
+    shape: tuple[int, ...],
+    token: re.Match,
+    padding: int,
+    neuron: NeuronParameters,
+    engine: str,
+) -> tuple[int, ...]:
+    """Append a convolution; return the shape of its output."""
+    channels = int(token["channels"])
+    kernel = int(token["kernel"])
+    layers.append(SpikingConv2d(shape[0], channels, kernel, padding, neuron, engine=engine))
+    return (channels, *(side + 2 * padding - kernel + 1 for side in shape[1:]))
+
+
+def _append_connected(
+    layers: list[nn.Module], shape: tuple[int, ...], features: int, neuron: NeuronParameters, engine: str
+) -> tuple[int, ...]:
+    """Append a fully connected layer, and what flattens a map in front of it; return the shape of its output."""
     if len(shape) > 1:
         layers.append(nn.Flatten(2))
-    layers.append(SpikingLinear(math.prod(shape), classes, neuron, engine))
-    net = Network(layers, in_shape, steps, supervision)
-    names = [token[0] for token in tokens if not token["pool"]] + [str(classes)]
+    layers.append(SpikingLinear(math.prod(shape), features, neuron, engine))
+    return (features,)
+
+
+def _append_pooling(layers: list[nn.Module], shape: tuple[int, ...], window: int, pooling: str) -> tuple[int, ...]:
+    """Append pooling, or make it part of the convolution before it; return the shape of its output."""
+    # Adjusted pooling right after a convolution belongs to that layer, so that an engine can fuse the two.
+    if pooling != "adjusted":
+        layers.append(PlainPool2d(window, pooling))
+    elif layers and isinstance(layers[-1], SpikingConv2d) and layers[-1].pool == 1:
+        layers[-1].pool = window
+    else:
+        layers.append(AdjustedAvgPool2d(window))
+    return (shape[0], *(side // window for side in shape[1:]))
+
+
+def _name_layers(net: Network, names: list[str], notation: str) -> None:
+    """Give every layer its title, and raise a UserError where a neuron has one input only."""
     for number, (layer, name) in enumerate(zip(net.spiking, names, strict=True), start=1):
         layer.title = f"layer {number} of {len(names)} ({name})"
         if layer.weight[0].numel() == 1:
@@ -339,17 +378,3 @@ def build(
                 f"{layer.title} of network {notation!r} has one input per neuron; weights are standardised over a "
                 "neuron's inputs, so there must be two or more"
             )
-    if bf16_backward:
-        for layer in net.spiking:
-            layer.affine = replace(layer.affine, backward_dtype=torch.bfloat16)
-    return net
-
-
-def _append_pooling(layers: list[nn.Module], window: int, pooling: str) -> None:
-    """Adjusted pooling right after a convolution becomes part of that layer, so that an engine can fuse the two."""
-    if pooling != "adjusted":
-        layers.append(PlainPool2d(window, pooling))
-    elif layers and isinstance(layers[-1], SpikingConv2d) and layers[-1].pool == 1:
-        layers[-1].pool = window
-    else:
-        layers.append(AdjustedAvgPool2d(window))

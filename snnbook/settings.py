@@ -4,32 +4,91 @@ import dataclasses
 import inspect
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from . import encoding, inputs, losses, networks, ops, readout
-from .datasets import augment
+from .datasets import augment, loader
 from .datasets.sources import SOURCES
 from .devices import PRECISIONS
 from .errors import UserError, choice, exactly, instance, real, shown, switch, unknown, whole
 from .neuron import NeuronParameters
 
+__all__ = ["ADDED", "LOSS_SETTINGS", "OPTIMISERS", "Experiment"]
+
 OPTIMISERS = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
 LARGEST_SIZE = 2**15
-"""Of a layer in channels, neurons or positions, and of T: above it, sizes of tensors overflow before memory ends."""
+"""Limit of a layer's channels, neurons and positions, and of T. Above it, sizes of tensors overflow before memory is
+full."""
 
 LARGEST_PADDING = 2**10
 
 LONGEST = 2**12
-"""Letters of the name and of the network: more than 500 layers in one line."""
+"""Limit of the letters in the name and in the network, which is more than 500 layers."""
 
-ADDED = {"supervision": True, "readout": "count", "precision": "float32", "sharpness": 1.0}
-"""Settings that came after the first records, with the values that runs had before."""
+
+def setting(
+    check: Callable[..., Any],
+    default: Any = dataclasses.MISSING,
+    *,
+    optional: bool = False,
+    title: str | None = None,
+    loss_name: str | None = None,
+    added_later: bool = False,
+    **bounds: Any,
+) -> Any:
+    """Declare a setting of `Experiment`.
+
+    Args:
+        check: takes name, value and `bounds`, and returns the value in its own type, or raises UserError
+        default: if it has one
+        optional: whether it may be None
+        title: name of the setting in errors, if it has another one there
+        loss_name: name of the setting in losses, if it is one of theirs
+        added_later: whether the first records lack it. Their runs had the default
+        bounds: what `check` allows
+    """
+    return dataclasses.field(
+        default=default,
+        metadata={
+            "check": partial(check, **bounds),
+            "optional": optional,
+            "title": title,
+            "loss_name": loss_name,
+            "added_later": added_later,
+        },
+    )
+
+
+def one_line(name: str, value: Any) -> str:
+    """Check that a setting is a line of text."""
+    if not isinstance(value, str) or not value or not value.isprintable() or len(value) > LONGEST:
+        raise UserError(f"{name} must be a line of text of {LONGEST} letters or less, not {shown(value)}")
+    return str(value)
+
+
+def reals(name: str, value: Any, **bounds: float) -> tuple[float, ...]:
+    """Check that a setting is a list of numbers within the bounds of `errors.real`."""
+    return tuple(real(name, each, **bounds) for each in inputs.listed(name, value))
+
+
+def paddings(name: str, value: Any) -> int | tuple[int, ...]:
+    """Check that a setting is a padding, or a list of paddings."""
+    if isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) == 1:
+        return tuple(whole(name, each, 0, LARGEST_PADDING) for each in inputs.listed(name, value))
+    return whole(name, value, 0, LARGEST_PADDING)
+
+
+def augmentations(name: str, value: Any) -> tuple[str, ...]:
+    """Check that a setting lists augmentations, and put them in the order of `augment.NAMES`."""
+    chosen = [choice(name, each, augment.NAMES) for each in inputs.listed(name, value)]
+    return tuple(each for each in augment.NAMES if each in chosen)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +96,7 @@ class Experiment:
     """The settings of a training run.
 
     Args:
-        name: the experiment that they started from
+        name: the experiment that they are based on
         dataset: key of `sources.SOURCES`
         network: layers in the one-line notation of `networks.build`, output layer left out
         padding: zeros on every side of a convolution's input, or one number per convolution
@@ -71,102 +130,80 @@ class Experiment:
         UserError: for a wrong type, range or name, or values that do not go together; one line that says which
     """
 
-    name: str
-    dataset: str
-    network: str
-    padding: int | tuple[int, ...] = 0
-    steps: int = 5
-    neuron: NeuronParameters
-    pooling: str = "adjusted"
-    dropout: float = 0.0
-    encoding: str = "direct"
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
-    augmentation: tuple[str, ...] = ()
-    loss: str = "enhanced_counting"
-    target_label: float = 5.0
-    target_others: float = 1.0
-    clip: bool = True
-    label_scaling: bool = True
-    t_unfired: float = 4.0
-    sharpness: float = 1.0
-    kernel_tau_s: float | None = None
-    supervision: bool = True
-    readout: str = "count"
-    rate: float = 0.6
-    optimiser: str = "adamw"
-    learning_rate: float = 5e-4
-    weight_decay: float = 0.0
-    norm_weight_decay: float | None = None
-    gradient_clip: float = 1000.0
-    epochs: int = 100
-    batch_size: int = 50
-    seed: int = 0
-    engine: str = "auto"
-    precision: str = "float32"
+    name: str = setting(one_line)
+    dataset: str = setting(choice, choices=SOURCES, title="data set")
+    network: str = setting(one_line)
+    padding: int | tuple[int, ...] = setting(paddings, 0)
+    steps: int = setting(whole, 5, least=1, most=LARGEST_SIZE)
+    neuron: NeuronParameters = setting(instance, kind=NeuronParameters)  # noqa: RUF009
+    pooling: str = setting(choice, "adjusted", choices=networks.POOLINGS)
+    dropout: float = setting(real, 0.0, least=0, below=1)
+    encoding: str = setting(choice, "direct", choices=encoding.ENCODINGS)
+    mean: tuple[float, ...] = setting(reals, (0.0,))
+    std: tuple[float, ...] = setting(reals, (1.0,), above=0)
+    augmentation: tuple[str, ...] = setting(augmentations, ())
+    loss: str = setting(choice, "enhanced_counting", choices=losses.LOSSES)
+    target_label: float = setting(real, 5.0, least=0, loss_name="target_label")
+    target_others: float = setting(real, 1.0, least=0, loss_name="target_others")
+    clip: bool = setting(switch, True, loss_name="clip")
+    label_scaling: bool = setting(switch, True, loss_name="label_scaling")
+    t_unfired: float = setting(real, 4.0, above=0, loss_name="t_unfired")
+    sharpness: float = setting(real, 1.0, above=0, loss_name="sharpness", added_later=True)
+    kernel_tau_s: float | None = setting(real, None, above=1, optional=True, loss_name="tau_s")
+    supervision: bool = setting(switch, True, added_later=True)
+    readout: str = setting(choice, "count", choices=readout.READOUTS, added_later=True)
+    rate: float = setting(real, 0.6, above=0)
+    optimiser: str = setting(choice, "adamw", choices=OPTIMISERS)
+    learning_rate: float = setting(real, 5e-4, above=0)
+    weight_decay: float = setting(real, 0.0, least=0)
+    norm_weight_decay: float | None = setting(real, None, least=0, optional=True)
+    gradient_clip: float = setting(real, 1000.0, above=0)
+    epochs: int = setting(whole, 100, least=1, most=2**31)
+    batch_size: int = setting(whole, 50, least=1, most=2**31)
+    seed: int = setting(whole, 0, least=0, most=2**63 - 1)
+    engine: str = setting(choice, "auto", choices=("auto", *ops.ENGINES))
+    precision: str = setting(choice, "float32", choices=PRECISIONS, added_later=True)
 
     def __post_init__(self) -> None:
-        for field in ("name", "network"):
-            value = getattr(self, field)
-            if not isinstance(value, str) or not value or not value.isprintable() or len(value) > LONGEST:
-                raise UserError(f"{field} must be a line of text of {LONGEST} letters or less, not {shown(value)}")
-            self._set(field, str(value))
-        for field, choices in _CHOICES.items():
-            self._set(field, choice(_SPOKEN.get(field, field), getattr(self, field), choices))
-        for field, (least, most) in _WHOLE.items():
-            self._set(field, whole(field, getattr(self, field), least, most))
-        for field, bounds in _REAL.items():
-            if (value := getattr(self, field)) is not None or field not in _OPTIONAL:
-                self._set(field, real(field, value, **bounds))
-        for field in ("clip", "label_scaling", "supervision"):
-            self._set(field, switch(field, getattr(self, field)))
-        instance("neuron", self.neuron, NeuronParameters)
-        self._check_sequences()
-        self._check_encoding()
-        if any(len(size) > 5 or int(size) > LARGEST_SIZE for size in re.findall(r"\d+", self.network)):
-            raise UserError(f"sizes in network {self.network!r} must be {LARGEST_SIZE} or less")
-        with torch.device("meta"):  # shapes only: no memory, no random numbers
-            self.build_network()
+        for field in _FIELDS:
+            rules = field.metadata
+            value = getattr(self, field.name)
+            if value is not None or not rules["optional"]:
+                value = rules["check"](rules["title"] or field.name, value)
+                object.__setattr__(self, field.name, value)
+        self._check_input()
+        self._check_network()
         self._check_steps()
 
+    def _check_input(self) -> None:
+        """Check that data set, encoding, normalisation and augmentation go together."""
+        channels = self.in_shape[0]
+        events = SOURCES[self.dataset].events
+        loader.check_statistics(self.mean, self.std, channels)
+        augment.check(self.augmentation, channels, events)
+        if (self.encoding == "frames") != events:
+            wanted = "'frames'" if events else "'direct', 'latency' or 'latency_bright_first'"
+            raise UserError(f"data set {self.dataset!r} goes with encoding {wanted}, not {self.encoding!r}")
+        if self.encoding.startswith("latency") and (set(self.mean) != {0.0} or set(self.std) != {1.0}):
+            raise UserError("latency coding needs intensities in [0, 1]: set mean to 0 and std to 1")
+
+    def _check_network(self) -> None:
+        """Check that the network can be built. Tensors on the meta device take no memory and no random numbers."""
+        sizes = re.findall(r"\d+", self.network)
+        if any(len(size) > 5 or int(size) > LARGEST_SIZE for size in sizes):
+            raise UserError(f"sizes in network {self.network!r} must be {LARGEST_SIZE} or less")
+        with torch.device("meta"):
+            self.build_network()
+
     def _check_steps(self) -> None:
-        """That T is enough for the start rate and for the loss to teach something."""
+        """Check that T is enough for the start rate, and for the loss to teach anything."""
         if self.rate > self.steps:
             raise UserError(
                 f"rate must be {self.steps} or less, the steps that a neuron can fire at, not {self.rate:g}"
             )
-        if reason := self.build_loss().cannot_learn(self.steps):
+        reason = self.build_loss().cannot_learn(self.steps)
+        if reason:
             raise UserError(f"loss {self.loss!r} can teach nothing with these settings: {reason}")
-
-    def _set(self, field: str, value: Any) -> None:
-        object.__setattr__(self, field, value)
-
-    def _check_sequences(self) -> None:
-        if isinstance(self.padding, (list, tuple)) or getattr(self.padding, "ndim", 0) == 1:
-            each = inputs.listed("padding", self.padding)
-            self._set("padding", tuple(whole("padding", value, 0, LARGEST_PADDING) for value in each))
-        else:
-            self._set("padding", whole("padding", self.padding, 0, LARGEST_PADDING))
-        for field, bounds in (("mean", {}), ("std", {"above": 0})):
-            values = inputs.listed(field, getattr(self, field))
-            if len(values) != self.in_shape[0]:
-                raise UserError(f"{field} must list {self.in_shape[0]} number(s), one per channel, not {len(values)}")
-            self._set(field, tuple(real(field, value, **bounds) for value in values))
-        names = [
-            choice("augmentation", name, augment.NAMES) for name in inputs.listed("augmentation", self.augmentation)
-        ]
-        self._set("augmentation", tuple(name for name in augment.NAMES if name in names))
-        augment.check(self.augmentation, self.in_shape[0])
-
-    def _check_encoding(self) -> None:
-        events = SOURCES[self.dataset].events
-        if (self.encoding == "frames") != events:
-            wanted = "'frames'" if events else "'direct', 'latency' or 'latency_bright_first'"
-            raise UserError(f"data set {self.dataset!r} goes with encoding {wanted}, not {self.encoding!r}")
-        if events and self.augmentation:
-            raise UserError(f"frames of data set {self.dataset!r} cannot be augmented; leave augmentation out")
-        if self.encoding.startswith("latency") and (set(self.mean) != {0.0} or set(self.std) != {1.0}):
-            raise UserError("latency coding needs intensities in [0, 1]: set mean to 0 and std to 1")
 
     @property
     def in_shape(self) -> tuple[int, int, int]:
@@ -181,24 +218,18 @@ class Experiment:
     @property
     def loss_settings(self) -> dict[str, Any]:
         """The settings that this experiment's loss takes, by the loss's own names."""
-        settings = {
-            "target_label": self.target_label,
-            "target_others": self.target_others,
-            "clip": self.clip,
-            "label_scaling": self.label_scaling,
-            "t_unfired": self.t_unfired,
-            "sharpness": self.sharpness,
-            "tau_s": self.neuron.tau_s if self.kernel_tau_s is None else self.kernel_tau_s,
-        }
         taken = inspect.signature(losses.LOSSES[self.loss]).parameters
-        return {name: value for name, value in settings.items() if name in taken}
+        settings = {own: getattr(self, name) for name, own in LOSS_SETTINGS.items() if own in taken}
+        if "tau_s" in settings and self.kernel_tau_s is None:
+            settings["tau_s"] = self.neuron.tau_s
+        return settings
 
     def build_loss(self) -> losses.Loss:
-        """The loss, with this experiment's settings."""
+        """Build the loss, with this experiment's settings."""
         return losses.get(self.loss, **self.loss_settings)
 
     def build_network(self) -> networks.Network:
-        """The network, with random weights (torch's generator) and thresholds of 1."""
+        """Build the network, with random weights from torch's generator and thresholds of 1."""
         return networks.build(
             self.network,
             self.in_shape,
@@ -218,13 +249,15 @@ class Experiment:
         parameters = list(parameters)
         weights = [parameter for name, parameter in parameters if name.endswith("weight")]
         norms = [parameter for name, parameter in parameters if not name.endswith("weight")]
-        norm_decay = self.weight_decay if self.norm_weight_decay is None else self.norm_weight_decay
+        norm_decay = self.norm_weight_decay
+        if norm_decay is None:
+            norm_decay = self.weight_decay
         groups = [
             {"params": weights, "weight_decay": self.weight_decay},
             {"params": norms, "weight_decay": norm_decay},
         ]
-        # A fused optimiser makes one pass over memory: four times as fast on a CPU, and equal to torch's plain loop
-        # but for the last bit. On every device it also obeys the flag `found_inf` without reading it.
+        # A fused optimiser makes one pass over memory: it is four times as fast on a CPU, and equals torch's plain loop
+        # up to the last bit. On every device it also obeys the flag `found_inf`, and the CPU need not read the flag.
         return OPTIMISERS[self.optimiser](groups, lr=self.learning_rate, fused=True)
 
     def learning_rate_of(self, epoch: int) -> float:
@@ -237,65 +270,43 @@ class Experiment:
         return encoding.encode(images, self.encoding, self.steps)
 
     def override(self, **settings: Any) -> "Experiment":
-        """The same experiment with other settings; the neuron's constants may be given by their own names.
+        """Return the same experiment with other settings. The neuron's constants go by their own names, too.
 
         Raises:
             UserError: for an unknown setting or a wrong value
         """
-        known = [field for field in (*_FIELDS, *_NEURON_FIELDS) if field != "name"]
-        for setting in settings:
-            if setting not in known:
-                raise unknown("setting", setting, known)
+        known = [name for name in (*_NAMES, *_NEURON_NAMES) if name != "name"]
+        for name in settings:
+            if name not in known:
+                raise unknown("setting", name, known)
         neuron = instance("neuron", settings.get("neuron", self.neuron), NeuronParameters)
-        constants = {field: settings.pop(field) for field in _NEURON_FIELDS if field in settings}
+        constants = {name: settings.pop(name) for name in _NEURON_NAMES if name in settings}
         if constants:
             settings["neuron"] = dataclasses.replace(neuron, **constants)
         return dataclasses.replace(self, **settings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; `from_dict` makes an equal experiment of them."""
+        """Return plain values for JSON. `from_dict` makes an equal experiment of them."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: Any) -> "Experiment":
-        """The experiment that `to_dict` wrote, also after a way through JSON.
+        """Make the experiment that `to_dict` wrote, also after a round trip through JSON.
 
         Raises:
             UserError: if a setting is missing, unknown or wrong
         """
-        if isinstance(values, dict):
-            values = ADDED | values
-        values = exactly("setting", values, _FIELDS)
-        neuron = NeuronParameters(**exactly("setting of the neuron", values["neuron"], _NEURON_FIELDS))
+        values = exactly("setting", values, _NAMES, ADDED)
+        neuron = NeuronParameters(**exactly("setting of the neuron", values["neuron"], _NEURON_NAMES))
         return cls(**{**values, "neuron": neuron})
 
 
-_FIELDS = tuple(field.name for field in dataclasses.fields(Experiment))
-_NEURON_FIELDS = tuple(field.name for field in dataclasses.fields(NeuronParameters))
+_FIELDS = dataclasses.fields(Experiment)
+_NAMES = tuple(field.name for field in _FIELDS)
+_NEURON_NAMES = tuple(field.name for field in dataclasses.fields(NeuronParameters))
 
-_CHOICES = {
-    "dataset": SOURCES,
-    "loss": losses.LOSSES,
-    "pooling": networks.POOLINGS,
-    "encoding": encoding.ENCODINGS,
-    "readout": readout.READOUTS,
-    "optimiser": OPTIMISERS,
-    "engine": ("auto", *ops.ENGINES),
-    "precision": PRECISIONS,
-}
-_SPOKEN = {"dataset": "data set"}
-_WHOLE = {"steps": (1, LARGEST_SIZE), "epochs": (1, 2**31), "batch_size": (1, 2**31), "seed": (0, 2**63 - 1)}
-_REAL: dict[str, dict[str, float]] = {
-    "dropout": {"least": 0, "below": 1},
-    "target_label": {"least": 0},
-    "target_others": {"least": 0},
-    "t_unfired": {"above": 0},
-    "sharpness": {"above": 0},
-    "kernel_tau_s": {"above": 1},
-    "rate": {"above": 0},
-    "learning_rate": {"above": 0},
-    "weight_decay": {"least": 0},
-    "norm_weight_decay": {"least": 0},
-    "gradient_clip": {"above": 0},
-}
-_OPTIONAL = ("kernel_tau_s", "norm_weight_decay")
+ADDED = {field.name: field.default for field in _FIELDS if field.metadata["added_later"]}
+"""Settings that came after the first records, with the values that their runs had."""
+
+LOSS_SETTINGS = {field.name: field.metadata["loss_name"] for field in _FIELDS if field.metadata["loss_name"]}
+"""Settings that only some losses take, and what these call them."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def _unchanged(values: Tensor) -> Tensor:
-    """The sums of a batch that is not split."""
+    """Return the sums of a batch that is not split."""
     return values
 
 
@@ -15,21 +15,21 @@ def _unchanged(values: Tensor) -> Tensor:
 class Shard:
     """The samples of a joint batch that one process computes.
 
-    A batch with fewer samples than there are processes is not split: every process computes all of it, and only the
+    A batch with fewer samples than there are processes is not split. Every process computes all of it, and only the
     figures of rank 0 count.
 
     Args:
         first: index of the shard's first sample in the joint batch
         count: number of samples in the shard, >= 1
         total: number of samples in the joint batch
-        is_first: whether this process has rank 0
+        is_main: whether this process has rank 0
         all_reduce: adds up a tensor over the shards of the joint batch; any shape, kept
     """
 
     first: int
     count: int
     total: int
-    is_first: bool = True
+    is_main: bool = True
     all_reduce: Callable[[Tensor], Tensor] = _unchanged
 
     @property
@@ -43,10 +43,12 @@ class Shard:
         return self.count == self.total
 
     @property
-    def counts(self) -> bool:
+    def contributes(self) -> bool:
         """Whether this process's figures are added to those of the other processes."""
-        return self.is_first or not self.is_whole
+        return self.is_main or not self.is_whole
 
     def sum(self, values: Tensor) -> Tensor:
         """Add up over the joint batch what was summed over this shard. Any shape, kept."""
-        return values if self.is_whole else self.all_reduce(values)
+        if self.is_whole:
+            return values
+        return self.all_reduce(values)

@@ -1,4 +1,4 @@
-"""Being asked to stop: SIGTERM and Ctrl-C wait until the step is done and saved; without a step they act at once."""
+"""Handlers of SIGTERM and Ctrl-C: during training they wait until the step is saved, otherwise they act at once."""
 
 import atexit
 import contextlib
@@ -12,13 +12,13 @@ from typing import Any
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 INTERRUPTED, TERMINATED = 130, 143
-"""Exit codes of what a signal stopped: 128 + its number."""
+"""Exit codes of a process that a signal stopped: 128 + its number."""
 
 NOTHING_YET = "stopped before there was anything to save; the same command begins again"
 
 
 class Stopped(KeyboardInterrupt):
-    """Work stopped as it was asked to, with everything saved. Who does not know it, stops as on Ctrl-C.
+    """Raised when a signal stopped work and everything is saved. Callers that do not handle it stop as on Ctrl-C.
 
     Args:
         message: what was saved, and how to go on
@@ -30,47 +30,53 @@ class Stopped(KeyboardInterrupt):
         self.number = number
 
     @classmethod
-    def by(cls, stop: KeyboardInterrupt, message: str) -> "Stopped":
-        """The same stop in other words."""
+    def from_interrupt(cls, stop: KeyboardInterrupt, message: str) -> "Stopped":
+        """Return the same stop with another message."""
         return cls(message, getattr(stop, "number", signal.SIGINT))
 
     @property
-    def asked(self) -> bool:
-        """Whether it was by SIGTERM, as schedulers stop a job, which is no failure."""
+    def by_sigterm(self) -> bool:
+        """Whether the signal was SIGTERM. Schedulers stop jobs by it, so it is no failure."""
         return self.number == signal.SIGTERM
 
 
 class Request:
-    """The signal that asks to stop.
+    """A signal handler that notes the first signal.
 
+    Args:
+        patient: see `defer_signals`
     Attributes:
         number: of the signal; 0 as long as there is none
         urgent: whether Ctrl-C came after it
     """
 
     def __init__(self, patient: bool = False) -> None:
-        self.number, self.urgent, self._patient = 0, False, patient
+        self.number = 0
+        self.urgent = False
+        self._patient = patient
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
         if self.number == number == signal.SIGINT and not self._patient:
             raise KeyboardInterrupt
-        self.urgent = self.urgent or (self.number > 0 and number == signal.SIGINT)
-        self.number = self.number or number
+        if self.number == 0:
+            self.number = number
+        elif number == signal.SIGINT:
+            self.urgent = True
 
 
 @contextlib.contextmanager
 def defer_signals(patient: bool = False) -> Iterator[Request]:
-    """Within, SIGNALS are noted, not acted on; a second Ctrl-C breaks off at once.
+    """Note SIGNALS and do not act on them. A second Ctrl-C raises KeyboardInterrupt at once.
 
-    Only a program's main thread can do this; elsewhere signals do what they did.
+    Only a program's main thread can do this. In other threads signals do what they did.
 
     Args:
-        patient: let no second Ctrl-C break off either: a launcher passes each one on, once more. And if something
-            fails, leave signals noted: the launcher's SIGTERM must not cut short what is said about it
+        patient: let a second Ctrl-C raise nothing either, since a launcher passes each one on once more. And if
+            something fails, keep the handler, so that the launcher's SIGTERM does not cut the error message short
     """
     request = Request(patient)
-    if threading.current_thread() is not threading.main_thread():
+    if not _in_main_thread():
         yield request
         return
     before = {number: signal.signal(number, request) for number in SIGNALS}
@@ -81,13 +87,12 @@ def defer_signals(patient: bool = False) -> Iterator[Request]:
             before.clear()
         raise
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        _set_handlers(before)
 
 
 @contextlib.contextmanager
 def raise_on_sigterm() -> Iterator[None]:
-    """Within, SIGTERM raises Stopped at once, as Ctrl-C raises KeyboardInterrupt; a second one changes nothing.
+    """Raise Stopped on SIGTERM, as Ctrl-C raises KeyboardInterrupt. A second SIGTERM is ignored.
 
     Run work in it that is worthless when interrupted. Put what must finish inside `defer_signals`.
     """
@@ -96,7 +101,7 @@ def raise_on_sigterm() -> Iterator[None]:
         signal.signal(number, signal.SIG_IGN)
         raise Stopped(NOTHING_YET, number)
 
-    if threading.current_thread() is not threading.main_thread():
+    if not _in_main_thread():
         yield
         return
     before = signal.signal(signal.SIGTERM, stop)
@@ -107,42 +112,47 @@ def raise_on_sigterm() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def leaving(saves: bool) -> Iterator[Mapping[int, int]]:
-    """Within, signals end the process at once, without a traceback, whatever is being imported.
+def exit_on_signals(saves: bool) -> Iterator[Mapping[int, int]]:
+    """End the process on a signal, at once and without a traceback, whatever is being imported.
 
     Args:
         saves: whether the command is one for which SIGTERM is no failure
     Returns:
         the exit code for each signal
     """
-    codes = {signal.SIGTERM: 0 if saves else TERMINATED, signal.SIGINT: INTERRUPTED}
-    if threading.current_thread() is not threading.main_thread():
+    codes = {signal.SIGTERM: TERMINATED, signal.SIGINT: INTERRUPTED}
+    if saves:
+        codes[signal.SIGTERM] = 0
+    if not _in_main_thread():
         yield codes
         return
 
     def leave(number: int, frame: FrameType | None) -> None:
         if os.environ.get("RANK", "0") == "0":
-            words = NOTHING_YET if saves and number == signal.SIGTERM else "stopped"
+            message = "stopped"
+            if saves and number == signal.SIGTERM:
+                message = NOTHING_YET
             with contextlib.suppress(OSError):
-                os.write(2, f"snnbook: {words}\n".encode())
+                os.write(2, f"snnbook: {message}\n".encode())
         os._exit(codes[number])
 
     before = _handle({number: leave for number in SIGNALS})
+    # An exception that a signal raises while Python ends would be printed.
     atexit.unregister(_ignore)
-    atexit.register(_ignore)  # what a signal raises while Python ends would be printed
+    atexit.register(_ignore)
     try:
         yield codes
     finally:
-        _put_back(before)
+        _set_handlers(before)
 
 
 @contextlib.contextmanager
-def acting() -> Iterator[None]:
-    """Within, Ctrl-C raises KeyboardInterrupt and SIGTERM Stopped; Ctrl-C once more ends the process at once.
+def raise_on_signals() -> Iterator[None]:
+    """Raise KeyboardInterrupt on Ctrl-C and Stopped on SIGTERM. A second Ctrl-C ends the process at once.
 
-    After either, signals are ignored: there is nothing left to do but to say so.
+    When one of them ends the block, signals are ignored from then on: only the message is left to print.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if not _in_main_thread():
         yield
         return
 
@@ -153,7 +163,9 @@ def acting() -> Iterator[None]:
     before = _handle({signal.SIGINT: interrupt})
     stopped = False
     try:
-        with contextlib.nullcontext() if _several() else raise_on_sigterm():
+        with contextlib.ExitStack() as stack:
+            if not _has_several_processes():
+                stack.enter_context(raise_on_sigterm())
             yield
     except KeyboardInterrupt:
         stopped = True
@@ -162,31 +174,36 @@ def acting() -> Iterator[None]:
         if stopped:
             _ignore()
         else:
-            _put_back(before)
+            _set_handlers(before)
 
 
-def _several() -> bool:
-    """Whether a launcher started several processes: one that waits for others is better ended at once."""
+def _in_main_thread() -> bool:
+    """Whether this is the thread that alone may set handlers."""
+    return threading.current_thread() is threading.main_thread()
+
+
+def _has_several_processes() -> bool:
+    """Whether a launcher started several processes. Such a process ends at once, since the others wait for it."""
     return os.environ.get("WORLD_SIZE", "1") != "1"
 
 
 def _handle(handlers: Mapping[int, Callable]) -> dict[int, Any]:
-    """Set handlers, but none for a signal that this process was started to ignore, as by nohup; those before."""
+    """Set handlers, except for a signal that this process was started to ignore, as by nohup; return those before."""
     before = {}
     for number, handler in handlers.items():
         found = signal.getsignal(number)
-        if found is not signal.SIG_IGN and not (number == signal.SIGTERM and _several()):
+        if found is not signal.SIG_IGN and not (number == signal.SIGTERM and _has_several_processes()):
             before[number] = found
             signal.signal(number, handler)
     return before
 
 
-def _put_back(handlers: Mapping[int, Any]) -> None:
-    """Set handlers."""
+def _set_handlers(handlers: Mapping[int, Any]) -> None:
+    """Set a handler for each signal."""
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
 
 def _ignore() -> None:
     """Ignore SIGNALS from here on."""
-    _put_back(dict.fromkeys(SIGNALS, signal.SIG_IGN))
+    _set_handlers(dict.fromkeys(SIGNALS, signal.SIG_IGN))

@@ -94,12 +94,12 @@ def small(**changes: object) -> Experiment:
 
 
 class StopAfter(training.Progress):
-    """Raise KeyboardInterrupt when an epoch is done, or at its last look, before its figures are written."""
+    """Raise KeyboardInterrupt when an epoch is done, or at its last report, before its figures are written."""
 
     def __init__(self, epoch: int, mid_epoch: bool = False) -> None:
         self.stop, self.mid_epoch, self.done = epoch, mid_epoch, 0
 
-    def look(self, images: int, loss: float, accuracy: float) -> None:
+    def report(self, images: int, loss: float, accuracy: float) -> None:
         if self.mid_epoch and self.done == self.stop - 1:
             raise KeyboardInterrupt
 
@@ -112,6 +112,11 @@ class StopAfter(training.Progress):
 def state(folder: Path, name: str = checkpoints.LAST) -> checkpoints.Checkpoint:
     """A folder's checkpoint."""
     return checkpoints.read(folder / name)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """The bytes of every file in a folder."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def same_state(a: checkpoints.Checkpoint, b: checkpoints.Checkpoint) -> None:

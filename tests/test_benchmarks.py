@@ -39,7 +39,8 @@ def test_tasks_take_turns_and_warm_ups_are_not_counted():
 
 
 def test_of_two_calls_in_a_row_the_second_counts(monkeypatch):
-    now, took = [0.0], iter([5.0, 1.0] * 2 + [7.0, 2.0] * 2)
+    now = [0.0]
+    took = iter([5.0, 1.0] * 2 + [7.0, 2.0] * 2)
     monkeypatch.setattr(measuring.time, "perf_counter", lambda: now[0])
     tasks = {"only": lambda: now.__setitem__(0, now[0] + next(took))}
     assert measuring.take_turns(tasks, rounds=2, warm_ups=2, again=True) == {"only": [2.0] * 2}
@@ -103,7 +104,7 @@ def test_engines_agree_and_a_perturbed_gradient_is_seen(monkeypatch, arguments, 
     monkeypatch.setattr(scaling, "CHECKED", SMALL["batch_size"])
     assert scaling.main() == 1
     told = capsys.readouterr()
-    assert told.err.startswith("no speed is told: T = 1: gradients of layers.0.weight differ")
+    assert told.err.startswith("no speed is reported: T = 1: gradients of layers.0.weight differ")
     assert "ms" not in told.out
     assert not measuring.RESULTS.exists()
 
@@ -140,7 +141,7 @@ def test_where_engines_disagree_no_speed_is_told_and_no_record_written(arguments
     for script in (training_step, memory, neuron_pass, losses, scaling):
         assert script.main() == 1, script.__name__
         told = capsys.readouterr()
-        assert told.err.startswith("no speed is told")
+        assert told.err.startswith("no speed is reported")
         assert "3 spikes differ" in told.err
         assert " ms" not in told.out
         assert "who" not in told.out
@@ -153,13 +154,13 @@ def test_the_two_ways_of_a_layer_are_compared_before_they_are_timed():
     calls = []
 
     def task():
-        calls.append(crossover.cpu.EVENT_LIMIT)
-        return [torch.tensor([1.0, 2.0 if crossover.cpu.EVENT_LIMIT > 0 else 2.001])]
+        calls.append(crossover.tuning.EVENT_LIMIT)
+        return [torch.tensor([1.0, 2.0 if crossover.tuning.EVENT_LIMIT > 0 else 2.001])]
 
-    kept = crossover.cpu.EVENT_LIMIT
+    kept = crossover.tuning.EVENT_LIMIT
     assert crossover.compare("EVENT_LIMIT", task).startswith("results differ by 5.0e-04")
     assert calls == [crossover.ALWAYS, crossover.NEVER]
-    assert kept == crossover.cpu.EVENT_LIMIT
+    assert kept == crossover.tuning.EVENT_LIMIT
 
 
 def test_a_tuned_peer_is_the_peer_at_another_precision():
@@ -169,7 +170,8 @@ def test_a_tuned_peer_is_the_peer_at_another_precision():
         train = staticmethod(lambda: precisions.append(torch.get_float32_matmul_precision()))
         infer = staticmethod(lambda: torch.get_float32_matmul_precision())
 
-    kept, tuned = torch.get_float32_matmul_precision(), peers.Tuned(Fake)
+    kept = torch.get_float32_matmul_precision()
+    tuned = peers.Tuned(Fake)
     tuned.train()
     assert precisions == [tuned.infer()] == ["medium"]
     assert torch.get_float32_matmul_precision() == kept != "medium"
@@ -201,7 +203,7 @@ def test_the_record_of_the_crossover_is_of_the_limits_in_use():
 
     record = json.loads((BENCHMARKS.parent / "results" / "benchmarks" / "crossover.json").read_text())
     assert {name: record["settings"][name] for name in crossover.LIMITS} == {
-        name: getattr(crossover.cpu, name) for name in crossover.LIMITS
+        name: getattr(crossover.tuning, name) for name in crossover.LIMITS
     }
 
 
@@ -281,7 +283,7 @@ def test_a_system_that_tells_no_peak_is_named(monkeypatch, arguments, capsys, tm
     arguments()
     monkeypatch.setattr(peak, "_RESET", tmp_path / "missing" / "clear_refs")
     assert memory.main() == 1
-    assert "does not tell or reset a process's peak memory" in capsys.readouterr().err
+    assert "does not report or reset a process's peak memory" in capsys.readouterr().err
 
 
 def test_a_child_that_fails_is_told_in_one_line():
@@ -310,15 +312,21 @@ def test_without_a_gpu_its_benchmark_says_so(monkeypatch, capsys):
 def test_the_gpu_benchmark_on_a_cpu(monkeypatch):
     """Its agreement, which sees a wrong engine, and its stretches over more than one epoch."""
     monkeypatch.setattr(gpu, "ENGINES", ("reference", "cpu"))
-    experiment, cpu = experiments.get("fashion_mnist", **SMALL), torch.device("cpu")
+    experiment = experiments.get("fashion_mnist", **SMALL)
+    cpu = torch.device("cpu")
     data = batches(experiment, gpu.drawn(experiment, 10), cpu)
     assert gpu.disagreement(experiment, data, cpu) == ""
     trained = gpu.Trained(experiment, data, cpu, graph=False)
     trained.stretch(5)
     assert trained.step.totals.read()["samples"] == 4 + 4 + 2 + 4 + 4
-    forward = ops.forward_pooled
-    wrong = {"cpu": lambda spikes: 1 - spikes, "reference": lambda spikes: spikes}
-    monkeypatch.setattr(
-        ops, "forward_pooled", lambda *given: (wrong[given[-1]](forward(*given)[0]), forward(*given)[1])
-    )
-    assert "outputs of layer 0 differ" in gpu.disagreement(experiment, data, cpu)
+    engine = ops.get("cpu")
+    forward = engine.pooled_forward
+
+    def wrong(*given):
+        spikes, pass_ = forward(*given)
+        return 1 - spikes, pass_
+
+    monkeypatch.setattr(engine, "pooled_forward", wrong)
+    difference = gpu.disagreement(experiment, data, cpu)
+    assert difference.startswith("layer 0: ")
+    assert difference.endswith(" outputs differ")

@@ -1,4 +1,4 @@
-"""Experiments and settings: the paper's table, held against a copy typed by hand; round trips; wrong values."""
+"""Experiments and settings: the paper's table, compared with a copy typed by hand; round trips; wrong values."""
 
 import json
 import math
@@ -200,12 +200,13 @@ def test_overrides():
     assert experiments.get("mnist").epochs == 100
 
 
-def test_kernel_loss_takes_the_neurons_tau_s_unless_told():
+def test_kernel_loss_takes_the_neurons_tau_s_by_default():
     assert experiments.get("nmnist", loss="kernel").build_loss().tau_s == 4
     assert experiments.get("nmnist", loss="kernel", kernel_tau_s=6).build_loss().tau_s == 6
 
 
-NAN, INF = float("nan"), float("inf")
+NAN = float("nan")
+INF = float("inf")
 WRONG = [
     ({"tau_s": 5}, "tau_m and tau_s must differ"),
     ({"tau_m": 1}, "tau_m"),

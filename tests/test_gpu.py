@@ -75,14 +75,16 @@ def test_kernels_equal_the_reference(neuron, shape, window, repeats, channels_la
     if channels_last:
         on_gpu = on_gpu.movedim(2, -1).contiguous().movedim(-1, 2)
     on_gpu = on_gpu.expand(shape)
-    want, want_saved = ops.forward_pooled(current, threshold, neuron, window, "reference")
-    got, got_saved = ops.forward_pooled(on_gpu, threshold.to(GPU), neuron, window, "triton")
+    want, want_saved = ops.get("reference").pooled_forward(current, threshold, neuron, window)
+    got, got_saved = ops.get("triton", GPU).pooled_forward(on_gpu, threshold.to(GPU), neuron, window)
     assert torch.equal(got.cpu(), want)
     assert want.any()
     e = torch.where(want > 0, torch.randn(want.shape, generator=torch.Generator().manual_seed(3)), float("nan"))
     for summed in (False, True):
-        wanted = ops.backward_pooled(e.nan_to_num(), want_saved, summed)
-        for ours, theirs in zip(ops.backward_pooled(e.to(GPU), got_saved, summed), wanted, strict=True):
+        wanted = ops.get("reference").pooled_backward(e.nan_to_num(), want_saved, summed)
+        for ours, theirs in zip(
+            ops.get("triton", GPU).pooled_backward(e.to(GPU), got_saved, summed), wanted, strict=True
+        ):
             assert (ours is None) == (theirs is None)
             assert ours is None or relative(ours, theirs) < 1e-5
 
@@ -175,7 +177,7 @@ def test_no_step_waits_for_the_gpu(settings):
     try:
         with devices.rounding(trainer.experiment.precision, GPU):
             for pair in trainer._training.epoch(1):
-                trainer._step(*pair)
+                trainer._run_step(*pair)
         with pytest.raises(RuntimeError, match="synchroniz"):
             trainer._totals.sums.sum().item()
     finally:
@@ -253,6 +255,6 @@ def test_large_inputs_are_counted_in_64_bits():
     """T times the neurons of a step is beyond 32 bits, as VGG11's first layer is with a large batch."""
     steps, size = 24, 2**27
     current = torch.full((1, 1, 1, size), 10.0, device=GPU).expand(steps, 1, 1, size)
-    spikes, _ = ops.forward_pooled(current, torch.ones(1, device=GPU), NeuronParameters(), 1, "triton")
+    spikes, _ = ops.get("triton", GPU).pooled_forward(current, torch.ones(1, device=GPU), NeuronParameters(), 1)
     assert spikes.numel() > 2**31
     assert bool((spikes[-1] == 1).all())

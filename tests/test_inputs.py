@@ -293,17 +293,8 @@ def net() -> networks.Network:
     return networks.build("2C3-P2-4", (1, 6, 6), 3, steps=T, padding=1, engine="reference")
 
 
-def pass_(pooled: bool = False) -> Any:
-    way = ops.forward_pooled if pooled else ops.forward
-    return way(CURRENT, THETA, NEURON, *[2] * pooled, engine="reference")[1]
-
-
-def weight_rows() -> dict[str, Argument]:
-    """Arguments of what is changed in place."""
-    made = {"weight": KERNEL.clone(), "threshold": THETA.clone(), "gamma": PAIR.clone(), "beta": THETA.clone()}
-    found = {name: Argument(value, CHANGED, also="vector") for name, value in made.items()}
-    found["weight"] = Argument(KERNEL.clone(), CHANGED, also="matrix|last axis doubled|one axis more, last")
-    return found | {"bound": Argument(4.0, REAL), "engine": ENGINE}
+def pass_() -> Any:
+    return ops.forward(CURRENT, THETA, NEURON, engine="reference")[1]
 
 
 def layer(kind_: str = "conv") -> layers.SpikingLayer:
@@ -481,7 +472,6 @@ ROWS: dict[str, Callable[[], Row]] = {
             "weight": Argument(KERNEL, WEIGHTS, also="first axis doubled|last axis doubled"),
             "affine": Argument(CONVOLUTION, OBJECT),
             "engine": ENGINE,
-            "kept": Argument([], OBJECT, also="None|[]|['a']|[None]|ragged"),
         },
     ),
     "events.spiking_affine": lambda: Row(
@@ -649,100 +639,18 @@ ROWS: dict[str, Callable[[], Row]] = {
             "engine": ENGINE,
         },
     ),
-    "ops.forward_pooled": lambda: Row(
-        ops.forward_pooled,
-        {
-            "current": Argument(
-                CURRENT, WEIGHTS, also="first axis doubled|last axis doubled", said="currents?|threshold"
-            ),
-            "threshold": Argument(THETA, FLOATS, also="vector"),
-            "neuron": OF_NEURON,
-            "window": Argument(2, WHOLE),
-            "engine": ENGINE,
-        },
-    ),
     "ops.backward": lambda: Row(
         ops.backward, {"grad_times": Argument(GRAD_OUT, FLOATS), "saved": Argument(pass_(), OBJECT)}
     ),
-    "ops.backward_pooled": lambda: Row(
-        ops.backward_pooled,
+    "ops.get": lambda: Row(
+        lambda **given: ops.get(**given).name,
         {
-            "grad_pooled": Argument(GRAD_POOLED, FLOATS),
-            "saved": Argument(pass_(True), OBJECT),
-            "sum_weight": Argument(True, SWITCH),
-        },
-    ),
-    **{
-        f"ops.{name}": lambda name=name: Row(
-            getattr(ops, name),
-            {
-                "x": Argument(
-                    FRAMES,
-                    FLOATS,
-                    also=ANY_LAYER,
-                ),
-                "weight": Argument(
-                    KERNEL,
-                    WEIGHTS,
-                    also=ANY_LAYER,
-                ),
-                "padding": Argument(1, WHOLE),
-                "engine": ENGINE,
-                **(
-                    {"kept": Argument([], OBJECT, also="None|[]|['a']|[None]|ragged")}
-                    if name == "event_currents"
-                    else {}
-                ),
-            },
-        )
-        for name in ("event_currents", "image_currents")
-    },
-    "ops.standardise": lambda: Row(
-        ops.standardise,
-        {
-            "weight": Argument(MATRIX, WEIGHTS, also="last axis doubled"),
-            "gamma": Argument(TRIPLE, FLOATS),
-            "beta": Argument(TRIPLE, FLOATS),
             "engine": ENGINE,
+            "device": Argument("cpu", kind("device", "np.str"), also="device"),
+            "dtype": Argument(torch.float32, OBJECT, also="dtype"),
         },
-    ),
-    "ops.standardise_backward": lambda: Row(
-        ops.standardise_backward,
-        {
-            "grad": Argument(MATRIX, FLOATS),
-            "weight": Argument(MATRIX, WEIGHTS),
-            **{name: Argument(TRIPLE, FLOATS) for name in ("gamma", "mean", "std")},
-            "engine": ENGINE,
-        },
-    ),
-    "ops.fold": lambda: Row(ops.fold, weight_rows()),
-    "ops.make_ready": lambda: Row(ops.make_ready, weight_rows()),
-    "ops.take_out": lambda: Row(ops.take_out, {"saved": Argument(pass_(), OBJECT, also="neuron")}),
-    "ops.put_back": lambda: Row(
-        ops.put_back,
-        dict(zip(("bare", "tensors"), (Argument(part, OBJECT) for part in ops.take_out(pass_())), strict=True)),
     ),
 }
-
-for _name in ("backward_events", "backward_image"):
-    ROWS[f"ops.{_name}"] = lambda name=_name: Row(
-        getattr(ops, name),
-        {
-            "grad_pooled": Argument(GRAD_POOLED, FLOATS),
-            "saved": Argument(pass_(True), OBJECT),
-            "x": Argument(FRAMES, FLOATS, also=ANY_LAYER),  # the reference has no way of its own, and answers None
-            "weight": Argument(KERNEL, WEIGHTS, also=ANY_LAYER),
-            "padding": Argument(1, WHOLE),
-            **(
-                {
-                    "need_input": Argument(True, SWITCH),
-                    "kept": Argument([], OBJECT, also="[]|['a']|[None]|ragged|pair of tensors"),
-                }
-                if name == "backward_events"
-                else {}
-            ),
-        },
-    )
 
 # ---- settings, runs, files ----
 
@@ -833,7 +741,7 @@ def file_rows(root: pathlib.Path) -> dict[str, Callable[[], Row]]:
             training.choose_device,
             {
                 "name": device.__class__("cpu", device.kind, said="device", also="device"),
-                "team": Argument(training.ALONE, OBJECT),
+                "group": Argument(training.ALONE, OBJECT),
             },
         ),
         "datasets.load": lambda: Row(
@@ -873,7 +781,7 @@ def file_rows(root: pathlib.Path) -> dict[str, Callable[[], Row]]:
         "results.path_of": lambda: Row(results.path_of, {"experiment": of_experiment, "root": top}),
         **{
             f"results.{name}": lambda name=name: Row(getattr(results, name), {"root": top})
-            for name in ("load", "look", "index_text", "write_index", "refresh_index")
+            for name in ("load", "check_usable", "index_text", "write_index", "refresh_index")
         },
         "results.read": lambda: Row(
             results.read,
@@ -890,8 +798,8 @@ def file_rows(root: pathlib.Path) -> dict[str, Callable[[], Row]]:
                 "root": Argument(str(fresh()), PATH, said="root|nonsense|nowhere", also=a_path),
             },
         ),
-        "results.keep": lambda: Row(
-            results.keep,
+        "results.add_run": lambda: Row(
+            results.add_run,
             {"run": record_file, "root": Argument(str(fresh()), PATH, said="root|nonsense|nowhere", also=a_path)},
         ),
         "results.index_line": lambda: Row(results.index_line, {"result": Argument(found[0], OBJECT)}),
@@ -914,8 +822,8 @@ OF_FILES = (
     *(f"datasets.{name}" for name in ("load", "check")),
     *(f"{module}.{name}" for module in ("records", "checkpoints") for name in ("read", "write")),
     *(f"results.{name}" for name in (
-        *("Result", "run_name", "folder_of", "path_of", "load", "look", "index_text", "write_index", "refresh_index"),
-        *("read", "save", "keep", "index_line"),
+        *("Result", "run_name", "folder_of", "path_of", "load", "index_text", "write_index", "refresh_index"),
+        *("check_usable", "read", "save", "add_run", "index_line"),
     )),
     "plots.plot",
 )  # fmt: skip
@@ -927,8 +835,8 @@ ROWS |= {
             "net": Argument(net(), OBJECT),
             "batches": Argument([(IMAGES, LABEL)], OBJECT, skipped="module"),
             "encode": Argument(lambda x: x, OBJECT, skipped="class|module"),
-            "by": Argument("count", NAME),
-            "team": Argument(metrics.ALONE, OBJECT),
+            "readout": Argument("count", NAME),
+            "group": Argument(metrics.ALONE, OBJECT),
         },
     ),
     "metrics.silent": lambda: Row(
@@ -982,6 +890,11 @@ EXEMPT = {
     "settings.Experiment.build_network": "takes nothing",
     "settings.Experiment.to_dict": "takes nothing",
     "settings.Experiment.from_dict": "reads JSON; test_experiments.py and test_fuzz.py",
+    "ops.Engine": "a protocol; callers check the arguments of its methods",
+    "ops.Layer": "made by events.spiking_affine from checked arguments",
+    "ops.Pass": "made by engines",
+    "ops.Plan": "made by engines",
+    "ops.uncompiled": "a decorator for the package's own functions",
     "ops.Saved.with_spikes": "tested in test_ops.py and below",
     "training.device_number": "the check of choose_device",
     "settings.Experiment.build_optimiser": "takes what named_parameters() gives",
@@ -1174,8 +1087,8 @@ def test_autocast_around_a_forward_pass_alone_changes_no_spike():
         wanted = made(images)
         with torch.autocast("cpu", torch.bfloat16):
             assert torch.equal(made(images), wanted)
-            current = ops.event_currents(MAPS, torch.rand(2, 2, 3, 3), 1, "cpu")
-    assert current is None or current.dtype is torch.float32
+            current = events.currents(MAPS, torch.rand(2, 2, 3, 3), events.Convolution(1))
+    assert current.dtype is torch.float32
 
 
 def test_16_bits_of_another_module_are_widened():

@@ -247,12 +247,19 @@ def test_gradients_of_standardised_weights(engine):
     torch.manual_seed(0)
     inputs = [torch.randn(3, 2, 2, 2), 0.5 + torch.rand(3), torch.randn(3)]
     inputs = [x.double().requires_grad_() for x in inputs]
-    assert torch.autograd.gradcheck(layers._Standardise.apply, (*inputs, engine))
+    chosen = ops.get(engine, dtype=torch.float64)
+
+    def standardised(weight, gamma, beta):
+        with torch.no_grad():
+            prepared = chosen.standardise(weight.flatten(1), gamma, beta)
+        return layers._Standardise.apply(weight, gamma, beta, *prepared, chosen)
+
+    assert torch.autograd.gradcheck(standardised, inputs)
     weight, gamma, beta = inputs
     w = weight.flatten(1)
     mean, var = w.mean(1, keepdim=True), w.var(1, keepdim=True)
     plain = (gamma[:, None] * (w - mean) / (var + 1e-5).sqrt() + beta[:, None]).view_as(weight)
-    ours = layers._Standardise.apply(*inputs, engine)
+    ours = standardised(*inputs)
     torch.testing.assert_close(ours, plain, rtol=1e-14, atol=1e-14)
     upstream = torch.randn_like(plain)
     for one, other in zip(
@@ -268,14 +275,16 @@ def test_passes_over_weights_agree_between_engines(fan, engine):
     weight, grad = (torch.randn(3, fan, generator=generator) for _ in range(2))
     gamma, beta = (torch.rand(3, generator=generator) + 0.5 for _ in range(2))
     for one, other in zip(
-        ops.standardise(weight, gamma, beta, engine), ops.standardise(weight, gamma, beta, "reference"), strict=True
+        ops.get(engine).standardise(weight, gamma, beta),
+        ops.get("reference").standardise(weight, gamma, beta),
+        strict=True,
     ):
         assert relative(one, other) < 1e-5
-    _, mean, std = ops.standardise(weight, gamma, beta, "reference")
-    theirs = ops.standardise_backward(grad, weight, gamma, mean, std, "reference")
+    _, mean, std = ops.get("reference").standardise(weight, gamma, beta)
+    theirs = ops.get("reference").standardise_backward(grad, weight, gamma, mean, std)
     tolerance = 1e-3 if fan == 2 else 1e-5  # two weights leave next to nothing of a gradient
     for ordered in (weight, weight.T.contiguous().T):  # in the order of its shape, and not
-        ours = ops.standardise_backward(grad, ordered, gamma, mean, std, engine)
+        ours = ops.get(engine).standardise_backward(grad, ordered, gamma, mean, std)
         assert all(relative(one, other) < tolerance for one, other in zip(ours, theirs, strict=True))
 
 
@@ -304,7 +313,7 @@ def test_folding_agrees_between_engines(layout, engine):
     threshold, gamma, beta = (torch.rand(3, generator=generator) + 0.5 for _ in range(3))
     ours, theirs = ([x.clone() for x in (weight, threshold, gamma, beta)] for _ in range(2))
     for state, name in ((ours, engine), (theirs, "reference")):
-        ops.fold(*state, bound=1.0, engine=name)
+        ops.get(name).fold(*state, bound=1.0)
     wanted = [weight.clamp(-1, 1), threshold / gamma, torch.ones(3), beta / gamma]
     for state in (ours, theirs):
         for one, other in zip(state, wanted, strict=True):
@@ -317,10 +326,10 @@ def test_weights_are_made_ready_as_by_folding_and_then_standardising(layout, eng
     weight = torch.randn(3, 2, 5, 5, generator=generator).to(memory_format=layout)
     threshold, gamma, beta = (torch.rand(3, generator=generator) + 0.5 for _ in range(3))
     ours, theirs = ([x.clone() for x in (weight, threshold, gamma, beta)] for _ in range(2))
-    got = ops.make_ready(*ours, bound=1.0, engine=engine)
-    ops.fold(*theirs, bound=1.0, engine="reference")
+    got = ops.get(engine).prepare(*ours, bound=1.0)
+    ops.get("reference").fold(*theirs, bound=1.0)
     assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
-    wanted = ops.standardise(theirs[0].flatten(1), theirs[2], theirs[3], "reference")
+    wanted = ops.get("reference").standardise(theirs[0].flatten(1), theirs[2], theirs[3])
     assert all(relative(one, other) < 1e-5 for one, other in zip(got, wanted, strict=True))
 
 

@@ -1,7 +1,7 @@
-"""Where the built book's links lead: every one within it must arrive, every one out of it must be well formed.
+"""Check the built book's links: internal ones must arrive, external ones must be well formed.
 
-`python tools/links.py` prints the links out of the book, each with the pages that have it, and what is wrong. No
-network is used: whether a page elsewhere is still there, it does not say.
+`python tools/links.py` prints the external links, each with the pages that have it, and the faults. It uses no
+network, so it cannot say whether an external page still exists.
 """
 
 import argparse
@@ -12,92 +12,115 @@ from dataclasses import dataclass, field
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 HTML = Path(__file__).resolve().parents[1] / "book" / "_build" / "html"
-OUTWARD = re.compile(r"https://(?:[a-z0-9-]+\.)+[a-z]{2,}(?:/[\w./~:?#@!$&'()*+,;=%-]*)?", re.I)
+EXTERNAL = re.compile(r"https://(?:[a-z0-9-]+\.)+[a-z]{2,}(?:/[\w./~:?#@!$&'()*+,;=%-]*)?", re.I)
 INSIDE_A_MACHINE = re.compile(r"https?://(localhost|127\.|0\.0\.0\.0|10\.|192\.168\.|\[)|file:|[a-z]:\\", re.I)
-TEMPLATES = "_static"  # the theme leaves templates among its files: no pages
-LEADS_NOWHERE = ("data:", "javascript:", "mailto:", "blob:")  # no page behind these
+
+TEMPLATES = "_static"
+"""Folder in which the theme leaves HTML templates, which are no pages."""
+
+NOT_PAGES = ("data:", "javascript:", "mailto:", "blob:")
+"""Beginnings of links that lead to no page."""
 
 
 @dataclass
 class Page(HTMLParser):
-    """What one page links to, and the places in it that a link may name.
+    """The links of one page, and the anchors in it that a link may name.
 
     Args:
         links: every href and src, as written
-        places: every id and name
+        anchors: every id and name
     """
 
     links: list[str] = field(default_factory=list)
-    places: set[str] = field(default_factory=set)
+    anchors: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.links += [given[name] for name in ("href", "src") if given.get(name)]
-        self.places |= {given[name] for name in ("id", "name") if given.get(name)}
+        values = dict(attrs)
+        self.links += [values[name] for name in ("href", "src") if values.get(name)]
+        self.anchors |= {values[name] for name in ("id", "name") if values.get(name)}
 
 
 @cache
 def read(path: Path) -> Page:
-    """One page, read once."""
+    """Read a page, once."""
     page = Page()
     page.feed(path.read_text(encoding="utf-8"))
     return page
 
 
-def fault_within(page: Path, link: str, root: Path) -> str | None:
-    """What is wrong with a link to a file or a place within the book; None where it arrives.
+def internal_fault(page: Path, link: str, root: Path) -> str | None:
+    """Return what is wrong with a link inside the book; None if it arrives.
 
     Args:
         page: that has the link
-        root: the book's folder, which no link may leave: it must work wherever the folder is put
+        link: as written
+        root: folder of the book. No link may leave it, because the book must work wherever the folder is put
     """
     parts = urlsplit(link)
-    target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+    target = page
+    if parts.path:
+        target = (page.parent / unquote(parts.path)).resolve()
     if parts.path.startswith("/") or not target.is_relative_to(root):
         return "leaves the book's folder"
     if parts.path.endswith("/") or not target.is_file():
         return "there is no such file"
-    if parts.fragment and target.suffix == ".html" and unquote(parts.fragment) not in read(target).places:
+    if parts.fragment and target.suffix == ".html" and unquote(parts.fragment) not in read(target).anchors:
         return "the page has no such place"
     return None
 
 
-def fault_outward(link: str) -> str | None:
-    """What is wrong with the form of a link out of the book; None where it is well formed."""
+def external_fault(link: str) -> str | None:
+    """Return what is wrong with the form of a link out of the book; None if it is well formed."""
     if INSIDE_A_MACHINE.match(link):
         return "leads into one machine"
-    return None if OUTWARD.fullmatch(link) else "is no https address"
+    if not EXTERNAL.fullmatch(link):
+        return "is no https address"
+    return None
 
 
-def follow(root: Path = HTML) -> tuple[dict[str, list[str]], list[str], int]:
-    """All links of a built book.
+class Links(NamedTuple):
+    """The links of a built book.
 
-    Returns:
-        links out of the book with the pages that have them; faults, one line each; how many links stay within
+    Args:
+        external: links out of the book, with the pages that have them
+        faults: one line each
+        internal: number of links inside the book
     """
+
+    external: dict[str, list[str]]
+    faults: list[str]
+    internal: int
+
+
+def follow(root: Path = HTML) -> Links:
+    """Follow all links of a built book."""
     root = root.resolve()
-    outward, faults, within = defaultdict(list), [], 0
+    external: dict[str, list[str]] = defaultdict(list)
+    faults = []
+    internal = 0
     for path in sorted(root.rglob("*.html")):
         name = path.relative_to(root).as_posix()
         if name.startswith(TEMPLATES):
             continue
         for link in dict.fromkeys(read(path).links):
-            if link.startswith(LEADS_NOWHERE) or link == "#":
+            if link.startswith(NOT_PAGES) or link == "#":
                 continue
             if "://" in link or link.startswith("//"):
-                outward[link].append(name)
-                fault = fault_outward(link)
+                external[link].append(name)
+                fault = external_fault(link)
             else:
-                within += 1
-                fault = fault_within(path, link, root)
-            faults += [f"{name}: {link} {fault}"] if fault else []
-    return dict(sorted(outward.items())), faults, within
+                internal += 1
+                fault = internal_fault(path, link, root)
+            if fault:
+                faults.append(f"{name}: {link} {fault}")
+    return Links(dict(sorted(external.items())), faults, internal)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -107,11 +130,12 @@ def main(arguments: list[str] | None = None) -> int:
     if not (folder / "index.html").is_file():
         print(f"{folder} holds no built book: run make book first", file=sys.stderr)
         return 2
-    outward, faults, within = follow(folder)
-    for link, pages in outward.items():
+    external, faults, internal = follow(folder)
+    for link, pages in external.items():
         print(f"{link}  ({', '.join(page.removesuffix('.html') for page in pages)})")
-    print(f"{within} links within the book, {len(outward)} out of it, {len(faults)} faults")
-    print(*faults, sep="\n", file=sys.stderr, end="\n" if faults else "")
+    print(f"{internal} links within the book, {len(external)} out of it, {len(faults)} faults")
+    for fault in faults:
+        print(fault, file=sys.stderr)
     return 1 if faults else 0
 
 

@@ -1,9 +1,9 @@
-"""Make the part of Fashion-MNIST that comes with the package: the first images of each class, in the file's order.
+"""Make the subset of Fashion-MNIST that comes with the package: the first images of each class, in the file's order.
 
 Usage: python tools/make_subset.py FOLDER
 
-Reads the published files (found or downloaded as `snnbook train fashion_mnist` does) and writes four IDX files. Run
-again, it writes the same bytes: images are chosen by place, and the gzip headers carry neither name nor time.
+Reads the published files (found or downloaded as by `snnbook train fashion_mnist`) and writes four IDX files. A second
+call writes the same bytes: images are chosen by position, and the gzip headers contain neither name nor time.
 """
 
 import gzip
@@ -24,16 +24,16 @@ COMPRESSION = 9
 
 
 def write_idx(path: Path, values: np.ndarray) -> None:
-    """Write unsigned bytes as an IDX file compressed by gzip."""
+    """Write unsigned bytes as a gzipped IDX file."""
     header = bytes([0, 0, idx.UBYTE, values.ndim]) + np.array(values.shape, ">u4").tobytes()
     with path.open("wb") as raw, gzip.GzipFile("", "wb", COMPRESSION, raw, mtime=0) as packed:
         packed.write(header + values.tobytes())
 
 
 def choose(labels: np.ndarray, per_class: int) -> np.ndarray:
-    """Places of the first `per_class` images of each class, ascending."""
-    places = [np.flatnonzero(labels == label)[:per_class] for label in np.unique(labels)]
-    return np.sort(np.concatenate(places))
+    """Return the sorted indices of the first `per_class` images of each class."""
+    indices = [np.flatnonzero(labels == label)[:per_class] for label in np.unique(labels)]
+    return np.sort(np.concatenate(indices))
 
 
 def make(folder: Path) -> None:
@@ -41,10 +41,12 @@ def make(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for split, per_class in PER_CLASS.items():
         whole = datasets.load("fashion_mnist", split)
-        images, labels = whole.images.squeeze(1).numpy(), whole.labels.numpy().astype(np.uint8)
+        images = whole.images.squeeze(1).numpy()
+        labels = whole.labels.numpy().astype(np.uint8)
         rows = choose(labels, per_class)
-        for file, values in zip(SOURCES["fashion_mnist"].files[split], (images[rows], labels[rows]), strict=True):
-            write_idx(folder / f"{file}.gz", values)
+        images_file, labels_file = SOURCES["fashion_mnist"].files[split]
+        write_idx(folder / f"{images_file}.gz", images[rows])
+        write_idx(folder / f"{labels_file}.gz", labels[rows])
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Keep the book's notebooks small and comparable: `refresh` runs them, `check` judges them, `address` lets them travel.
+"""Keep the book's notebooks small and comparable: `refresh` runs them, `check` checks them, `address` updates a cell.
 
-A committed notebook holds printed text and text descriptions of what its cells show, nothing else: no images, no
-HTML, no widget state; its cells are counted 1, 2, 3. So a changed number is a changed line, and `pytest --nbval`
+A committed notebook contains printed text and text descriptions of what its cells show, nothing else: no images, no
+HTML, no widget state; its cells are numbered 1, 2, 3. So a changed number is a changed line, and `pytest --nbval`
 compares it.
 
-The first code cell of each notebook that needs the package is not shown on the pages. Where something is missing, it
-stops the run and says in one sentence what to install. Where _config.yml names the repository's address, the cell
-fetches the package first, as on Colab. `address` brings this cell up to date.
+A notebook that needs the package begins with a code cell that the pages do not show. If something is missing, the cell
+stops the run and says in one sentence what to install. If _config.yml names the repository's address, the cell fetches
+the package first, as on Colab. `address` updates this cell.
 """
 
 import argparse
@@ -18,14 +18,21 @@ from pathlib import Path
 import nbformat
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
-TIMEOUT = 300  # seconds a cell, as in _config.yml
+
+TIMEOUT = 300
+"""Seconds for each cell, as in _config.yml."""
+
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 BAKE = "SNNBOOK_BAKE"
-ADDRESS, BRANCH = re.compile(r"https://[\w.-]+(/[\w.-]+){2}"), re.compile(r"\w[\w./-]*")
+ADDRESS = re.compile(r"https://[\w.-]+(/[\w.-]+){2}")
+BRANCH = re.compile(r"\w[\w./-]*")
 CONFIG = BOOK.parent / "_config.yml"
 PACKAGE = "snnbook"
 IMPORTED = re.compile(r"^(?:from ([\w.]+) import|import ([\w.]+))", re.M)
-FETCH = "fetch-package"  # the first cell's id
+
+FETCH = "fetch-package"
+"""Id of the first cell."""
+
 FETCH_CELL = """\
 # Where the package is missing, as on Colab: fetch it.
 import importlib.util, sys
@@ -56,32 +63,37 @@ except ImportError as error:
 
 
 class NotebookFault(Exception):
-    """A notebook holds, or printed, what a committed notebook may not."""
+    """A notebook contains something that a committed notebook must not contain."""
 
 
 def strip(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook with text outputs only.
+    """Return a copy of a notebook with text outputs only.
 
     Raises:
-        NotebookFault: where a cell wrote to stderr or ended in an error: such a notebook is not fit to commit
+        NotebookFault: if a cell wrote to stderr or ended in an error: such a notebook should not be committed
     """
     notebook = nbformat.from_dict(notebook)
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
-    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    notebook.nbformat = 4
+    notebook.nbformat_minor = 5
     count = 0
     for place, cell in enumerate(notebook.cells):
-        cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
-        if cell.cell_type == "code":
-            count += 1  # as a run from the top would count; nbval compares no cell that was never run
-            cell.execution_count = count
-            cell.outputs = _merge(_text_only(output, place) for output in cell.outputs)
-            for output in cell.outputs:
-                if output.output_type == "execute_result":
-                    output.execution_count = count
+        tags = cell.metadata.get("tags")
+        cell.metadata = {"tags": tags} if tags else {}
+        if cell.cell_type != "code":
+            continue
+        # Cells are numbered as in a run from the top: nbval does not compare a cell without a number.
+        count += 1
+        cell.execution_count = count
+        cell.outputs = _merge([_text_only(output, place) for output in cell.outputs])
+        for output in cell.outputs:
+            if output.output_type == "execute_result":
+                output.execution_count = count
     return notebook
 
 
 def _text_only(output: nbformat.NotebookNode, place: int) -> nbformat.NotebookNode:
+    """Return an output of the cell at a place, reduced to its text."""
     if output.output_type == "error":
         raise NotebookFault(f"cell {place} ended in {output.ename}: {output.evalue}")
     if output.output_type == "stream":
@@ -90,12 +102,12 @@ def _text_only(output: nbformat.NotebookNode, place: int) -> nbformat.NotebookNo
         return output
     if "text/plain" not in output.data:
         raise NotebookFault(f"cell {place} shows {', '.join(output.data)} and no text/plain")
-    kept = {"data": {"text/plain": output.data["text/plain"]}, "metadata": {}, "output_type": output.output_type}
-    return nbformat.from_dict(kept)
+    data = {"text/plain": output.data["text/plain"]}
+    return nbformat.from_dict({"data": data, "metadata": {}, "output_type": output.output_type})
 
 
-def _merge(outputs) -> list[nbformat.NotebookNode]:
-    """Printed text in one piece: how the kernel cuts it is chance."""
+def _merge(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Join successive pieces of printed text, because the kernel splits it at random."""
     merged: list[nbformat.NotebookNode] = []
     for output in outputs:
         if merged and output.output_type == "stream" == merged[-1].output_type:
@@ -106,7 +118,7 @@ def _merge(outputs) -> list[nbformat.NotebookNode]:
 
 
 def text_of(notebook: nbformat.NotebookNode) -> str:
-    """The notebook as it is committed."""
+    """Return the text of a notebook's file, in the committed form."""
     nbformat.validate(notebook)
     return nbformat.writes(notebook).rstrip("\n") + "\n"
 
@@ -118,7 +130,8 @@ def execute(path: Path) -> nbformat.NotebookNode:
     from snnbook.book.kernels import prepare
 
     prepare()
-    os.environ.pop(BAKE, None)  # live, as nbval will run it
+    # Without baked figures, as nbval will run it.
+    os.environ.pop(BAKE, None)
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook, timeout=TIMEOUT, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
@@ -127,18 +140,18 @@ def execute(path: Path) -> nbformat.NotebookNode:
 
 
 def repository(config: Path | None = None) -> tuple[str, str] | None:
-    """The address and branch of the repository in _config.yml; None where no address is set.
+    """Return address and branch of the repository in _config.yml; None if no address is set.
 
     Raises:
-        NotebookFault: if the address is not https, or holds what a shell would read as more than an address
+        NotebookFault: if the address is not https, or contains characters with a meaning for a shell
     """
     import yaml
 
-    given = yaml.safe_load((config or CONFIG).read_text(encoding="utf-8")).get("repository") or {}
-    url = (given.get("url") or "").strip().rstrip("/").removesuffix(".git")
+    settings = yaml.safe_load((config or CONFIG).read_text(encoding="utf-8")).get("repository") or {}
+    url = (settings.get("url") or "").strip().rstrip("/").removesuffix(".git")
     if not url:
         return None
-    branch = given.get("branch") or "main"
+    branch = settings.get("branch") or "main"
     if not ADDRESS.fullmatch(url) or not BRANCH.fullmatch(branch):
         raise NotebookFault(
             f"{CONFIG.name}: the repository's url and branch must look like https://github.com/NAME/PROJECT and main, "
@@ -148,7 +161,7 @@ def repository(config: Path | None = None) -> tuple[str, str] | None:
 
 
 def fetch_source(config: Path | None = None) -> str | None:
-    """The part of the first cell that fetches the package; None where no address is set."""
+    """Return the part of the first cell that fetches the package; None if no address is set."""
     found = repository(config)
     if found is None:
         return None
@@ -157,29 +170,37 @@ def fetch_source(config: Path | None = None) -> str | None:
 
 
 def needs(notebook: nbformat.NotebookNode) -> list[str]:
-    """The modules that a notebook needs beside Python's own; the package first, with its drawing part if it is used."""
+    """List the modules that a notebook needs besides Python's own, the package first; empty if it needs no package.
+
+    Where a notebook draws, the package is listed as its drawing part, which needs more.
+    """
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code" and cell.get("id") != FETCH)
     names = {first or second for first, second in IMPORTED.findall(code)}
     roots = {name.partition(".")[0] for name in names} - sys.stdlib_module_names
     if PACKAGE not in roots:
         return []
-    draws = any(name.startswith(f"{PACKAGE}.book") for name in names)
-    return [f"{PACKAGE}.book" if draws else PACKAGE, *sorted(roots - {PACKAGE})]
+    package = PACKAGE
+    if any(name.startswith(f"{PACKAGE}.book") for name in names):
+        package = f"{PACKAGE}.book"
+    return [package, *sorted(roots - {PACKAGE})]
 
 
 def first_source(notebook: nbformat.NotebookNode) -> str | None:
-    """The first cell of a notebook; None for one that does not need the package."""
-    found = repository()
+    """Return the source of a notebook's first cell; None for a notebook that does not need the package."""
     modules = needs(notebook)
     if not modules:
         return None
-    where = "a copy of the project" if found is None else f"a copy of {found[0]}"
-    check = NEED_CELL.format(imports="\n".join(f"    import {name}" for name in modules), where=where)
-    return check if found is None else f"{fetch_source()}\n\n{check}"
+    imports = "\n".join(f"    import {name}" for name in modules)
+    found = repository()
+    if found is None:
+        return NEED_CELL.format(imports=imports, where="a copy of the project")
+    url, _ = found
+    check = NEED_CELL.format(imports=imports, where=f"a copy of {url}")
+    return f"{fetch_source()}\n\n{check}"
 
 
 def with_first_cell(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook with that cell before its other code cells."""
+    """Return a copy of a notebook with its first cell before the other code cells."""
     notebook = nbformat.from_dict(notebook)
     source = first_source(notebook)
     cells = [cell for cell in notebook.cells if cell.get("id") != FETCH]
@@ -192,32 +213,33 @@ def with_first_cell(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def refresh(path: Path) -> None:
-    """Run a notebook and write it back, text outputs only."""
+    """Run a notebook and write it with text outputs only."""
     address(path)
     write(path, text_of(strip(execute(path))))
 
 
 def address(path: Path) -> None:
-    """Bring a notebook's first cell up to date; leave a notebook that has the right one."""
+    """Update a notebook's first cell, unless it is right."""
     notebook = nbformat.read(path, as_version=4)
     source = first_source(notebook)
-    if [cell.source for cell in notebook.cells if cell.get("id") == FETCH] != ([] if source is None else [source]):
+    wanted = [] if source is None else [source]
+    if [cell.source for cell in notebook.cells if cell.get("id") == FETCH] != wanted:
         write(path, text_of(strip(with_first_cell(notebook))))
         print(f"{path.name}: the first cell, which says what is missing, is up to date with _config.yml")
 
 
 def write(path: Path, text: str) -> None:
-    """Replace a notebook whole."""
+    """Replace the file of a notebook completely or not at all."""
     part = path.with_name(path.name + ".part")
     part.write_text(text, encoding="utf-8", newline="\n")
     part.replace(path)
 
 
 def check(path: Path) -> None:
-    """Refuse a notebook that is not just as `refresh` would write it.
+    """Check that a notebook is as `refresh` would write it.
 
     Raises:
-        NotebookFault: if it holds anything but text outputs, or its bytes are not in the committed form
+        NotebookFault: if it contains anything but text outputs, or its bytes are not in the committed form
     """
     text = path.read_text(encoding="utf-8")
     notebook = nbformat.reads(text, as_version=4)

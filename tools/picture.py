@@ -1,6 +1,6 @@
-"""Draw the README's picture, the figure of the book's first page as it stands before anybody touches it.
+"""Draw the README's picture: the figure of the book's first page, as it is before a reader moves anything.
 
-`python tools/picture.py` writes it; a test holds it against what the package draws now.
+`python tools/picture.py` writes the file; a test compares it with what the package draws now.
 """
 
 import ast
@@ -16,8 +16,9 @@ CALL = re.compile(r"^raster\((.*)\)$", re.M)
 
 
 def draw() -> bytes:
-    """The figure of the first page, as an SVG file on white."""
-    return raster(ast.literal_eval(CALL.search(INDEX.read_text(encoding="utf-8"))[1])).canvas.svg({})
+    """Draw the figure of the first page as an SVG file on white."""
+    argument = CALL.search(INDEX.read_text(encoding="utf-8"))[1]
+    return raster(ast.literal_eval(argument)).canvas.svg({})
 
 
 if __name__ == "__main__":

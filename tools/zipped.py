@@ -1,6 +1,6 @@
-"""Put the built book into one file to hand to a class: `python tools/zipped.py`, or `make zip`.
+"""Pack the built book into one file, for a class for example: `python tools/zipped.py`, or `make zip`.
 
-Whoever unpacks it and opens index.html has the whole book, without a network and without Python.
+Unpack it and open index.html to read the whole book, without a network and without Python.
 """
 
 import argparse
@@ -10,21 +10,30 @@ import zipfile
 from pathlib import Path
 
 BUILD = Path(__file__).resolve().parents[1] / "book" / "_build"
-FOLDER = "spikes-that-learn-when-to-fire"  # what it unpacks to
-LEFT_OUT = {".buildinfo", ".doctrees", "objects.inv"}  # for further builds, and for other books
-SOURCE_MAPS = ".map"  # for those who look for faults in the theme
-DATE = (1980, 1, 1, 0, 0, 0)  # the same book, the same bytes
+
+FOLDER = "spikes-that-learn-when-to-fire"
+"""Folder that the file unpacks to."""
+
+LEFT_OUT = {".buildinfo", ".doctrees", "objects.inv"}
+"""Files for later builds and for other books."""
+
+SOURCE_MAPS = ".map"
+"""Ending of files that help to debug the theme."""
+
+DATE = (1980, 1, 1, 0, 0, 0)
+"""A fixed date, so that the same book gives the same bytes."""
+
+PERMISSIONS = 0o644
 
 
 def pack(html: Path, target: Path) -> int:
-    """Write the file, whole or not at all.
+    """Write the file completely or not at all.
 
     Args:
-        html: the built book
-        target: the zip file; one that was there before is replaced
+        html: folder of the built book
+        target: the zip file; an existing one is replaced
     Returns:
-        its size, bytes
-
+        size of the file, bytes
     Raises:
         FileNotFoundError: if there is no built book
     """
@@ -37,7 +46,9 @@ def pack(html: Path, target: Path) -> int:
                 name = path.relative_to(html)
                 if path.is_file() and not LEFT_OUT & set(name.parts) and path.suffix != SOURCE_MAPS:
                     entry = zipfile.ZipInfo(f"{FOLDER}/{name.as_posix()}", DATE)
-                    entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+                    entry.compress_type = zipfile.ZIP_DEFLATED
+                    # The upper two bytes are the permissions on Unix.
+                    entry.external_attr = PERMISSIONS << 16
                     archive.writestr(entry, path.read_bytes())
         part.replace(target)
     finally:

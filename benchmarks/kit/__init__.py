@@ -1,1 +1,1 @@
-"""What the benchmarks share: contenders, measuring in turns, tables, records."""
+"""Parts of all benchmarks: contenders, measuring in turns, tables, records."""

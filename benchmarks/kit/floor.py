@@ -7,26 +7,28 @@ from torch.nn.grad import conv2d_weight
 
 from snnbook.layers import SpikingLayer
 from snnbook.networks import Network
-from snnbook.ops.dense import map_gradient, product
+from snnbook.ops.affine import map_gradient, product
 
 
 class DenseFloor:
-    """The products of a training step: currents, gradients of inputs and of weights, each one call over T x N images.
+    """The products of a training step: currents, and gradients of inputs and weights, each one call over T x N images.
 
-    The first layer's input repeats, so its products have no time axis, and its input needs no gradient.
+    The first layer's input is the same at every step, so its products have no time axis. It needs no gradient.
 
     Args:
-        net: whose layers are meant
-        batch: N
+        net: whose layers are used
+        batch: number of images, N
     """
 
     def __init__(self, net: Network, batch: int) -> None:
         self._layers = []
         shape: tuple[int, ...] = net.in_shape
         for layer in net.spiking:
-            images = batch * (net.steps if self._layers else 1)
-            size = (images, *shape) if layer.weight.dim() == 4 else (images, layer.weight.shape[1])
-            x = torch.rand(size).contiguous(memory_format=_format(len(size)))
+            images = batch * net.steps if self._layers else batch
+            if _is_convolution(layer):
+                x = torch.rand((images, *shape)).contiguous(memory_format=torch.channels_last)
+            else:
+                x = torch.rand((images, layer.weight.shape[1]))
             current = self._current(layer, x)
             self._layers.append((layer, x, torch.rand_like(current)))
             shape = tuple(current.shape[1:])
@@ -34,29 +36,34 @@ class DenseFloor:
 
     @staticmethod
     def _current(layer: SpikingLayer, x: Tensor) -> Tensor:
+        """Compute a layer's currents."""
         weight = layer.weight.detach()
-        return F.conv2d(x, weight, padding=layer.affine.padding) if weight.dim() == 4 else product(x, weight)
+        if _is_convolution(layer):
+            return F.conv2d(x, weight, padding=layer.affine.padding)
+        return product(x, weight)
 
     @torch.no_grad()
     def infer(self) -> None:
-        """The currents of all layers."""
+        """Compute the currents of all layers."""
         for layer, x, _ in self._layers:
             self._current(layer, x)
 
     @torch.no_grad()
     def train(self) -> None:
-        """Currents, and the gradients of inputs and weights."""
+        """Compute currents, and the gradients of inputs and weights."""
         self.infer()
         for number, (layer, x, grad) in enumerate(self._layers):
-            weight, pad = layer.weight.detach(), layer.affine.padding
-            if weight.dim() == 4:
-                conv2d_weight(x, weight.shape, grad, padding=pad)
-                if number:
-                    map_gradient(grad, weight, x.shape, pad)
+            weight = layer.weight.detach()
+            if _is_convolution(layer):
+                padding = layer.affine.padding
+                conv2d_weight(x, weight.shape, grad, padding=padding)
+                if number > 0:
+                    map_gradient(grad, weight, x.shape, padding)
             else:
                 product(grad.T, x.T)
                 product(grad, weight.T)
 
 
-def _format(dimensions: int) -> torch.memory_format:
-    return torch.channels_last if dimensions == 4 else torch.contiguous_format
+def _is_convolution(layer: SpikingLayer) -> bool:
+    """Return whether a layer's weights are (C_out, C_in, height, width)."""
+    return layer.weight.dim() == 4

@@ -1,10 +1,10 @@
-"""Peak memory of a task beyond parameters, optimiser and data, each measured in a process of its own.
+"""Measure the peak memory of a task beyond parameters, optimiser and data, in a process of its own.
 
-In that process: two warm-up rounds, everything that can be let go of is, free memory goes back to the system
-(`malloc_trim`), the process's peak is reset (a 5 written to /proc/self/clear_refs), and the task runs again. The
-answer is the highest resident memory since (VmHWM) less the one before (VmRSS), so that gradients, activations and
-whatever a library keeps meanwhile all count. MALLOC_MMAP_THRESHOLD_ is 64 KiB there, so that a tensor that is freed
-gives its pages back and no leftover hides a later need. Linux alone tells these figures.
+The process runs two warm-up rounds and frees all it can. It returns free memory to the system (`malloc_trim`), resets
+its peak (a 5 written to /proc/self/clear_refs), and runs the task again. The result is the highest resident memory
+since then (VmHWM) minus the resident memory before (VmRSS), so gradients, activations and a library's buffers all
+count. MALLOC_MMAP_THRESHOLD_ is 64 KiB in that process: a freed tensor then returns its pages, and no leftover can
+hide a later need. Only Linux reports these figures.
 """
 
 import ctypes
@@ -23,37 +23,40 @@ import torch
 from snnbook.errors import UserError
 
 HOW = "VmHWM less VmRSS before, after 2 warm-ups, malloc_trim and a reset of the peak; a process of its own each"
-WARM_UPS, ROUNDS = 2, 3
-THRESHOLD = 64 * 1024
-"""Bytes from which on malloc maps a block by itself, and unmaps it when it is freed."""
+WARM_UPS = 2
+ROUNDS = 3
 
-_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+THRESHOLD = 64 * 1024
+"""Malloc maps a block of at least this many bytes by itself, and unmaps it when it is freed."""
+
+_STATUS = Path("/proc/self/status")
+_RESET = Path("/proc/self/clear_refs")
 _BENCHMARKS = Path(__file__).parents[1]
 
 
 def obstacle() -> str:
-    """Why peaks cannot be measured here, or "" if they can."""
+    """Return why peaks cannot be measured here; "" if they can."""
     try:
         _RESET.write_text("5")
         _resident()
         ctypes.CDLL(None).malloc_trim(0)
     except (OSError, KeyError, AttributeError, TypeError) as error:
-        return f"this system does not tell or reset a process's peak memory ({error}); Linux with glibc does"
+        return f"this system does not report or reset a process's peak memory ({error}); Linux with glibc does"
     return ""
 
 
 def _resident() -> dict[str, int]:
-    """VmHWM and VmRSS of this process, KiB."""
+    """Read VmHWM and VmRSS of this process, KiB."""
     found = dict(re.findall(r"(VmHWM|VmRSS):\s+(\d+) kB", _STATUS.read_text()))
     return {name: int(found[name]) for name in ("VmHWM", "VmRSS")}
 
 
 def beyond(task: Callable[[], object], rest: Callable[[], object]) -> float:
-    """Highest memory of this process in a task beyond what it holds at rest, MiB.
+    """Measure the highest memory of this process during a task beyond its memory at rest, MiB.
 
     Args:
-        task: what is measured, several times
-        rest: lets go of all but parameters, optimiser and data
+        task: to measure, several times
+        rest: frees everything but parameters, optimiser and data
     """
     for _ in range(WARM_UPS):
         task()
@@ -68,14 +71,14 @@ def beyond(task: Callable[[], object], rest: Callable[[], object]) -> float:
 
 
 def peaks(who: str, what: Sequence[str] = ("train", "infer"), **settings: Any) -> dict[str, float]:
-    """Peaks of a contender's tasks in a fresh process, MiB.
+    """Measure the peaks of a contender's tasks in a fresh process, MiB.
 
     Args:
         who: an engine, or the package of a peer
         what: "train", "infer"
         settings: for `contenders.Step`
     Raises:
-        UserError: if that process fails; tells its last line
+        UserError: if that process fails, with its last line
     """
     path = os.pathsep.join(filter(None, (str(_BENCHMARKS), os.environ.get("PYTHONPATH"))))
     settings |= {"threads": torch.get_num_threads()}
@@ -91,7 +94,7 @@ def peaks(who: str, what: Sequence[str] = ("train", "infer"), **settings: Any) -
 
 
 def _main(who: str, what: Sequence[str], settings: dict[str, Any]) -> None:
-    """Measure in this process, print MiB by task."""
+    """Measure in this process and print MiB by task."""
     from . import contenders, peers
 
     torch.set_num_threads(settings.pop("threads"))
@@ -100,7 +103,8 @@ def _main(who: str, what: Sequence[str], settings: dict[str, Any]) -> None:
         contender = kinds[who](*contenders.images_of("fashion_mnist", settings["batch_size"]), peers.LEARNING_RATE)
     else:
         contender = contenders.Step(who, **settings)
-    print(json.dumps({task: beyond(getattr(contender, task), contender.rest) for task in what}))
+    found = {task: beyond(getattr(contender, task), contender.rest) for task in what}
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The same network and training step in the libraries that a user would pick instead.
+"""The same network and training step in the libraries that a user might choose instead.
 
 All train the Fashion-MNIST network of the paper (32C5-P2-64C5-P2-1024-10, padding 2, T = 5, batch 50, direct coding,
-float32, fused AdamW) by surrogate gradients, each with its own neuron, surrogate and loss as its tutorials have them.
-Their mathematics is another than the book's, so only speed and memory are compared. A library that is not installed
-is reported and left out: `pip install snntorch spikingjelly norse` brings them.
+float32, fused AdamW) by surrogate gradients, each with the neuron, surrogate and loss of its tutorials. Their
+mathematics differs from the book's, so only speed and memory are compared. A library that is not installed is
+reported and left out: `pip install snntorch spikingjelly norse` installs them.
 """
 
 from collections.abc import Callable
@@ -18,14 +18,15 @@ STEPS = 5
 """Time steps T."""
 
 LEARNING_RATE = 5e-4
-"""Of AdamW, the paper's on this network."""
+"""The paper's learning rate of AdamW on this network."""
 
 
 class Peer:
-    """A library's network in training on one batch.
+    """A library's network that trains on one batch.
 
     Args:
-        images, labels: (N, 1, 28, 28) and (N,)
+        images: (N, 1, 28, 28)
+        labels: (N,)
         learning_rate: of AdamW
     """
 
@@ -34,14 +35,15 @@ class Peer:
     net: nn.Module
 
     def __init__(self, images: Tensor, labels: Tensor, learning_rate: float) -> None:
-        self.images, self.labels = images, labels
+        self.images = images
+        self.labels = labels
         torch.manual_seed(0)
         self.make()
         self.optimiser = torch.optim.AdamW(self.net.parameters(), learning_rate, fused=True)
 
     @property
     def title(self) -> str:
-        """Name and version."""
+        """Name and version of the library."""
         return f"{self.package} {version(self.package)}"
 
     def make(self) -> None:
@@ -49,37 +51,41 @@ class Peer:
         raise NotImplementedError
 
     def outputs(self) -> Tensor:
-        """Output spikes, (T, N, classes)."""
+        """Compute the output spikes, (T, N, classes)."""
         raise NotImplementedError
 
     def loss(self, spikes: Tensor) -> Tensor:
-        """The library's usual loss on output spikes."""
+        """Compute the library's usual loss on output spikes."""
         return F.cross_entropy(spikes.mean(0), self.labels)
 
     def train(self) -> None:
-        """One step."""
+        """Do one step."""
         self.optimiser.zero_grad()
         self.loss(self.outputs()).backward()
         self.optimiser.step()
 
     def reset(self) -> None:
-        """Forget the neurons' states, where the library's modules keep them."""
+        """Reset the neurons' states, if the library's modules store them."""
 
     def rest(self) -> None:
-        """Let go of all but parameters, optimiser and data."""
+        """Free everything but parameters, optimiser and data."""
         self.reset()
         self.optimiser.zero_grad()
 
     @torch.no_grad()
     def infer(self) -> Tensor:
-        """Output spikes, (T, N, classes)."""
+        """Compute the output spikes, (T, N, classes), without gradients."""
         return self.outputs()
 
 
 def _maps() -> list[nn.Module]:
-    """The affine maps of the network, input side first."""
-    convolutions = [nn.Conv2d(1, 32, 5, padding=2, bias=False), nn.Conv2d(32, 64, 5, padding=2, bias=False)]
-    return [*convolutions, nn.Linear(3136, 1024, bias=False), nn.Linear(1024, 10, bias=False)]
+    """Return the affine maps of the network, input side first."""
+    return [
+        nn.Conv2d(1, 32, 5, padding=2, bias=False),
+        nn.Conv2d(32, 64, 5, padding=2, bias=False),
+        nn.Linear(3136, 1024, bias=False),
+        nn.Linear(1024, 10, bias=False),
+    ]
 
 
 class SnnTorch(Peer):
@@ -96,9 +102,9 @@ class SnnTorch(Peer):
             return snntorch.Leaky(beta=0.9, spike_grad=surrogate.fast_sigmoid(slope=25), init_hidden=True)
 
         conv1, conv2, hidden, output = _maps()
-        pool, flat = nn.AvgPool2d(2), nn.Flatten()
+        pool = nn.AvgPool2d(2)
         self.net = nn.Sequential(
-            conv1, neurons(), pool, conv2, neurons(), pool, flat, hidden, neurons(), output, neurons()
+            conv1, neurons(), pool, conv2, neurons(), pool, nn.Flatten(), hidden, neurons(), output, neurons()
         )
         self._leaky = snntorch.Leaky
         self.loss = lambda spikes: functional.ce_rate_loss()(spikes, self.labels)
@@ -114,7 +120,7 @@ class SnnTorch(Peer):
 
 
 class SpikingJelly(Peer):
-    """SpikingJelly: layer by layer over all steps (its multi-step mode)."""
+    """SpikingJelly: layer by layer, each over all steps (its multi-step mode)."""
 
     package = "spikingjelly"
     settings = "LIFNode(tau=2, detach_reset=True), ATan, mean squared error on rates, step mode 'm', torch backend"
@@ -146,7 +152,7 @@ class SpikingJelly(Peer):
 
 
 class Norse(Peer):
-    """Norse: neurons over all steps, maps lifted over time."""
+    """Norse: neurons over all steps, and maps lifted over time."""
 
     package = "norse"
     settings = "LIF with default parameters (SuperSpike, alpha 100), lifted maps, cross entropy on rates"
@@ -166,41 +172,42 @@ class Norse(Peer):
 
 
 class Tuned:
-    """A peer whose fully connected products go to oneDNN, as our engine's do.
+    """A peer whose fully connected products are computed by oneDNN, as our engine's are.
 
-    torch sends them there for all who ask for `torch.set_float32_matmul_precision("medium")`, which no library's
-    tutorial does. (On processors that can, they are then rounded to bfloat16.)
+    Torch chooses oneDNN under `torch.set_float32_matmul_precision("medium")`, which no library's tutorial sets. On
+    processors with bfloat16 it also rounds the products to bfloat16.
 
     Args:
-        peer: whose network and step it is
+        peer: whose network and step are used
     """
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
 
     def train(self) -> None:
-        """One step."""
-        self._within(self._peer.train)
+        """Do one step."""
+        self._run(self._peer.train)
 
     def infer(self) -> Tensor:
-        """Output spikes, (T, N, classes)."""
-        return self._within(self._peer.infer)
+        """Compute the output spikes, (T, N, classes)."""
+        return self._run(self._peer.infer)
 
     @staticmethod
-    def _within(task: Callable[[], Any]) -> Any:
-        kept = torch.get_float32_matmul_precision()
+    def _run(task: Callable[[], Any]) -> Any:
+        """Run a task with torch's precision set to "medium"."""
+        before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("medium")
         try:
             return task()
         finally:
-            torch.set_float32_matmul_precision(kept)
+            torch.set_float32_matmul_precision(before)
 
 
 PEERS: tuple[type[Peer], ...] = (SnnTorch, SpikingJelly, Norse)
 
 
 def available(images: Tensor, labels: Tensor, learning_rate: float, report: Callable[[str], None]) -> dict[str, Peer]:
-    """The peers that are installed here, by title; tells which are not."""
+    """Build the peers that are installed here, by title; report those that are not."""
     found: dict[str, Peer] = {}
     for kind in PEERS:
         try:

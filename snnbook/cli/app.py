@@ -1,4 +1,8 @@
-"""The command line's commands and their options. Thin: what they do is done elsewhere."""
+"""Define the commands and their options. Each calls the package and prints what it returns.
+
+Only what the options need is imported here. A command imports the rest itself, because torch takes seconds:
+`snnbook --help` takes 0.5 s, and would take 3 s with all imports in this place.
+"""
 
 import contextlib
 import dataclasses
@@ -7,93 +11,32 @@ import os
 import shutil
 import signal
 import sys
+import urllib.parse
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError
 
 from .. import __version__, errors, signals
 from ..errors import UserError
-from . import BAD, reproduce, streams
-from .reproduce import Real, Whole
+from . import BAD, streams
+from .options import RESULTS, Changes, Real, Reproduction
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-"""A full disk, a full share of it."""
+"""Error numbers of a full disk and of a full quota."""
 
 LONGEST = 2000
-"""Characters of an error line that are shown."""
+"""Characters of an error line that are printed."""
 
 NARROWEST, WIDEST = 40, 1000
 """Columns that help is written for. The library that writes it never ends for one column or none, and fails for very
 many."""
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
-"""What torch says where memory is full, on a GPU and on a CPU."""
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class Changes:
-    """Settings that take the place of the experiment's own."""
-
-    loss: str | None = None
-    "enhanced_counting, counting, kernel, tet, timing or ttfs"
-    epochs: Whole | None = None
-    "passes over the training images"
-    seed: Whole | None = None
-    "of weights, order, augmentation and dropout"
-    batch_size: Whole | None = None
-    "images a step"
-    learning_rate: Real | None = None
-    "at the start; falls to 0 along a cosine"
-    weight_decay: Real | None = None
-    "of the weights (and of gamma and beta, where the experiment has no other for these)"
-    norm_weight_decay: Real | None = None
-    "of gamma and beta"
-    gradient_clip: Real | None = None
-    "largest norm of the whole gradient; a larger one is scaled down to it"
-    optimiser: str | None = None
-    "adamw or sgd"
-    target_label: Real | None = None
-    "spikes wanted of the label neuron (counting losses)"
-    target_others: Real | None = None
-    "spikes wanted of the other neurons (counting losses)"
-    t_unfired: Real | None = None
-    "time that a silent neuron counts with, in units of T (ttfs)"
-    sharpness: Real | None = None
-    "factor on the spikes before the softmax (tet)"
-    kernel_tau_s: Real | None = None
-    "time constant of the loss's filter, steps (kernel)"
-    label_scaling: bool | None = None
-    "scale the label neurons' gradients up where others fire more (counting losses)"
-    supervision: bool | None = None
-    "make the label's neuron fire in training"
-    readout: str | None = None
-    "count: spikes, early ones a little more; first: the first spikes above all"
-    network: str | None = None
-    "layers, such as 32C5-P2-64C5-P2-1024; the output layer is added"
-    padding: Whole | None = None
-    "zeros on every side of each convolution's input"
-    steps: Whole | None = None
-    "time steps T"
-    tau_m: Real | None = None
-    "membrane time constant, steps"
-    tau_s: Real | None = None
-    "synaptic time constant, steps"
-    tau_g: Real | None = None
-    "time constant of the backward kernel, steps"
-    rate: Real | None = None
-    "spikes per neuron that thresholds are initialised for"
-    dropout: Real | None = None
-    "share of channels and features dropped"
-    engine: str | None = None
-    "what computes the neurons: auto, reference, cpu or triton"
-    precision: str | None = None
-    "of products: float32; tf32 (on a GPU, forward too); bf16_backward (gradients alone; spikes stay)"
-
+"""Torch's words for full memory, on a GPU and on a CPU."""
 
 app = App(
     name="snnbook",
@@ -102,8 +45,46 @@ app = App(
 )
 data = App(name="data", help="The data sets on this machine.")
 app.command(data)
-app.command(reproduce.table)
-app.command(reproduce.reproduce)
+
+
+@app.command
+def table(
+    name: Literal["3", "4", "5", "figures", "runs"],
+    /,
+    *,
+    format: Literal["text", "markdown", "html", "csv"] = "text",
+    results: str = RESULTS,
+) -> None:
+    """Print a table from the records on file: the paper's numbers beside ours.
+
+    Args:
+        name: 3, 4 or 5; figures for Figures 1 to 3 in numbers; runs for a list of all records
+        format: text, markdown, html or csv
+        results: folder of the records
+    """
+    from .. import results as on_file
+    from ..results import render, tables
+
+    if not Path(results).is_dir():
+        raise UserError(f"there is no folder {results} here; name the one with the records by --results")
+    found = on_file.load(results)
+    if not found:
+        folder = errors.visible(results)
+        print(f"no record lies in the folders of {folder}: nothing but the paper's numbers", file=sys.stderr)
+    addresses = {result.name: urllib.parse.quote(f"{results}/{result.file}") for result in found}
+    print(render.render(tables.build(name, found), format, addresses.__getitem__))
+
+
+@app.command(name="reproduce")
+def reproduce_target(target: str, /, *, options: Reproduction | None = None) -> None:
+    """Run what is missing of a table or figure, then print it. Finished runs are kept, stopped ones go on.
+
+    Args:
+        target: table3, table4, table5, figures, variants or quick
+    """
+    from . import reproduce
+
+    reproduce.reproduce(target, options or Reproduction())
 
 
 @app.command
@@ -128,34 +109,52 @@ def train(
         log: tensorboard, to write every epoch's figures for it into the run's folder
         save_every: seconds between two checkpoints within an epoch
     """
-    from .. import experiments, signals, training
+    from .. import experiments, training
     from ..records import run_folder
     from ..training import tensorboard
     from . import terminal
 
-    given = {key: value for key, value in dataclasses.asdict(changes or Changes()).items() if value is not None}
-    progress = terminal.TerminalProgress()
-    told = progress if log is None else tensorboard.Several([progress, tensorboard.TensorBoard()])
+    settings = _given(changes)
+    terminal_progress = terminal.TerminalProgress()
+    progress = terminal_progress
+    if log is not None:
+        progress = tensorboard.Several([terminal_progress, tensorboard.TensorBoard()])
     command = sys.argv[1:]
     try:
         if resume is not None:
-            extra = [f"--{key.replace('_', '-')}" for key in given] + ["--out"] * (out is not None)
-            if name is not None or extra:
-                raise UserError(
-                    f"--resume goes on with a run's own settings; leave out {' '.join([*filter(None, [name]), *extra])}"
-                )
-            record = training.resume(resume, device, told, command, save_every)
+            _refuse_settings_of_resumed(name, settings, out)
+            record = training.resume(resume, device, progress, command, save_every)
+        elif name is not None:
+            record = training.fit(experiments.asked(name, **settings), out, device, progress, command, save_every)
         else:
-            if name is None:
-                raise UserError("name an experiment, such as: snnbook train quick. See: snnbook experiments")
-            record = training.fit(experiments.asked(name, **given), out, device, told, command, save_every)
+            raise UserError("name an experiment, such as: snnbook train quick. See: snnbook experiments")
     except KeyboardInterrupt as stop:
-        if progress.folder is None or isinstance(stop, signals.Stopped):
+        folder = terminal_progress.folder
+        if folder is None or isinstance(stop, signals.Stopped):
             raise
-        again = run_folder.go_on(progress.folder)
-        raise KeyboardInterrupt(f"stopped; all finished epochs are kept. {again}") from stop
-    if progress.folder is not None:  # else another process of the job talks
-        print(terminal.summary(record, progress.folder))
+        raise KeyboardInterrupt(f"stopped; all finished epochs are kept. {run_folder.go_on(folder)}") from stop
+    # Of several processes that train together, one reports progress, and that one alone knows the folder.
+    if terminal_progress.folder is not None:
+        print(terminal.summary(record, terminal_progress.folder))
+
+
+def _given(changes: Changes | None) -> dict[str, Any]:
+    """Return the settings that the command line changes."""
+    if changes is None:
+        return {}
+    return {name: value for name, value in dataclasses.asdict(changes).items() if value is not None}
+
+
+def _refuse_settings_of_resumed(name: str | None, settings: Mapping[str, Any], out: str | None) -> None:
+    """Raise UserError if a command that resumes a run would also choose its experiment, settings or folder."""
+    extra = []
+    if name is not None:
+        extra.append(name)
+    extra += [f"--{setting.replace('_', '-')}" for setting in settings]
+    if out is not None:
+        extra.append("--out")
+    if extra:
+        raise UserError(f"--resume goes on with a run's own settings; leave out {' '.join(extra)}")
 
 
 @app.command
@@ -172,12 +171,12 @@ def evaluate(run: str, /, *, checkpoint: Literal["best", "last"] = "best", devic
     from . import terminal
 
     figures = training.evaluate(run, checkpoint, device)
-    if distributed.team().leads:
+    if distributed.process_group().is_main:
         print(terminal.evaluation(figures, run, checkpoint))
 
 
-@app.command
-def record(run: str, /, *, results: str = "results") -> None:
+@app.command(name="record")
+def record_run(run: str, /, *, results: str = RESULTS) -> None:
     """Write a finished run's settings, provenance and figures as one small file, to be kept with the sources.
 
     Args:
@@ -187,15 +186,15 @@ def record(run: str, /, *, results: str = "results") -> None:
     """
     from .. import results as on_file
 
-    path, listed = on_file.keep(run, results)
-    print(errors.visible(str(path)))
-    if not listed:
+    added = on_file.add_run(run, results)
+    print(errors.visible(str(added.path)))
+    if not added.counts:
         why = "settings are not those that its experiment's name stands for, or its images not the published ones"
         print(f"no table has it: its {why}", file=sys.stderr)
 
 
-@app.command
-def plot(*runs: str, out: str = "curves.png") -> None:
+@app.command(name="plot")
+def plot_runs(*runs: str, out: str = "curves.png") -> None:
     """Draw accuracy, gradients and thresholds of one or several runs.
 
     Args:
@@ -209,8 +208,8 @@ def plot(*runs: str, out: str = "curves.png") -> None:
     print(errors.visible(str(plots.plot(runs, out))))
 
 
-@app.command
-def experiments() -> None:
+@app.command(name="experiments")
+def list_experiments() -> None:
     """List the experiments: name, table of the paper, steps T, loss, parameters, images and their size, network."""
     import torch
 
@@ -218,20 +217,24 @@ def experiments() -> None:
     from . import terminal
 
     found = [experiments.get(name) for name in experiments.names()]
+    sizes = []
+    # Networks on the meta device have shapes and no memory.
     with torch.device("meta"):
-        sizes = [sum(p.numel() for p in experiment.build_network().parameters()) for experiment in found]
+        for experiment in found:
+            sizes.append(sum(parameter.numel() for parameter in experiment.build_network().parameters()))
     print(terminal.catalogue(found, sizes))
 
 
 @data.command
 def check() -> None:
-    """Look for the data sets' files and hold them against their published checksums. Uses no network."""
+    """Look for the data sets' files and compare them with their published checksums. Uses no network."""
     from .. import datasets
 
     found = datasets.check()
     for status in found:
         print(datasets.describe(status))
-    if damaged := [f"{status.name} {status.split}" for status in found if status.state == "damaged"]:
+    damaged = [f"{status.name} {status.split}" for status in found if status.state == "damaged"]
+    if damaged:
         raise UserError(f"damaged: {', '.join(damaged)}; see above")
 
 
@@ -252,24 +255,26 @@ def run(arguments: Sequence[str], codes: Mapping[int, int]) -> int:
     Returns:
         the exit code: 0, BAD with one line on standard error, or one of `codes`
     """
-    _sensible_width()
-    sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal cannot show
-    if any("\0" in argument for argument in arguments):  # from Python alone: shells cannot pass it on
+    _limit_width()
+    # The name of a file may contain characters that the terminal cannot show.
+    sys.stdout.reconfigure(errors="backslashreplace")
+    # Shells cannot pass a null byte on; a caller in Python can.
+    if any("\0" in argument for argument in arguments):
         return _complain("an argument holds a null byte; leave it out")
     try:
         command, bound, *_ = app.parse_args(arguments, exit_on_error=False, print_error=False)
         if command.__module__.startswith(f"{__package__}."):
-            # takes long, and is better not interrupted by an exception
+            # Imported before signals raise: in the middle of these long imports an exception would do harm.
             import_module("..training", __package__)
         output = streams.lossy_output() if command is train else contextlib.nullcontext()
-        with signals.acting(), output, _plain_warnings():
+        with signals.raise_on_signals(), output, _plain_warnings():
             command(*bound.args, **bound.kwargs)
             sys.stdout.flush()
             _leave()
     except (CycloptsError, UserError) as error:
         return _complain(str(error))
     except (BrokenPipeError, SystemExit):
-        # whoever read our output has gone, as in `snnbook experiments | head -1`; help ends by SystemExit then
+        # The reader of our output has gone, as in `snnbook experiments | head -1`. Help then ends by SystemExit.
         streams.drop(sys.stdout)
         return BAD
     except OSError as error:
@@ -279,7 +284,8 @@ def run(arguments: Sequence[str], codes: Mapping[int, int]) -> int:
             raise
         streams.drop(sys.stdout)
         return _complain(f"cannot write the output: {error.strerror}. What was saved is kept")
-    except (MemoryError, RuntimeError) as error:  # torch raises both, and marks neither but by its words
+    except (MemoryError, RuntimeError) as error:
+        # Torch raises either, and a RuntimeError shows only by its words that memory is full.
         if not isinstance(error, MemoryError) and not any(words in str(error) for words in OUT_OF_MEMORY):
             raise
         return _complain("memory is full; try a smaller --batch-size or --network")
@@ -289,20 +295,20 @@ def run(arguments: Sequence[str], codes: Mapping[int, int]) -> int:
     return 0
 
 
-def _sensible_width() -> None:
-    """Let help be written for NARROWEST to WIDEST columns, whatever the terminal or COLUMNS says."""
-    told = os.environ.get("COLUMNS", "")
+def _limit_width() -> None:
+    """Limit the width of help to NARROWEST to WIDEST columns, whatever the terminal or COLUMNS says."""
+    variable = os.environ.get("COLUMNS", "")
     columns = shutil.get_terminal_size().columns
-    sensible = min(max(columns, NARROWEST), WIDEST)
-    if columns != sensible or (told.isdigit() and told != str(columns)):
-        os.environ["COLUMNS"] = str(sensible)
+    limited = min(max(columns, NARROWEST), WIDEST)
+    if columns != limited or (variable.isdigit() and variable != str(columns)):
+        os.environ["COLUMNS"] = str(limited)
 
 
 @contextlib.contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """Within, a warning is one line, without the place in our sources that it came from."""
+    """Print each warning as one line, without the line of our sources that it came from."""
     before = warnings.formatwarning
-    warnings.formatwarning = lambda message, *place, **line: f"warning: {errors.one_line(str(message))}\n"
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {errors.one_line(str(message))}\n"
     try:
         yield
     finally:
@@ -310,7 +316,7 @@ def _plain_warnings() -> Iterator[None]:
 
 
 def _leave() -> None:
-    """Part from the other processes of the job, if there are any."""
+    """Leave the group of processes that train together, if there is one."""
     if "snnbook.training.distributed" in sys.modules:
         from ..training import distributed
 
@@ -318,11 +324,11 @@ def _leave() -> None:
 
 
 def _complain(message: str) -> int:
-    """One line on standard error, whatever the message holds; of several processes the first to have one says it."""
+    """Print one line on standard error; of several processes that train together only the first prints."""
     if "RANK" in os.environ:
         from ..training import distributed
 
-        if not distributed.first_to_speak():
+        if not distributed.is_first_to_report():
             return BAD
     line = errors.one_line(message)
     if len(line) > LONGEST:

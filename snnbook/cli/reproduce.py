@@ -1,208 +1,172 @@
-"""The commands `snnbook table` and `snnbook reproduce`."""
+"""Do the work of `snnbook reproduce`: plan, estimate and train the runs behind a table or figure, then print it."""
 
-import re
+import contextlib
 import shlex
 import sys
-import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
+import torch
 
+from .. import datasets, signals, training
+from .. import results as on_file
 from ..errors import UserError, as_path, one_line, visible, whole
+from ..records import files, run_folder
+from ..results import estimates, render, tables
+from ..results import reproduce as work
+from ..results.reproduce import Run
+from ..training import distributed
+from . import streams, terminal
+from .options import Reproduction
 
-RESULTS, RUNS = "results", "runs/reproduce"
-
-
-def _whole(_: type, tokens: Sequence[Any]) -> int:
-    """Whole numbers as people write them, and no others: cyclopts alone rounds 1.5 to 2."""
-    text = tokens[0].value
-    if not re.fullmatch(r"[+-]?[0-9]{1,30}", text):
-        raise ValueError(f"not a whole number: {text!r}")
-    return int(text)
-
-
-Whole = Annotated[int, Parameter(converter=_whole)]
+AGAIN = "--results again --runs runs/again"
+"""Options for whoever wants to repeat finished runs."""
 
 
-def _real(_: type, tokens: Sequence[Any]) -> float:
-    """Numbers as people write them: cyclopts alone takes None and null for "not given", and 1_0 for 10."""
-    text = tokens[0].value
-    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|[+-]?(inf|infinity|nan)", text, re.IGNORECASE):
-        raise ValueError(f"not a number: {text!r}")
-    return float(text)
-
-
-Real = Annotated[float, Parameter(converter=_real)]
-
-
-def table(
-    name: Literal["3", "4", "5", "figures", "runs"],
-    /,
-    *,
-    format: Literal["text", "markdown", "html", "csv"] = "text",
-    results: str = RESULTS,
-) -> None:
-    """Print a table from the records on file: the paper's numbers beside ours.
+def reproduce(target: str, options: Reproduction) -> None:
+    """Train the missing runs of a target, then print its table.
 
     Args:
-        name: 3, 4 or 5; figures for Figures 1 to 3 in numbers; runs for a list of all records
-        format: text, markdown, html or csv
-        results: folder of the records
+        target: of `results.reproduce.TARGETS`
+        options: of the command line
+    Raises:
+        UserError: if an option is wrong, a folder cannot be used, or runs failed
+        Stopped: on SIGTERM and Ctrl-C
     """
-    from .. import results as on_file
-    from ..results import render, tables
-
-    if not Path(results).is_dir():
-        raise UserError(f"there is no folder {results} here; name the one with the records by --results")
-    found = on_file.load(results)
-    if not found:
-        place = visible(results)
-        print(f"no record lies in the folders of {place}: nothing but the paper's numbers", file=sys.stderr)
-    files = {result.name: urllib.parse.quote(f"{results}/{result.file}") for result in found}
-    print(render.render(tables.build(name, found), format, files.__getitem__))
-
-
-def reproduce(
-    target: str,
-    /,
-    *,
-    seeds: Whole = 1,
-    epochs: Whole | None = None,
-    device: str = "auto",
-    jobs: Whole = 1,
-    list_commands: Annotated[bool, Parameter(name="--list", negative="")] = False,
-    only: str | None = None,
-    released: Annotated[bool, Parameter(negative="")] = False,
-    results: str = RESULTS,
-    runs: str = RUNS,
-) -> None:
-    """Run what is missing of a table or figure, then print it. Finished runs are kept, stopped ones go on.
-
-    Args:
-        target: table3, table4, table5, figures, variants or quick
-        seeds: runs of each row, with seeds 0, 1, 2, ...; from three on there are verdicts
-        epochs: another schedule than the paper's; such runs are kept apart
-        device: auto, cpu, cuda, or cuda:1 for the second GPU
-        jobs: runs at a time, each in a process of its own; threads are divided among them, GPUs dealt out in turn
-        list_commands: print a command for each missing run, for any scheduler, and do nothing
-        only: the name of one run, such as fashion_mnist_tet-e100-seed0
-        released: take the settings of the authors' release
-        results: folder of the records
-        runs: folder of the runs in progress
-    """
-    import torch
-
-    from .. import results as on_file
-    from .. import signals, training
-    from ..records import files
-    from ..results import estimates
-    from ..results import reproduce as work
-    from ..training import distributed
-    from . import streams, terminal
-
-    whole("jobs", jobs, 1, 1000)
+    whole("jobs", options.jobs, 1, 1000)
     distributed.refuse_several("snnbook reproduce", "leave torchrun out, and take --jobs for several runs at a time")
-    training.device_number(device)
-    root = as_path("--results", results)
-    in_progress = as_path("--runs", runs)
-    planned = work.plan(target, seeds, epochs, root, in_progress, released, only)
-    work.refuse_others(planned)
+    training.device_number(options.device)
+    root = as_path("--results", options.results)
+    runs = as_path("--runs", options.runs)
+    planned = work.plan(target, options.seeds, options.epochs, root, runs, options.released, options.only)
+    work.check_records(planned)
     missing = [run for run in planned if not run.record.exists()]
-    given = {"--results": (results, RESULTS), "--runs": (runs, RUNS)}
-    options = [word for name, (value, default) in given.items() if value != default for word in (name, value)]
-    options += ["--released"] * released
-    on_device = ["--device", device] * (device != "auto")
-    if list_commands:
-        for run in missing:
-            print("snnbook", visible(shlex.join(work.command(run, target, on_device + options))))
-    if not missing and (list_commands or only is not None):
-        again = "--results again --runs runs/again"
-        done = f"{visible(str(planned[0].record))} has it" if len(planned) == 1 else "all have their records"
-        for run in planned:
-            if not on_file.read(run.record).published:
-                there = visible(str(run.record))
-                print(f"{there} is done, {work.UNPUBLISHED}; move it away to run anew", file=sys.stderr)
-        print(f"{len(planned)} of {len(planned)} runs done: {done}. To run anew: {again}", file=sys.stderr)
-    if list_commands:
+    if not missing and (options.list_commands or options.only is not None):
+        _print_done(planned)
+    if options.list_commands:
+        _print_commands(missing, target, options)
         return
-    jobs = min(jobs, max(len(missing), 1))
-    threads = work.threads_each(jobs)
-    where = training.choose_device(device)  # only now: commands may be listed where there is no such device
+    # The device is not looked for before: commands may be listed on a machine that lacks it.
+    device = training.choose_device(options.device)
     if missing:
-        files.make_folder(in_progress)
-        on_file.look(root)
-    shared_out = jobs > 1 and where.type == "cuda" and training.device_number(device) is None
-    places = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if shared_out else []
-    try:
-        with signals.raise_on_sigterm(), streams.lossy_output():
-            if only is None:
-                for run in planned:
-                    print(f"{run.name:<45} {run.state}")
-                if missing:
-                    torch.set_num_threads(threads)
-                    left = [(run.experiment, run.experiment.epochs - run.epochs_done) for run in missing]
-                    took = estimates.estimate(left, where, on_file.load(root))
-                    about = terminal.duration(took.seconds / jobs)
-                    print(f"{len(missing)} of {len(planned)} runs to do: about {about}", end=" ")
-                    print(f"on this machine, {jobs} at a time, by {took.source}", flush=True)
-                for line in _other_images({run.experiment.dataset for run in missing}):
-                    print(line, flush=True)
-            start = partial(work.command, target=target, options=options if places else on_device + options)
-            failed = _run(missing, jobs, threads, root, device, start, places)
-            on_file.refresh_index(root)  # a process that was stopped between its record and the index leaves it behind
-    except KeyboardInterrupt as stop:
-        again = f"snnbook {shlex.join(sys.argv[1:])}"
-        raise signals.Stopped.by(stop, f"stopped; what is done is kept. Go on with: {again}") from stop
-    if only is None:
+        files.make_folder(runs)
+        on_file.check_usable(root)
+    jobs = min(options.jobs, max(len(missing), 1))
+    threads = work.threads_each(jobs)
+    with _stoppable():
+        if options.only is None:
+            for run in planned:
+                print(f"{run.name:<45} {run.state}")
+            if missing:
+                # A measurement should have as many threads as each run will have.
+                torch.set_num_threads(threads)
+                _print_estimate(planned, missing, device, jobs, root)
+                _warn_of_other_images(missing)
+        if jobs > 1:
+            failed = _train_in_processes(missing, target, options, device, jobs, threads)
+        else:
+            failed = _train_here(missing, root, options.device)
+        # A process that was stopped after it wrote a record and before it wrote the index left an old index.
+        on_file.refresh_index(root)
+    if options.only is None:
         with streams.lossy_output():
-            _print_tables(target, on_file.load(root))
+            _print_table(target, root)
     if failed:
         raise UserError(f"{len(failed)} of {len(planned)} runs failed, see above: {', '.join(failed)}")
 
 
-def _run(
-    missing: Sequence[Any], jobs: int, threads: int, root: Path, device: str, start: Any, places: Sequence[str]
-) -> list[str]:
-    """Do the runs, here one after the other or in processes; names of those that failed."""
-    from ..records import run_folder
-    from ..results import reproduce as work
-    from . import terminal
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Keep training when nobody reads the output; when a signal stops it, say how to go on."""
+    try:
+        with signals.raise_on_sigterm(), streams.lossy_output():
+            yield
+    except KeyboardInterrupt as stop:
+        again = f"snnbook {shlex.join(sys.argv[1:])}"
+        raise signals.Stopped.from_interrupt(stop, f"stopped; what is done is kept. Go on with: {again}") from stop
 
-    if jobs > 1:
-        return work.do_all(missing, jobs, threads, start, lambda line: print(line, flush=True), places)
+
+def _print_commands(missing: Sequence[Run], target: str, options: Reproduction) -> None:
+    """Print a command for each missing run."""
+    for run in missing:
+        words = work.command(run, target, options.for_each_run())
+        print("snnbook", visible(shlex.join(words)))
+
+
+def _print_done(planned: Sequence[Run]) -> None:
+    """Say that there is nothing to do, and how to do it again."""
+    for run in planned:
+        if not on_file.read(run.record).published:
+            print(f"{visible(str(run.record))} is done, {work.UNPUBLISHED}; move it away to run anew", file=sys.stderr)
+    where = "all have their records"
+    if len(planned) == 1:
+        where = f"{visible(str(planned[0].record))} has it"
+    print(f"{len(planned)} of {len(planned)} runs done: {where}. To run anew: {AGAIN}", file=sys.stderr)
+
+
+def _print_estimate(
+    planned: Sequence[Run], missing: Sequence[Run], device: torch.device, jobs: int, root: Path
+) -> None:
+    """Print how long the missing runs will take."""
+    left = [(run.experiment, run.experiment.epochs - run.epochs_done) for run in missing]
+    estimate = estimates.estimate(left, device, on_file.load(root))
+    about = terminal.duration(estimate.seconds / jobs)
+    print(
+        f"{len(missing)} of {len(planned)} runs to do: about {about} on this machine, {jobs} at a time, "
+        f"by {estimate.source}",
+        flush=True,
+    )
+
+
+def _warn_of_other_images(missing: Sequence[Run]) -> None:
+    """Print a line for each data set whose images on this machine are not the published ones."""
+    differs = {}
+    for status in datasets.check({run.experiment.dataset for run in missing}):
+        if status.state == "differs":
+            differs[status.name] = status.source
+    for name, folder in differs.items():
+        folder = visible(str(folder))
+        print(f"warning: {name} in {folder} is not as published: no run for the paper's tables", flush=True)
+
+
+def _train_here(missing: Sequence[Run], root: Path, device: str) -> list[str]:
+    """Train runs one after the other in this process, and return the names of those that failed."""
     failed = []
     for run in missing:
         try:
-            work.do(run, root, device, terminal.TerminalProgress(), sys.argv[1:])
+            work.train(run, root, device, terminal.TerminalProgress(), sys.argv[1:])
         except run_folder.InUse as busy:
             print(f"{busy.owner} is at work on {run.name}; left to it", flush=True)
-        except UserError as error:  # the other rows do not depend on this one
+        except UserError as error:
+            # The other runs do not depend on this one.
             print(f"{run.name} failed: {one_line(str(error))}", flush=True)
             failed.append(run.name)
     return failed
 
 
-def _other_images(names: set[str]) -> list[str]:
-    """A line for each data set whose images here are not the published ones."""
-    from .. import datasets
+def _train_in_processes(
+    missing: Sequence[Run], target: str, options: Reproduction, device: torch.device, jobs: int, threads: int
+) -> list[str]:
+    """Train runs in several processes, and return the names of those that failed."""
+    words = options.for_each_run()
+    gpus = []
+    if device.type == "cuda" and training.device_number(options.device) is None:
+        words = options.for_each_device()
+        gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    command_of = partial(work.command, target=target, options=words)
+    report = partial(print, flush=True)
+    return work.train_in_processes(missing, jobs, threads, command_of, report, gpus)
 
-    differs = {status.name: status.source for status in datasets.check(names) if status.state == "differs"}
-    return [
-        f"warning: {name} in {visible(str(folder))} is not as published: no run for the paper's tables"
-        for name, folder in differs.items()
-    ]
 
-
-def _print_tables(target: str, found: Sequence[Any]) -> None:
-    from ..results import render, reproduce, runs, tables
-
+def _print_table(target: str, root: Path) -> None:
+    """Print the table of a target; the list of its runs if it has no table."""
+    found = on_file.load(root)
     name = target.removeprefix("table")
     if name in tables.NAMES:
         table = tables.build(name, found)
     else:
-        names = reproduce.TARGETS[target]
-        table = runs.runs_table([r for r in found if r.experiment.name.removesuffix(tables.RELEASED) in names])
+        names = work.TARGETS[target]
+        chosen = [result for result in found if result.experiment.name.removesuffix(tables.RELEASED) in names]
+        table = tables.runs_table(chosen)
     print(f"\n{render.text(table)}")

@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full or left by their reader: a run goes on without them."""
+"""Keep a run going when a standard stream is closed, full, or left by its reader."""
 
 import contextlib
 import os
@@ -9,19 +9,21 @@ from typing import Any
 
 @contextlib.contextmanager
 def opened() -> Iterator[None]:
-    """Within, all three standard streams are open, and standard error takes every line without an error.
+    """Open all three standard streams, and let standard error drop lines that cannot be written.
 
-    A closed descriptor would be given to the next file that is opened, and a checkpoint would get the messages that
-    libraries write to standard error.
+    The system would give a closed descriptor to the next file that is opened, and a checkpoint would then receive the
+    messages that libraries write to standard error.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+            # The system assigns the lowest free number, which is this one.
+            os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
     before = sys.stderr
     sys.stderr = Lossy(before)
     try:
@@ -32,19 +34,20 @@ def opened() -> Iterator[None]:
 
 @contextlib.contextmanager
 def lossy_output() -> Iterator[None]:
-    """Within, standard output takes every line without an error: for work whose results go into files."""
+    """Let standard output drop lines that cannot be written, during work whose results go into files."""
     before = sys.stdout
     sys.stdout = Lossy(before)
     try:
         yield
     finally:
-        with contextlib.suppress(ValueError):  # closed meanwhile
+        # The stream may have been closed in the meantime.
+        with contextlib.suppress(ValueError):
             sys.stdout.flush()
         sys.stdout = before
 
 
 class Lossy:
-    """A text stream that drops what cannot be written, and everything after it.
+    """A text stream that drops text that cannot be written, and all text after it.
 
     Args:
         stream: to write to
@@ -54,7 +57,7 @@ class Lossy:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write, or drop."""
+        """Write text, or drop it."""
         try:
             return self._stream.write(text)
         except OSError:
@@ -62,7 +65,7 @@ class Lossy:
             return len(text)
 
     def flush(self) -> None:
-        """Flush, or drop."""
+        """Flush the stream, or drop its text."""
         try:
             self._stream.flush()
         except OSError:
@@ -73,7 +76,10 @@ class Lossy:
 
 
 def drop(stream: Any) -> None:
-    """Lead a stream nowhere from here on, with what it still holds, which Python would write once more at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+    """Redirect a stream to the null device.
+
+    This includes the text in its buffer, which Python would try to write again when it exits.
+    """
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)

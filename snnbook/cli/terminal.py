@@ -1,4 +1,4 @@
-"""What the trainer says to a person: a progress bar where there is a terminal, a line per epoch, a summary."""
+"""Print progress and results for people: a progress bar on a terminal, a line per epoch, summaries."""
 
 import math
 import shlex
@@ -9,21 +9,21 @@ from typing import Any
 from ..datasets.sources import SOURCES
 from ..errors import visible
 from ..records import EpochFigures, RunRecord
-from ..results import paper
+from ..results import paper, render
 from ..settings import Experiment
 from ..training import metrics
 from ..training.loop import Progress
 from ..training.metrics import Evaluation
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}, {rate_fmt}{postfix}"
-"""The bar's format: elapsed and remaining time are the whole run's."""
+"""Format of the bar; elapsed and remaining time are those of the whole run."""
 
 
 class TerminalProgress(Progress):
-    """A line per epoch on standard output; a moving bar on standard error, if that is a terminal.
+    """Print a line per epoch on standard output, and a moving bar on standard error if that is a terminal.
 
     Attributes:
-        folder: of the run, once it has begun
+        folder: of the run; None until it begins
     """
 
     def __init__(self) -> None:
@@ -34,8 +34,9 @@ class TerminalProgress(Progress):
         self._silent: list[int] = []
 
     def start(self, experiment: Experiment, folder: Path, epochs_done: int, images: int) -> None:
-        """Say what is trained, and show the bar."""
-        self.folder, self._epochs = folder, experiment.epochs
+        """Print the settings, and show the bar."""
+        self.folder = folder
+        self._epochs = experiment.epochs
         self._layers = layer_names(experiment)
         self._say(heading(experiment, images))
         self._say(f"run folder {visible(str(folder))}")
@@ -57,15 +58,18 @@ class TerminalProgress(Progress):
                 leave=False,
             )
 
-    def look(self, images: int, loss: float, accuracy: float) -> None:
+    def report(self, images: int, loss: float, accuracy: float) -> None:
         """Move the bar."""
         if self._bar is not None:
             self._bar.set_postfix_str(f"loss {loss:.4g}, train {accuracy:.1%}", refresh=False)
             self._bar.update(images)
 
     def epoch(self, figures: EpochFigures, best: bool) -> None:
-        """Leave a line, and a warning where a layer has fallen silent."""
-        self._say(epoch_line(figures, self._epochs) + ("  best" if best else ""))
+        """Print a line, and a warning when a layer falls silent."""
+        line = epoch_line(figures, self._epochs)
+        if best:
+            line += "  best"
+        self._say(line)
         silent = metrics.silent(figures.firing_rates)
         for number in silent:
             if number not in self._silent:
@@ -75,12 +79,12 @@ class TerminalProgress(Progress):
             self._bar.set_description_str(f"epoch {figures.epoch + 1}/{self._epochs}")
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
 
     def _say(self, line: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         if self._bar is not None:
             self._bar.write(line, file=sys.stdout)
         else:
@@ -89,21 +93,26 @@ class TerminalProgress(Progress):
 
 
 def heading(experiment: Experiment, images: int) -> str:
-    """What is trained, in one line."""
+    """Describe a run's settings in one line."""
     return (
-        f"{experiment.name}: network {experiment.network}-{experiment.classes}, T = {experiment.steps}, "
+        f"{experiment.name}: network {_whole_network(experiment)}, T = {experiment.steps}, "
         f"loss {experiment.loss}, {experiment.epochs} epoch(s) of {images:,} images, seed {experiment.seed}"
     )
 
 
 def layer_names(experiment: Experiment) -> list[str]:
-    """The layers that hold neurons, as the network's notation has them, and the output layer's number of classes."""
-    tokens = f"{experiment.network}-{experiment.classes}".split("-")
-    return [token for token in map(str.strip, tokens) if not token.startswith("P")]
+    """List the layers with neurons in the network's notation; the output layer is its number of classes."""
+    tokens = [token.strip() for token in _whole_network(experiment).split("-")]
+    return [token for token in tokens if not token.startswith("P")]
+
+
+def _whole_network(experiment: Experiment) -> str:
+    """Return the network's notation with its output layer."""
+    return f"{experiment.network}-{experiment.classes}"
 
 
 def silence(number: int, names: list[str]) -> str:
-    """A warning that a layer, counted from 1, is silent."""
+    """Return a warning that a layer, counted from 1, is silent."""
     return (
         f"warning: layer {number} of {len(names)} ({names[number - 1]}) is silent: not one spike on all test images. "
         "Nothing can be learnt behind it; try a larger --rate, a lower --learning-rate or more --steps"
@@ -111,7 +120,7 @@ def silence(number: int, names: list[str]) -> str:
 
 
 def epoch_line(figures: EpochFigures, epochs: int) -> str:
-    """The figures of an epoch that one looks at first."""
+    """Return the main figures of an epoch in one line."""
     return (
         f"epoch {figures.epoch:>{len(str(epochs))}}/{epochs}  loss {figures.loss:<8.4g}"
         f"  train {figures.train_accuracy:7.2%}  test {figures.test_accuracy:7.2%}"
@@ -120,8 +129,9 @@ def epoch_line(figures: EpochFigures, epochs: int) -> str:
 
 
 def summary(record: RunRecord, folder: Path) -> str:
-    """A run's best and last epoch side by side, and where to go from there."""
-    best, last = record.best, record.last
+    """Return a run's best and last epoch side by side, and the command to test it."""
+    best = record.best
+    last = record.last
     rows = [
         ("", "best", "last"),
         ("epoch", f"{best.epoch}", f"{last.epoch}"),
@@ -130,17 +140,27 @@ def summary(record: RunRecord, folder: Path) -> str:
         ("loss", f"{best.loss:.4g}", f"{last.loss:.4g}"),
         ("early exit (share of T)", f"{best.exit_time:.3f}", f"{last.exit_time:.3f}"),
     ]
-    table = [f"{name:<24}{left:>10}{right:>10}" for name, left, right in rows]
+    table = render.aligned(rows, "<>>")
     spent = duration(sum(figures.seconds for figures in record.epochs))
-    again = visible(shlex.join(["snnbook", "evaluate", str(folder)]))
-    return "\n".join(["", *table, "", f"{spent} in all; run folder {visible(str(folder))}", f"next: {again}"])
+    command = visible(shlex.join(["snnbook", "evaluate", str(folder)]))
+    return "\n".join(["", *table, "", f"{spent} in all; run folder {visible(str(folder))}", f"next: {command}"])
 
 
 def evaluation(figures: Evaluation, run: str, which: str) -> str:
-    """What a test of a run showed."""
+    """Return the figures of a test of a run's checkpoint.
+
+    Args:
+        figures: of the test
+        run: name of its folder
+        which: "best" or "last"
+    """
     rates = [f"  layer {number}  {sum(rates):.3f}" for number, rates in enumerate(figures.firing_rates, start=1)]
-    shares = [f"{number:4} {share:7.2%}" for number, share in enumerate(figures.by_class) if not math.isnan(share)]
-    classes = ["".join(shares[start : start + 5]) for start in range(0, len(shares), 5)]
+    by_class = []
+    for number, accuracy in enumerate(figures.by_class):
+        # A class without test images has no accuracy.
+        if not math.isnan(accuracy):
+            by_class.append(f"{number:4} {accuracy:7.2%}")
+    classes = ["".join(by_class[start : start + 5]) for start in range(0, len(by_class), 5)]
     return "\n".join(
         [
             f"{visible(run)}, {which} checkpoint",
@@ -157,30 +177,31 @@ def evaluation(figures: Evaluation, run: str, which: str) -> str:
 
 
 def catalogue(experiments: list[Experiment], parameters: list[int]) -> str:
-    """The experiments, one a line.
+    """List experiments, one per line.
 
     Args:
         experiments: to list
-        parameters: how many each one's network has
+        parameters: number of parameters of each network
     """
-    rows = [("name", "table", "T", "loss", "parameters", "images", "size", "network")]
+    lines = [["name", "table", "T", "loss", "parameters", "images", "size", "network"]]
     for experiment, count in zip(experiments, parameters, strict=True):
         tables = ",".join(paper.tables_of(experiment.name)) or "-"
         images = "+".join(f"{number:,}" for number in SOURCES[experiment.dataset].sizes)
-        loss = f"{experiment.loss} {experiment.t_unfired:g} T" if experiment.loss == "ttfs" else experiment.loss
-        size, network = "x".join(map(str, experiment.in_shape)), f"{experiment.network}-{experiment.classes}"
-        rows.append((experiment.name, tables, f"{experiment.steps}", loss, f"{count:,}", images, size, network))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    aligned = "<<><><<<"
-    return "\n".join(
-        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, aligned, widths, strict=True)).rstrip()
-        for row in rows
-    )
+        loss = experiment.loss
+        if loss == "ttfs":
+            loss = f"ttfs {experiment.t_unfired:g} T"
+        size = "x".join(map(str, experiment.in_shape))
+        network = _whole_network(experiment)
+        lines.append([experiment.name, tables, str(experiment.steps), loss, f"{count:,}", images, size, network])
+    return "\n".join(render.aligned(lines, "<<><><<<"))
 
 
 def duration(seconds: float) -> str:
-    """Such as 4.2 s, 3 min 5 s or 1 h 4 min."""
+    """Return a time such as 4.2 s, 3 min 5 s or 1 h 4 min."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"

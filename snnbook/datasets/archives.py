@@ -1,7 +1,7 @@
-"""Functions that all readers share: opening files safely, and unpacking gzip only as far as needed.
+"""Functions that all readers share: open files safely, and unpack gzip only as far as needed.
 
-A file may hold anything. Its size is checked before it is read, and it is unpacked piece by piece. So a file of a few
-megabytes cannot fill the memory, whatever its headers declare.
+A file may contain anything. Its size is checked before it is read, and it is unpacked piece by piece. So a file of a
+few megabytes cannot fill the memory, whatever its headers declare.
 """
 
 import io
@@ -28,21 +28,21 @@ PACKED_PIECE = 2**16
 STREAMS = 2**16
 """Most gzip streams in a row in one file. Tools that pack in blocks write one for 64 kB or more."""
 
-FILE, FOLDER = "a file", "a folder"
-"""The words of `what` for regular files and for folders."""
+FILE = "a file"
+FOLDER = "a folder"
 
-KINDS = (
-    (stat.S_ISREG, FILE),
-    (stat.S_ISDIR, FOLDER),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
-"""The kinds of files, and the tests of a file's mode that recognise them."""
+KINDS = {
+    stat.S_IFREG: FILE,
+    stat.S_IFDIR: FOLDER,
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+"""Names of the kinds of files, by the type bits of a file's mode."""
 
 
-def what(path: Path) -> str | None:
+def kind_at(path: Path) -> str | None:
     """Name the kind of file at a path, such as FILE; None if nothing is there. Follows links, and opens nothing."""
     try:
         return kind_of(path.stat().st_mode)
@@ -56,22 +56,22 @@ def what(path: Path) -> str | None:
 
 def kind_of(mode: int) -> str:
     """Name the kind of file that a mode describes."""
-    return next((words for test, words in KINDS if test(mode)), "a special file")
+    return KINDS.get(stat.S_IFMT(mode), "a special file")
 
 
 @contextmanager
 def opened(path: Path, most: int) -> Iterator[BinaryIO]:
-    """Open a regular file for reading, without waiting for anything.
+    """Open a regular file for reading, and never block.
 
     Args:
         path: the file
-        most: bytes that it may have
+        most: largest size in bytes
     Raises:
-        UserError: if it is no regular file, has more bytes, or cannot be read, within the `with` too
+        UserError: if it is not a regular file, is larger, or cannot be read; also for errors inside the `with` block
     """
     path = Path(path)
     try:
-        # O_NONBLOCK: a pipe is opened without waiting for its other end
+        # With O_NONBLOCK, opening a pipe does not wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
         try:
             state = os.fstat(descriptor)
@@ -79,8 +79,8 @@ def opened(path: Path, most: int) -> Iterator[BinaryIO]:
                 raise UserError(f"{path} cannot be read: it is {kind_of(state.st_mode)}. A regular file must be there")
             if state.st_size > most:
                 raise UserError(f"{path} has {state.st_size:,} bytes, more than can be (at most {most:,}). {AGAIN}")
-            if not state.st_size:
-                # files of /proc are said to be empty, too, and reading them may wait for ever or never end
+            if state.st_size == 0:
+                # Files in /proc report a size of 0 as well, and reading them may block or never end.
                 yield io.BytesIO()
                 return
             with open(descriptor, "rb", closefd=False) as file:
@@ -88,7 +88,7 @@ def opened(path: Path, most: int) -> Iterator[BinaryIO]:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise UserError(f"{path} cannot be read: {error.strerror or error}. Check it and its permissions") from error
 
 
 def check_start(file: BinaryIO, path: Path, magic: bytes, kind: str) -> None:
@@ -97,10 +97,10 @@ def check_start(file: BinaryIO, path: Path, magic: bytes, kind: str) -> None:
     Args:
         file: the open file, at its start
         path: its path, for the error
-        magic: its first bytes
-        kind: of file, as people write it
+        magic: the first bytes of this kind of file
+        kind: name of the kind, for the error
     Raises:
-        UserError: if it starts otherwise, or has not so many bytes
+        UserError: if it starts with other bytes, or is shorter
     """
     start = file.read(len(magic))
     file.seek(0)
@@ -110,13 +110,8 @@ def check_start(file: BinaryIO, path: Path, magic: bytes, kind: str) -> None:
         raise UserError(f"{path} is not a {kind}: it starts with bytes {start.hex(' ')}, not {magic.hex(' ')}. {AGAIN}")
 
 
-def unreadable(path: Path, error: OSError) -> UserError:
-    """The error for a file that the system does not give out."""
-    return UserError(f"{path} cannot be read: {error.strerror or error}. Check it and its permissions")
-
-
 class Unpacked:
-    """The bytes of a file from its start, unpacked if it is a gzip file (known by its first two bytes).
+    """Stream of a file's bytes, unpacked if it is a gzip file (recognised by its first two bytes).
 
     Args:
         file: the open file, at its start
@@ -124,18 +119,20 @@ class Unpacked:
     """
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
-        self._file, self._path = file, path
-        packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        self._file = file
+        self._path = path
+        self._gzip = None
+        if file.read(len(GZIP_MAGIC)) == GZIP_MAGIC:
+            self._gzip = _new_gzip()
         file.seek(0)
-        self._stream = _gzip() if packed else None
         self._streams = 1
-        # packed bytes that were read from the file but not yet unpacked
+        # Packed bytes that were read from the file but are not unpacked yet.
         self._rest = b""
 
     def read(self, count: int) -> bytearray:
-        """Read bytes, fewer than `count` only where the file ends.
+        """Read `count` bytes, or fewer where the file ends.
 
-        Memory grows with the bytes that there are, however large `count` is.
+        Memory grows with the bytes that exist, however large `count` is.
 
         Raises:
             UserError: if the gzip stream is cut short or damaged; its checksum is checked where it ends
@@ -149,7 +146,7 @@ class Unpacked:
         return found
 
     def skip(self, count: int) -> bool:
-        """Read bytes and drop them; return whether there were so many. Errors as in `read`."""
+        """Skip `count` bytes; return whether there were so many. Errors as in `read`."""
         while count > 0:
             piece = self._piece(min(count, PIECE))
             if not piece:
@@ -158,17 +155,19 @@ class Unpacked:
         return True
 
     def _piece(self, most: int) -> bytes:
-        """Read one byte or more, but at most so many; none at the end."""
-        if self._stream is None:
+        """Read from 1 to `most` bytes; none at the end."""
+        if self._gzip is None:
             return self._file.read(most)
         try:
-            while not self._stream.eof or self._next_stream():
+            while not self._gzip.eof or self._next_stream():
                 packed = self._rest or self._file.read(PACKED_PIECE)
-                piece = self._stream.decompress(packed, most)
-                self._rest = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
+                piece = self._gzip.decompress(packed, most)
+                self._rest = self._gzip.unconsumed_tail
+                if self._gzip.eof:
+                    self._rest = self._gzip.unused_data
                 if piece:
                     return piece
-                if not packed and not self._stream.eof:
+                if not packed and not self._gzip.eof:
                     raise UserError(f"{self._path} is cut short: its gzip stream has no end. {AGAIN}")
         except zlib.error as error:
             raise UserError(
@@ -177,7 +176,7 @@ class Unpacked:
         return b""
 
     def _next_stream(self) -> bool:
-        """Start the gzip stream after the one that ended, if there is one. Zeros between two streams are skipped."""
+        """Start the next gzip stream, if there is one. Zeros between two streams are skipped."""
         rest = self._rest.lstrip(b"\0")
         while not rest:
             packed = self._file.read(PACKED_PIECE)
@@ -188,9 +187,10 @@ class Unpacked:
         self._streams += 1
         if self._streams > STREAMS:
             raise UserError(f"{self._path} is damaged: it is made of more than {STREAMS:,} gzip streams. {AGAIN}")
-        self._stream = _gzip()
+        self._gzip = _new_gzip()
         return True
 
 
-def _gzip() -> "zlib._Decompress":
+def _new_gzip() -> "zlib._Decompress":
+    """Create a decompressor that expects a gzip header."""
     return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)

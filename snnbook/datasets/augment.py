@@ -1,12 +1,12 @@
-"""Augmentation of training images: many images at once, on their device, each with draws of its own.
+"""Augment training images: many images at once, on their device, with separate draws for each image.
 
-All draws are made on the CPU from a generator that is given, and all arithmetic is on whole numbers or in steps that
-round alike everywhere: the same images come out on every device. AutoAugment (Cubuk et al. 2019) gives the bytes that
-Pillow's operations give (tests/datasets/test_augment.py). Kornia's is not used, since it draws one sub-policy for a
-whole batch.
+All draws are made on the CPU from the caller's generator, and all arithmetic is on whole numbers or in steps that round
+in the same way everywhere, so every device computes the same images. AutoAugment (Cubuk et al. 2019) gives the same
+bytes as Pillow's operations (tests/datasets/test_augment.py). Kornia's implementation is not used, because it draws one
+sub-policy for a whole batch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .. import inputs
 from ..devices import send
-from ..errors import UserError
+from ..errors import UserError, choice
 from . import autoaugment
 
 NAMES = ("crop", "flip", *autoaugment.POLICIES)
@@ -25,17 +26,17 @@ PAD = 4
 """Black pixels added on every side before a crop (App. Table 1's crop; released settings)."""
 
 FLIP_PROBABILITY = 0.5
-"""Share of images mirrored."""
+"""Probability that an image is mirrored."""
 
 
 @dataclass(frozen=True)
 class Draws:
-    """What was drawn for N images, on the CPU; None for what is not asked for.
+    """Random draws for N images, on the CPU; None for an augmentation that is not used.
 
     Args:
         flip: whether to mirror, bool (N,)
         corner: row and column of the crop's upper left corner in the padded image, 0..2 PAD, int64 (N, 2)
-        operations: for each of a sub-policy's two operations its place in the policy's table, -1 for none; (N, 2)
+        operations: index of the sub-policy's two operations in the policy's table, -1 for none; int64 (N, 2)
         policy: name of the policy
     """
 
@@ -44,35 +45,49 @@ class Draws:
     operations: Tensor | None
     policy: str | None
 
-    def at(self, places: Tensor) -> "Draws":
-        """The draws of some of the images."""
-        parts = (None if each is None else each[places] for each in (self.flip, self.corner, self.operations))
-        return Draws(*parts, self.policy)
+    def at(self, positions: Tensor) -> "Draws":
+        """Select the draws of some of the images."""
+        selected = [None if each is None else each[positions] for each in (self.flip, self.corner, self.operations)]
+        return Draws(*selected, self.policy)
 
 
-def check(names: tuple[str, ...], channels: int) -> None:
-    """Whether these augmentations go together and with images of so many channels.
+def check(names: Sequence[str], channels: int, frames: bool = False) -> tuple[str, ...]:
+    """Check the names of augmentations, together and for these images.
 
+    Args:
+        names: some of NAMES
+        channels: of the images
+        frames: whether the images are frames of events
+    Returns:
+        the names, each once and in the order of NAMES
     Raises:
-        UserError: if they do not
+        UserError: if a name is unknown, or the augmentations do not suit each other or the images
     """
-    automatic = [name for name in names if name in autoaugment.POLICIES]
-    if len(automatic) > 1:
-        raise UserError(f"augmentation can have one of {' and '.join(automatic)}, not both")
-    if automatic and channels != 3:
-        raise UserError(f"augmentation {automatic[0]!r} is for colour images; this data set has {channels} channel(s)")
+    given = [choice("augmentation", name, NAMES) for name in inputs.listed("augmentation", names)]
+    if given and frames:
+        raise UserError("frames of events cannot be augmented; leave augmentation out")
+    policies = [name for name in autoaugment.POLICIES if name in given]
+    if len(policies) > 1:
+        raise UserError(f"augmentation can have one of {' and '.join(policies)}, not both")
+    if policies and channels != 3:
+        raise UserError(f"augmentation {policies[0]!r} is for colour images; this data set has {channels} channel(s)")
+    return tuple(name for name in NAMES if name in given)
 
 
 def draw(names: tuple[str, ...], count: int, generator: torch.Generator) -> Draws:
-    """Draw for so many images.
+    """Draw the augmentations of N images.
 
     Args:
         names: from NAMES
         count: N
-        generator: on the CPU; all that is drawn follows from its state
+        generator: on the CPU; its state determines all draws
     """
-    flip = torch.rand(count, generator=generator) < FLIP_PROBABILITY if "flip" in names else None
-    corner = torch.randint(2 * PAD + 1, (count, 2), generator=generator) if "crop" in names else None
+    flip = None
+    if "flip" in names:
+        flip = torch.rand(count, generator=generator) < FLIP_PROBABILITY
+    corner = None
+    if "crop" in names:
+        corner = torch.randint(2 * PAD + 1, (count, 2), generator=generator)
     policy = next((name for name in names if name in autoaugment.POLICIES), None)
     if policy is None:
         return Draws(flip, corner, None, None)
@@ -80,12 +95,12 @@ def draw(names: tuple[str, ...], count: int, generator: torch.Generator) -> Draw
     chosen = torch.randint(len(probability), (count,), generator=generator)
     used = torch.rand(count, 2, generator=generator) < probability[chosen]
     negative = torch.rand(count, 2, generator=generator) < 0.5
-    place = autoaugment.place(chosen[:, None], torch.arange(2), negative)
-    return Draws(flip, corner, torch.where(used, place, -1), policy)
+    index = autoaugment.table_index(chosen[:, None], torch.arange(2), negative)
+    return Draws(flip, corner, torch.where(used, index, -1), policy)
 
 
 def apply(images: Tensor, draws: Draws) -> Tensor:
-    """The augmented images.
+    """Augment images.
 
     Args:
         images: uint8 (N, C, H, W)
@@ -96,33 +111,37 @@ def apply(images: Tensor, draws: Draws) -> Tensor:
     if draws.corner is not None:
         images = _crop(images, send(draws.corner, images.device))
     if draws.flip is not None:
-        images = torch.where(send(draws.flip, images.device)[:, None, None, None], images.flip(-1), images)
+        flip = send(draws.flip, images.device)[:, None, None, None]
+        images = torch.where(flip, images.flip(-1), images)
     if draws.policy is not None:
         kinds, settings = _table(draws.policy, images.shape[-2:])
         images = images.clone()
-        for places in draws.operations.unbind(1):
-            _operate(images, places, kinds, settings)
+        for index in draws.operations.unbind(1):
+            _operate(images, index, kinds, settings)
     return images
 
 
 @lru_cache
 def _table(policy: str, size: torch.Size) -> tuple[Tensor, Tensor]:
-    """Kind, (K,), and settings, float64 (K, 6), of every operation of a policy at its two signs."""
+    """Tabulate the kind, (K,), and settings, float64 (K, 6), of every operation of a policy in both directions."""
     kinds, settings = zip(*autoaugment.table(policy, tuple(size)), strict=True)
     return torch.tensor([KINDS.index(kind) for kind in kinds]), torch.tensor(settings, dtype=torch.float64)
 
 
-def _operate(images: Tensor, places: Tensor, kinds: Tensor, settings: Tensor) -> None:
-    """One operation for each image, in place; the images are taken kind by kind."""
-    kind_of = torch.where(places < 0, -1, kinds[places])
+def _operate(images: Tensor, index: Tensor, kinds: Tensor, settings: Tensor) -> None:
+    """Apply one operation to each image, in place; all images of one kind of operation together."""
+    kind_of_image = torch.where(index < 0, -1, kinds[index])
     for number, kind in enumerate(KINDS):
-        rows = (kind_of == number).nonzero().squeeze(1)  # on the CPU: nothing waits for the device
+        # These tensors are on the CPU, so nothing waits for the device.
+        rows = (kind_of_image == number).nonzero().squeeze(1)
         if len(rows):
-            where, values = (send(each, images.device) for each in (rows, settings[places[rows]]))
-            images.index_copy_(0, where, OPERATIONS[kind](images.index_select(0, where), values))
+            values = send(settings[index[rows]], images.device)
+            rows = send(rows, images.device)
+            images.index_copy_(0, rows, OPERATIONS[kind](images.index_select(0, rows), values))
 
 
 def _crop(images: Tensor, corner: Tensor) -> Tensor:
+    """Cut each image out of its padded copy."""
     samples, channels, height, width = images.shape
     padded = functional.pad(images, (PAD, PAD, PAD, PAD))
     rows = corner[:, :1] + torch.arange(height, device=images.device)
@@ -133,29 +152,32 @@ def _crop(images: Tensor, corner: Tensor) -> Tensor:
 
 
 def _affine(images: Tensor, matrix: Tensor) -> Tensor:
-    """Output pixel (x, y) is input pixel (a x + b y + c, d x + e y + f), rounded down; black outside the input.
+    """Map input pixel (a x + b y + c, d x + e y + f), rounded down, to output pixel (x, y); black outside the input.
 
     The six numbers are in units of 2^-16, for the pixels' centres.
     """
     samples, channels, height, width = images.shape
-    a, b, c, d, e, f = (column[:, None, None] for column in matrix.long().unbind(1))
-    x, y = torch.arange(width, device=images.device), torch.arange(height, device=images.device)[:, None]
-    column, row = (a * x + b * y + c) >> 16, (d * x + e * y + f) >> 16
+    a, b, c, d, e, f = (number[:, None, None] for number in matrix.long().unbind(1))
+    x = torch.arange(width, device=images.device)
+    y = torch.arange(height, device=images.device)[:, None]
+    column = (a * x + b * y + c) >> 16
+    row = (d * x + e * y + f) >> 16
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     index = torch.where(inside, row * width + column, 0).view(samples, 1, -1).expand(-1, channels, -1)
     return images.flatten(2).gather(2, index).view_as(images) * inside[:, None]
 
 
 def _luma(images: Tensor) -> Tensor:
-    """Grey value (ITU-R 601, as Pillow rounds it), int32 (N, 1, H, W)."""
+    """Compute the grey value (ITU-R 601, as Pillow rounds it), int32 (N, 1, H, W)."""
     red, green, blue = images.int().unbind(1)
     return ((19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16)[:, None]
 
 
 def _blend(plain: Tensor, images: Tensor, settings: Tensor) -> Tensor:
-    """From `plain` (factor 0) through the images (factor 1) and beyond; cut off to 0..255, rounded down."""
+    """Blend `plain` (factor 0) with the images (factor 1), or beyond; clamped to 0..255, rounded down."""
     factor = settings[:, :1, None, None].float()
-    product = factor * (images.int() - plain).float()  # product and sum apart: each is rounded, on every device
+    # Product and sum are separate operations, so that every device rounds both.
+    product = factor * (images.int() - plain).float()
     return (product + plain.float()).clamp_(0, 255).to(torch.uint8)
 
 
@@ -168,15 +190,18 @@ def _color(images: Tensor, settings: Tensor) -> Tensor:
 
 
 def _contrast(images: Tensor, settings: Tensor) -> Tensor:
+    """Blend with the mean grey value, which is rounded half up."""
     pixels = images.shape[-2] * images.shape[-1]
-    mean = (2 * _luma(images).sum((1, 2, 3), keepdim=True) + pixels) // (2 * pixels)  # rounded half up
+    total = _luma(images).sum((1, 2, 3), keepdim=True)
+    mean = (2 * total + pixels) // (2 * pixels)
     return _blend(mean.int().expand(images.shape), images, settings)
 
 
 def _sharpness(images: Tensor, settings: Tensor) -> Tensor:
-    """Against a smooth image: the mean of 3 x 3 pixels, the middle one five times; edges as they are."""
+    """Blend with a smooth image: the mean of 3 x 3 pixels, the middle one weighted five times; edges unchanged."""
     smooth = images.int()
-    around = functional.avg_pool2d(images.float(), 3, stride=1, divisor_override=1).int()  # whole numbers: exact
+    # A sum of whole numbers, so exact in float32.
+    around = functional.avg_pool2d(images.float(), 3, stride=1, divisor_override=1).int()
     middle = around + 4 * smooth[:, :, 1:-1, 1:-1]
     smooth[:, :, 1:-1, 1:-1] = (2 * middle + 13) // 26
     return _blend(smooth, images, settings)
@@ -187,12 +212,12 @@ def _invert(images: Tensor, settings: Tensor) -> Tensor:
 
 
 def _solarize(images: Tensor, settings: Tensor) -> Tensor:
-    """Invert from a threshold on."""
+    """Invert the values from a threshold on."""
     return torch.where(images.double() < settings[:, :1, None, None], images, 255 - images)
 
 
 def _posterize(images: Tensor, settings: Tensor) -> Tensor:
-    """Keep the upper bits of every byte; the setting is what is kept, as a mask."""
+    """Clear the lower bits of every byte; the setting is the mask of the others."""
     return images & settings[:, :1, None, None].to(torch.uint8)
 
 
@@ -229,6 +254,6 @@ OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "autocontrast": _autocontrast,
     "equalize": _equalize,
 }
-"""Each takes uint8 images (n, C, H, W) and their settings, float64 (n, 6), and returns the images changed."""
+"""Functions of uint8 images (n, C, H, W) and their settings, float64 (n, 6), that return the changed images."""
 
 KINDS = tuple(OPERATIONS)

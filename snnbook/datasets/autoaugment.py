@@ -1,7 +1,7 @@
-"""AutoAugment's learnt policies (Cubuk et al. 2019, appendix), and what their levels 0 to 9 stand for.
+"""AutoAugment's learnt policies (Cubuk et al. 2019, appendix), and the meaning of their levels 0 to 9.
 
-A policy has 25 sub-policies, of which one is drawn for an image; it has two operations, each with a probability and a
-level. Operations with a direction go either way with probability 1/2.
+A policy has 25 sub-policies, of which one is drawn for each image. A sub-policy has two operations, each with a
+probability and a level. The direction of an operation, if it has one, is drawn with probability 1/2.
 """
 
 import math
@@ -71,41 +71,44 @@ POLICIES: dict[str, tuple[tuple[Operation, Operation], ...]] = {
         (("equalize", 0.8, 0), ("equalize", 0.6, 0)),
     ),
 }  # fmt: skip
-"""For CIFAR10, as the paper has it; and for ImageNet, which the authors' release uses on CIFAR10."""
+"""The policy for CIFAR10, as in the paper; and the one for ImageNet, which the authors' release uses on CIFAR10."""
 
-LARGEST_SHEAR, LARGEST_ANGLE = 0.3, 30.0
-"""At the top level: pixels a row (or column), and degrees."""
+LARGEST_SHEAR = 0.3
+"""Pixels a row (or column) at the top level."""
+
+LARGEST_ANGLE = 30.0
+"""Degrees at the top level."""
 
 LARGEST_SHIFT = 150 / 331
-"""At the top level, as a share of the image's side: 150 of the 331 pixels that the policies were learnt on."""
+"""Fraction of the image's side at the top level: 150 of the 331 pixels that the policies were learnt on."""
 
 LARGEST_CHANGE = 0.9
-"""Of brightness, colour, contrast and sharpness at the top level: factors 0.1 and 1.9."""
+"""Change of brightness, colour, contrast and sharpness at the top level: factors 0.1 and 1.9."""
 
 
 def probabilities(policy: str) -> Tensor:
-    """Of a policy's operations, float32 (25, 2)."""
+    """Return the probabilities of a policy's operations, float32 (25, 2)."""
     return torch.tensor([[probability for _, probability, _ in pair] for pair in POLICIES[policy]])
 
 
-def place(sub_policy: Tensor, which: Tensor, negative: Tensor) -> Tensor:
-    """Places in `table` of operation `which` (0 or 1) of sub-policies, in one direction or the other."""
+def table_index(sub_policy: Tensor, which: Tensor, negative: Tensor) -> Tensor:
+    """Return the index in `table` of operation `which` (0 or 1) of sub-policies, in one direction or the other."""
     return (2 * sub_policy + which) * 2 + negative
 
 
 def table(policy: str, size: tuple[int, int]) -> list[tuple[str, list[float]]]:
-    """Kind (see augment.py) and six settings of every operation of a policy, in one direction and the other.
+    """List the kind (see augment.py) and six settings of every operation of a policy, in both directions.
 
     Args:
         policy: its name
         size: height and width of the images
     """
-    operations = (operation for pair in POLICIES[policy] for operation in pair)
+    operations = [operation for pair in POLICIES[policy] for operation in pair]
     return [kind_and_settings(name, level, sign, size) for name, _, level in operations for sign in (1, -1)]
 
 
 def kind_and_settings(name: str, level: int, sign: int, size: tuple[int, int]) -> tuple[str, list[float]]:
-    """What an operation at a level does.
+    """Return the kind and six settings of an operation at a level.
 
     Args:
         name: of the operation
@@ -113,30 +116,36 @@ def kind_and_settings(name: str, level: int, sign: int, size: tuple[int, int]) -
         sign: 1 or -1, the direction; without effect where there is none
         size: height and width of the images
     """
-    share, (height, width) = level / TOP, size
+    strength = level / TOP
+    height, width = size
     if name == "shear_x":
-        return _affine(1, sign * LARGEST_SHEAR * share, 0, 0, 1, 0)
+        return _affine(1, sign * LARGEST_SHEAR * strength, 0, 0, 1, 0)
     if name == "shear_y":
-        return _affine(1, 0, 0, sign * LARGEST_SHEAR * share, 1, 0)
+        return _affine(1, 0, 0, sign * LARGEST_SHEAR * strength, 1, 0)
     if name == "translate_x":
-        return _affine(1, 0, -sign * int(LARGEST_SHIFT * width * share), 0, 1, 0)
+        return _affine(1, 0, -sign * int(LARGEST_SHIFT * width * strength), 0, 1, 0)
     if name == "translate_y":
-        return _affine(1, 0, 0, 0, 1, -sign * int(LARGEST_SHIFT * height * share))
+        return _affine(1, 0, 0, 0, 1, -sign * int(LARGEST_SHIFT * height * strength))
     if name == "rotate":
-        angle = math.radians(-sign * LARGEST_ANGLE * share)
-        cos, sin, x, y = math.cos(angle), math.sin(angle), width / 2, height / 2
+        angle = math.radians(-sign * LARGEST_ANGLE * strength)
+        cos = math.cos(angle)
+        sin = math.sin(angle)
+        # Around the image's centre.
+        x = width / 2
+        y = height / 2
         return _affine(cos, sin, x - cos * x - sin * y, -sin, cos, y + sin * x - cos * y)
+    setting = 0.0
     if name in ("brightness", "color", "contrast", "sharpness"):
-        return name, [1 + sign * LARGEST_CHANGE * share] + [0.0] * 5
-    if name == "posterize":
-        dropped = round(4 * share)  # bits
-        return name, [float(256 - 2**dropped)] + [0.0] * 5
-    if name == "solarize":
-        return name, [255 * (TOP - level) / TOP] + [0.0] * 5
-    return name, [0.0] * 6
+        setting = 1 + sign * LARGEST_CHANGE * strength
+    elif name == "posterize":
+        cleared_bits = round(4 * strength)
+        setting = float(256 - 2**cleared_bits)
+    elif name == "solarize":
+        setting = 255 * (TOP - level) / TOP
+    return name, [setting] + [0.0] * 5
 
 
 def _affine(a: float, b: float, c: float, d: float, e: float, f: float) -> tuple[str, list[float]]:
-    """The matrix for the pixels' centres, in units of 2^-16."""
+    """Convert a matrix for the pixels' corners to one for their centres, in units of 2^-16."""
     numbers = (a, b, c + a / 2 + b / 2, d, e, f + d / 2 + e / 2)
     return "affine", [float(math.floor(number * 2**16 + 0.5)) for number in numbers]

@@ -1,11 +1,11 @@
-"""The binary version of CIFAR-10 and CIFAR-100: https://www.cs.toronto.edu/~kriz/cifar.html.
+"""Read the binary version of CIFAR-10 and CIFAR-100: https://www.cs.toronto.edu/~kriz/cifar.html.
 
-The binary version, not the Python one: that one holds pickles, which run code when they are read. The images are the
-same. The archive is read from its place; nothing is unpacked onto the disk.
+The Python version contains pickles, which run code when they are loaded; the images are the same. The archive is read
+where it is, and nothing is unpacked to the disk.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,16 +15,15 @@ from .archives import AGAIN
 from .sources import Source
 
 LARGEST = 2**28
-"""Bytes of a file in the archive above which it is not read; the largest published one has 153,700,000."""
+"""Most bytes of a file in the archive; the largest published one has 153,700,000."""
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How one of the two is laid out.
+class Layout(NamedTuple):
+    """The layout of one of the two data sets.
 
     Args:
         members: the archive's files, by split
-        label_classes: of each label byte before the pixels, the number of classes; the last byte is the label used
+        label_classes: number of classes of each label byte before the pixels; the last byte is the label used
     """
 
     members: dict[str, tuple[str, ...]]
@@ -41,13 +40,13 @@ LAYOUTS = {
     ),
     100: Layout({"train": ("cifar-100-binary/train.bin",), "test": ("cifar-100-binary/test.bin",)}, (20, 100)),
 }
-"""By number of classes. CIFAR-100 has a byte for the coarse class first."""
+"""By number of classes. In CIFAR-100, the first byte is the coarse class."""
 
 
 def read(path: Path, split: str, source: Source) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of one split.
+    """Read the images and labels of one split.
 
-    A record is one or two label bytes, then 1,024 bytes each of red, green and blue, row by row.
+    A record has one or two label bytes, then 1,024 bytes each of red, green and blue, row by row.
 
     Args:
         path: the .tar.gz archive
@@ -56,26 +55,26 @@ def read(path: Path, split: str, source: Source) -> tuple[np.ndarray, np.ndarray
     Returns:
         images (N, 3, 32, 32) and labels (N,), uint8
     Raises:
-        UserError: if the archive is cut short, damaged or another one, or a record cannot be
+        UserError: if the archive is cut short, damaged or another one, or a record is impossible
     """
     layout = LAYOUTS[source.classes]
-    members = _members(path, layout.members[split])
-    images, labels = zip(*(_records(data, path, name, layout, source) for name, data in members.items()), strict=True)
+    found = tars.read(path, layout.members[split], LARGEST)
+    images = []
+    labels = []
+    for name in layout.members[split]:
+        if name not in found:
+            raise UserError(
+                f"{path} lacks {name}; it is another archive. Put the binary version there (the Python one holds "
+                "pickles, which are never opened)"
+            )
+        file_images, file_labels = _records(found[name], path, name, layout, source)
+        images.append(file_images)
+        labels.append(file_labels)
     return np.concatenate(images), np.concatenate(labels)
 
 
-def _members(path: Path, wanted: tuple[str, ...]) -> dict[str, bytearray]:
-    """The wanted files of the archive, in the order wanted. Links and special files count as missing."""
-    found = tars.read(path, wanted, LARGEST)
-    if missing := [name for name in wanted if name not in found]:
-        raise UserError(
-            f"{path} lacks {missing[0]}; it is another archive. The binary version must stand there (the Python one "
-            "holds pickles, which are never opened)"
-        )
-    return {name: found[name] for name in wanted}
-
-
 def _records(data: bytearray, path: Path, name: str, layout: Layout, source: Source) -> tuple[np.ndarray, np.ndarray]:
+    """Split the records of one file into images and labels, without a copy."""
     depth = len(layout.label_classes)
     channels, height, width = source.shape
     size = depth + channels * height * width

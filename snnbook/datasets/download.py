@@ -1,4 +1,4 @@
-"""Where the files of a data set are on this machine: the folders looked in, and downloads held against checksums."""
+"""Find the files of a data set on this machine, or download them and compare them with their checksums."""
 
 import contextlib
 import hashlib
@@ -21,13 +21,16 @@ DEBIAN_FOLDER = Path("/usr/share/datasets")
 """Where Debian's package dataset-fashion-mnist puts its folder."""
 
 BUNDLED_FOLDER = Path(__file__).parents[1] / "data"
-"""What comes with this package."""
+"""The data that comes with this package."""
 
 TIMEOUT = 10
-"""Seconds without a byte after which a mirror is abandoned; see `mirrors.PATIENCE` for those that send byte by byte."""
+"""Seconds without a byte after which a mirror is abandoned; `mirrors.PATIENCE` limits servers that send slowly."""
 
 LARGEST = {"cifar": tars.LARGEST, "events": zips.LARGEST}
 """Most bytes of an archive, by `Source.format`."""
+
+CHECKSUM_KINDS = {"sha256": "SHA-256", "md5": "MD5"}
+"""Names of the checksums for messages."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Found:
     """The files of one split, in one folder.
 
     Args:
-        folder: the folder that holds them
+        folder: the folder that contains them
         paths: the files, in the order of `Source.files`
         own: True in the reader's own folder, whose files may differ from the published ones
     """
@@ -45,26 +48,15 @@ class Found:
     own: bool
 
 
-def content(path: Path) -> bytes:
-    """The content of an IDX file, unpacked if it is a gzip file.
-
-    Raises:
-        UserError: as `readers.idx.read`
-    """
-    header, values = idx.parts(path)
-    return bytes(header + values)
-
-
 def checksum(path: Path, file: str, source: Source) -> str:
-    """What a file would have to be known by, such as "sha256:9f86...".
+    """Compute the checksum of a file, such as "sha256:9f86...", of the kind that is known of the published file.
 
     Args:
         path: the file
-        file: which of the source's files it is taken for
+        file: the source's name of this file
         source: the data set
     Raises:
-        UserError: if it cannot be read, has more bytes than can be, or, where the checksum is of unpacked content, is
-            no IDX file
+        UserError: if it cannot be read, is too large, or is not an IDX file where the checksum is of unpacked content
     """
     kind = source.checksums[file].partition(":")[0]
     if source.format == "idx":
@@ -72,25 +64,32 @@ def checksum(path: Path, file: str, source: Source) -> str:
         for part in idx.parts(path):
             digest.update(part)
         return f"{kind}:{digest.hexdigest()}"
-    with archives.opened(path, LARGEST[source.format]) as stream:  # archives are large: never whole in memory
+    # Archives are large, so they are never whole in memory.
+    with archives.opened(path, LARGEST[source.format]) as stream:
         return f"{kind}:{hashlib.file_digest(stream, kind).hexdigest()}"
 
 
 def checksum_kind(file: str, source: Source) -> str:
-    """The kind of a file's checksum, as people write it."""
-    return {"sha256": "SHA-256", "md5": "MD5"}[source.checksums[file].partition(":")[0]]
+    """Return the kind of a file's checksum for a message, such as "SHA-256"."""
+    return CHECKSUM_KINDS[source.checksums[file].partition(":")[0]]
 
 
 def published_as(checksum: str) -> str | None:
-    """Which published file has this checksum, such as "t10k-images-idx3-ubyte of mnist"; None if none has."""
-    return next(
-        (f"{file} of {name}" for name in SOURCES for file, sum in SOURCES[name].checksums.items() if sum == checksum),
-        None,
-    )
+    """Return which published file has this checksum, such as "t10k-images-idx3-ubyte of mnist"; None if none has."""
+    for source in SOURCES.values():
+        for file, published in source.checksums.items():
+            if published == checksum:
+                return f"{file} of {source.name}"
+    return None
+
+
+def _is_published(path: Path, file: str, source: Source) -> bool:
+    """Compare a file with the published checksum."""
+    return checksum(path, file, source) == source.checksums[file]
 
 
 def cache_folder() -> Path:
-    """The user's cache folder for snnbook; downloads go there.
+    """Return the user's cache folder for snnbook, the target of downloads.
 
     Raises:
         UserError: if the user has no home folder
@@ -107,7 +106,7 @@ def cache_folder() -> Path:
 
 
 def own_folder() -> Path | None:
-    """The folder that SNNBOOK_DATA names; None if it is not set.
+    """Return the folder that SNNBOOK_DATA names; None if it is not set.
 
     Raises:
         UserError: if there is no such folder
@@ -116,179 +115,197 @@ def own_folder() -> Path | None:
     if not value:
         return None
     folder = Path(os.path.expanduser(value))
-    there = archives.what(folder)
-    if there == archives.FOLDER:
+    kind = archives.kind_at(folder)
+    if kind == archives.FOLDER:
         return folder
     if str(folder).startswith("~"):
         problem = "the home folder of this user is not known"
-    elif there is None:
+    elif kind is None:
         problem = "there is no such folder"
     else:
-        problem = f"this is {there}, and a folder must be there"
-    # a shell removes quotes and spaces and replaces variables; other programs pass them on
+        problem = f"this is {kind}, and a folder must be there"
+    # A shell removes quotes and spaces and replaces variables. Other programs pass them on, and then the reader's
+    # folder is the value after what a shell would have done.
     bare = value.strip(" \t\r\n\"'")
-    meant = folder.parent if there == archives.FILE else Path(os.path.expanduser(os.path.expandvars(bare)))
+    meant = Path(os.path.expanduser(os.path.expandvars(bare)))
+    if kind == archives.FILE:
+        meant = folder.parent
     advice = "Set it to the folder around the data sets' folders, or unset it"
-    if bare and archives.what(meant) == archives.FOLDER:
+    if bare and archives.kind_at(meant) == archives.FOLDER:
         advice = f"If {str(meant)!r} is meant, set it to that"
     raise UserError(f"{DATA_VARIABLE} is {value!r}: {problem}. {advice}")
 
 
-class Place(NamedTuple):
-    """A folder to look in.
+class Candidate(NamedTuple):
+    """A folder that may contain a data set.
 
     Args:
-        folder: where it is
+        folder: its path
         own: True in the reader's own folder
-        loose: True if nothing says which data set's files it holds, and so only the published ones are taken
+        unnamed: True if its name does not identify the data set, so that only the published files are accepted
     """
 
     folder: Path
     own: bool
-    loose: bool = False
+    unnamed: bool = False
 
 
-def search(name: str, split: str) -> tuple[Found | None, list[str]]:
-    """Look for one split of a data set on this machine.
+def search(source: Source, split: str) -> tuple[Found | None, list[str]]:
+    """Search for one split of a data set on this machine.
 
     Args:
-        name: a key of SOURCES
+        source: the data set
         split: one of `sources.SPLITS`
 
     Returns:
-        the files (None if they are nowhere), and one phrase for every place that lacks them
+        the files (None if they were not found), and one phrase for each folder that lacks them
     Raises:
-        UserError: if SNNBOOK_DATA names no folder, or if something else than a file is where one of the reader's own
-            files must be, such as a pipe or a link that leads nowhere
+        UserError: if SNNBOOK_DATA names no folder, or if something other than a file has the name of one of the
+            reader's own files, such as a pipe or a link that leads nowhere
     """
-    source, missing = SOURCES[name], []
-    for place in _places(source, missing):
-        paths = [_present(place.folder, file, source) for file in source.files[split]]
-        reason = _lacking(place, paths, name, split)
+    missing: list[str] = []
+    for candidate in _candidates(source, missing):
+        paths = [_present(candidate.folder, file, source) for file in source.files[split]]
+        reason = _problem(candidate, paths, source, split)
         if reason is None:
-            return Found(place.folder, tuple(paths), place.own), missing
-        # a loose folder without any of the files is not worth a word
-        if any(paths) or not place.loose:
-            missing.append(f"{place.folder} ({reason})")
+            return Found(candidate.folder, tuple(paths), candidate.own), missing
+        # An unnamed folder without any of the files is not worth a phrase.
+        if any(paths) or not candidate.unnamed:
+            missing.append(f"{candidate.folder} ({reason})")
     return None, missing
 
 
-def _places(source: Source, missing: list[str]) -> Iterator[Place]:
-    """The folders to look in, in this order; what is not there goes into `missing` as a phrase."""
+def _candidates(source: Source, missing: list[str]) -> Iterator[Candidate]:
+    """Yield the folders to search, in this order; append a phrase to `missing` for those that do not exist."""
     if not source.mirrors:
-        yield from (Place(BUNDLED_FOLDER / each, own=False) for each in source.folders)
+        for name in source.folders:
+            yield Candidate(BUNDLED_FOLDER / name, own=False)
         return
     root = own_folder()
     if root is None:
         missing.append(f"{DATA_VARIABLE} (not set)")
     else:
-        yield from (Place(folder, own=True) for folder in _own_folders(root, source))
-        yield Place(root, own=True, loose=True)
+        for folder in _own_folders(root, source):
+            yield Candidate(folder, own=True)
+        yield Candidate(root, own=True, unnamed=True)
     try:
-        yield Place(cache_folder() / source.folders[0], own=False)
+        yield Candidate(cache_folder() / source.folders[0], own=False)
     except UserError as error:
         missing.append(str(error))
-    yield Place(DEBIAN_FOLDER / source.folders[0], own=False)
+    yield Candidate(DEBIAN_FOLDER / source.folders[0], own=False)
 
 
 def _own_folders(root: Path, source: Source) -> Iterator[Path]:
-    """A data set's folders in the reader's folder, and that folder itself or one below it where its name says so.
+    """Yield a data set's folders in the reader's folder, and the reader's folder itself if it has such a name.
 
-    FOLDER/FashionMNIST/raw is looked for in FOLDER, FOLDER/FashionMNIST and FOLDER/FashionMNIST/raw.
+    FashionMNIST/raw is searched for in ROOT/FashionMNIST/raw. If ROOT ends in FashionMNIST, ROOT/raw is yielded too;
+    if it ends in FashionMNIST/raw, so is ROOT.
     """
-    parts = Path(os.path.abspath(root)).parts
     for folder in source.folders:
         yield root / folder
-    for names in (Path(folder).parts for folder in source.folders):
+    root_names = Path(os.path.abspath(root)).parts
+    for folder in source.folders:
+        names = Path(folder).parts
         for count in range(1, len(names) + 1):
-            if parts[-count:] == names[:count]:
+            if root_names[-count:] == names[:count]:
                 yield root.joinpath(*names[count:])
 
 
-def _lacking(place: Place, paths: list[Path | None], name: str, split: str) -> str | None:
-    """Why one split's files cannot be had from a place; None if they can.
-
-    Raises:
-        UserError: if something else than a file is where one of the reader's own files must be
-    """
-    source = SOURCES[name]
-    if not all(paths):
-        lacking = [file for file, path in zip(source.files[split], paths, strict=True) if path is None]
-        for path in (place.folder / each for file in lacking for each in (source.published(file), file)):
-            there = archives.what(path)
-            if there is not None and place.own and not place.loose:
-                raise UserError(f"{path} is {there}, and a file must be there. Put it there, or take that away")
-            if there is not None:
-                return f"{path.name} is {there}"
-        files = " and ".join(map(source.published, lacking))
-        return f"lacks {files}" if archives.what(place.folder) == archives.FOLDER else "no such folder"
-    if not place.loose:
+def _problem(candidate: Candidate, paths: list[Path | None], source: Source, split: str) -> str | None:
+    """Say why one split cannot be read from a folder; None if it can. A UserError if the reader must act."""
+    files = source.files[split]
+    lacking = [file for file, path in zip(files, paths, strict=True) if path is None]
+    if lacking:
+        return _lacking(candidate, lacking, source)
+    if not candidate.unnamed:
         return None
     try:
-        altered = [
-            path.name
-            for path, file in zip(paths, source.files[split], strict=True)
-            if checksum(path, file, source) != source.checksums[file]
-        ]
+        altered = [path for path, file in zip(paths, files, strict=True) if not _is_published(path, file, source)]
     except UserError as error:
         return str(error)
-    return f"not {name}'s published {altered[0]}; files of your own go into {source.folders[0]!r}" if altered else None
+    if not altered:
+        return None
+    return f"not {source.name}'s published {altered[0].name}; files of your own go into {source.folders[0]!r}"
 
 
-def obtain(name: str, split: str) -> Found:
-    """One split's files: found on this machine, or else downloaded to the cache folder.
+def _lacking(candidate: Candidate, lacking: list[str], source: Source) -> str:
+    """Say what is in a folder instead of these files; a UserError if the reader put something else in their place."""
+    for file in lacking:
+        for path in (candidate.folder / source.published(file), candidate.folder / file):
+            kind = archives.kind_at(path)
+            if kind is None:
+                continue
+            if candidate.own and not candidate.unnamed:
+                raise UserError(f"{path} is {kind}, and a file must be there. Put it there, or take that away")
+            return f"{path.name} is {kind}"
+    if archives.kind_at(candidate.folder) != archives.FOLDER:
+        return "no such folder"
+    return f"lacks {_published_names(lacking, source)}"
+
+
+def _published_names(files: list[str] | tuple[str, ...], source: Source) -> str:
+    """List published names for a message."""
+    return " and ".join(map(source.published, files))
+
+
+def obtain(source: Source, split: str) -> Found:
+    """Find one split's files on this machine, or else download them to the cache folder.
 
     Args:
-        name: a key of SOURCES
+        source: the data set
         split: one of `sources.SPLITS`
 
     Raises:
-        UserError: if no place and no mirror has them; the line names every place that was tried
+        UserError: if no folder and no mirror has them; the line names every folder and mirror that was tried
     """
-    found, tried = search(name, split)
+    found, tried = search(source, split)
     if found:
         return found
-    source = SOURCES[name]
     if not source.mirrors:
-        raise UserError(f"{name} comes with snnbook but is not there: {'; '.join(tried)}. Install snnbook again")
+        raise UserError(f"{source.name} comes with snnbook but is not there: {'; '.join(tried)}. Install snnbook again")
     folder = cache_folder() / source.folders[0]
-    for file in source.files[split]:
-        if _present(folder, file, source) is None:
-            failures = _download(file, folder, source)
-            if failures:
-                files = " and ".join(map(source.published, source.files[split]))
-                raise UserError(
-                    f"the {split} files of {name} were not found and could not be downloaded. "
-                    f"Tried: {'; '.join(tried + failures)}. What to do: connect to the network and try again, or put "
-                    f"{files} into a folder {source.folders[0]!r} and set {DATA_VARIABLE} to the folder around it, "
-                    "or use fashion_mnist_subset, which needs no download"
-                )
-    return Found(folder, tuple(_present(folder, file, source) for file in source.files[split]), own=False)
+    files = source.files[split]
+    for file in files:
+        if _present(folder, file, source) is not None:
+            continue
+        failures = _download(file, folder, source)
+        if failures:
+            raise UserError(
+                f"the {split} files of {source.name} were not found and could not be downloaded. "
+                f"Tried: {'; '.join(tried + failures)}. What to do: connect to the network and try again, or put "
+                f"{_published_names(files, source)} into a folder {source.folders[0]!r} and set {DATA_VARIABLE} to the "
+                "folder around it, or use fashion_mnist_subset, which needs no download"
+            )
+    return Found(folder, tuple(_present(folder, file, source) for file in files), own=False)
 
 
 def _present(folder: Path, file: str, source: Source) -> Path | None:
-    """The file in this folder, as it is published or unpacked; None if it is not there."""
-    paths = (folder / source.published(file), folder / file)
-    return next((path for path in paths if archives.what(path) == archives.FILE), None)
+    """Return the path of a file in this folder, under its published name or unpacked; None if it is not there."""
+    for path in (folder / source.published(file), folder / file):
+        if archives.kind_at(path) == archives.FILE:
+            return path
+    return None
 
 
 def _download(file: str, folder: Path, source: Source) -> list[str]:
-    """Bring one file from the first mirror that has it; it appears in the folder whole and checked, or not at all.
+    """Download one file from the first mirror that has it; it appears in the folder whole and checked, or not at all.
 
     Returns:
-        one phrase for every mirror that failed; empty if one succeeded
+        one phrase for each mirror that failed; empty if one succeeded
     """
     failures = []
+    name = source.published(file)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for mirror in source.mirrors:
-            url = mirror + source.addresses.get(file, source.published(file))
+            url = mirror + source.addresses.get(file, name)
+            # On the same file system as the target, so that `os.replace` is atomic.
             with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as unfinished:
-                part = Path(unfinished) / source.published(file)
+                part = Path(unfinished) / name
                 try:
                     _fetch(url, part, source.most_bytes)
-                    if checksum(part, file, source) == source.checksums[file]:
-                        os.replace(part, folder / part.name)
+                    if _is_published(part, file, source):
+                        os.replace(part, folder / name)
                         return []
                     failures.append(f"{url} (its {checksum_kind(file, source)} is not the published file's)")
                 except mirrors.Failed as failure:
@@ -304,22 +321,23 @@ def _download(file: str, folder: Path, source: Source) -> list[str]:
 
 
 def _fetch(url: str, path: Path, most: int) -> None:
-    """Copy an address into a file, with a progress bar on standard error if that is a terminal."""
+    """Download an address into a file, with a progress bar on standard error if that is a terminal."""
     from tqdm import tqdm
 
-    arriving = mirrors.pieces(url, most, TIMEOUT)
-    # without a standard error there is no bar
+    pieces = mirrors.pieces(url, most, TIMEOUT)
+    # None lets tqdm decide; it fails where there is no standard error at all.
     disable = True if sys.stderr is None else None
     with (
         path.open("wb") as file,
-        contextlib.closing(arriving),
+        contextlib.closing(pieces),
         tqdm(desc=path.name, unit="B", unit_scale=True, disable=disable) as bar,
     ):
         try:
-            bar.total = next(arriving)
-            for piece in arriving:
+            bar.total = next(pieces)
+            for piece in pieces:
                 file.write(piece)
                 bar.update(len(piece))
         except BaseException:
-            bar.leave = False  # a mirror that failed leaves no bar on the screen
+            # The bar of a mirror that failed disappears from the screen.
+            bar.leave = False
             raise

@@ -1,4 +1,4 @@
-"""Files from servers: bounded time and memory, and one phrase for whatever a server does wrong."""
+"""Download files in bounded time and memory, with one phrase for whatever a server does wrong."""
 
 import contextlib
 import queue
@@ -9,13 +9,13 @@ from typing import Any
 from urllib.parse import urljoin
 
 PATIENCE = 3
-"""A server may take so many times the timeout for its headers, redirects included, and for each piece of the file."""
+"""A server may take this many timeouts for its headers, redirects included, and for each piece of the file."""
 
 PIECE = 2**15
 """Bytes of a piece."""
 
 WAITING = 8
-"""Most pieces that wait to be written."""
+"""Most pieces in the queue, to be written."""
 
 REDIRECTS = 10
 """Most redirects that are followed."""
@@ -29,25 +29,26 @@ class Failed(Exception):
 
 
 class _Abandoned(Exception):
-    """Nobody waits for the file any more."""
+    """The download was abandoned."""
 
 
 def pieces(url: str, most: int, timeout: float) -> Iterator[int | bytes | None]:
-    """Fetch a file, piece by piece.
+    """Download a file, piece by piece.
 
-    A thread of its own does the work. The libraries' time limits do not cover everything that a server can draw out,
-    such as headers that come byte by byte.
+    A thread does the work, because the libraries' timeouts do not cover everything that a server can delay, such as
+    headers that arrive byte by byte.
 
     Args:
-        url: its address
-        most: bytes that it may have
+        url: the file's address
+        most: its largest size in bytes
         timeout: longest wait for a byte, seconds
     Yields:
         first the number of bytes that the server announces (None if it announces none), then the bytes
     Raises:
         Failed: if the server does anything but deliver such a file
     """
-    import requests  # noqa: F401  an installation that lacks it fails here, not on the thread
+    # Where requests is not installed, the error is raised here and not on the thread.
+    import requests  # noqa: F401
 
     arrived: queue.Queue = queue.Queue(WAITING)
     abandoned = threading.Event()
@@ -68,9 +69,10 @@ def pieces(url: str, most: int, timeout: float) -> Iterator[int | bytes | None]:
 
 
 def _work(url: str, most: int, timeout: float, arrived: queue.Queue, abandoned: threading.Event) -> None:
-    """Put pairs into the queue: ("piece", ...) for all that `pieces` yields, then ("end", None) or ("failed", why)."""
+    """Put pairs into the queue: ("piece", ...) for each value of `_answer`, then ("end", None) or ("failed", why)."""
 
     def put(kind: str, item: Any = None) -> None:
+        """Wait for room in the queue, unless the download is abandoned."""
         while not abandoned.is_set():
             with contextlib.suppress(queue.Full):
                 arrived.put((kind, item), timeout=1)
@@ -85,20 +87,20 @@ def _work(url: str, most: int, timeout: float, arrived: queue.Queue, abandoned: 
         except (_Abandoned, Failed) as end:
             put("failed", str(end))
         # requests, urllib3, http.client, ssl and idna raise many kinds of errors when servers misbehave, ValueError and
-        # UnicodeError among them. Each is a failure of this server, and is reported as one
+        # UnicodeError among them. Each is a failure of this server, and is reported as one.
         except Exception as error:
             put("failed", type(error).__name__)
 
 
 def _answer(url: str, most: int, timeout: float) -> Iterator[int | bytes | None]:
-    """As `pieces`, on the thread."""
+    """Yield the values of `pieces`, on the thread."""
     import requests
 
     with requests.Session() as session:
-        # requests would read a redirect's body whole, however large, before it follows
+        # Redirects are followed here, because requests would read a redirect's body whole, however large.
         session.get_redirect_target = lambda answer: None
         for _ in range(REDIRECTS + 1):
-            # content that is packed for transport could unpack to any size
+            # Content that is packed for transport could unpack to any size.
             headers = {"Accept-Encoding": "identity"}
             with session.get(url, stream=True, timeout=timeout, headers=headers) as answer:
                 if answer.status_code not in REDIRECTED:
@@ -109,9 +111,9 @@ def _answer(url: str, most: int, timeout: float) -> Iterator[int | bytes | None]
 
 
 def _redirected(url: str, location: str | None) -> str:
-    """The address that a redirect leads to."""
+    """Return the address of a redirect's target."""
     try:
-        # headers are decoded as Latin-1, whatever they are; addresses are UTF-8
+        # Headers arrive decoded as Latin-1; addresses are UTF-8.
         found = urljoin(url, (location or "").encode("latin-1").decode())
     except ValueError as error:
         raise Failed("redirects to no address") from error
@@ -121,14 +123,17 @@ def _redirected(url: str, location: str | None) -> str:
 
 
 def _body(answer: Any, most: int) -> Iterator[int | bytes | None]:
+    """Yield the announced size and the content of an answer that is no redirect."""
     if answer.status_code != 200:
         raise Failed(f"HTTP status {answer.status_code}")
     header = answer.headers.get("Content-Length")
     if header is not None and not re.fullmatch("[0-9]{1,18}", header):
         raise Failed(f"its Content-Length is {header[:40]!a}, no number")
-    announced = None if header is None else int(header)
-    if announced is not None and announced > most:
-        raise Failed(f"announces {announced:,} bytes, more than the file can have")
+    announced = None
+    if header is not None:
+        announced = int(header)
+        if announced > most:
+            raise Failed(f"announces {announced:,} bytes, more than the file can have")
     yield announced
     total = 0
     while piece := answer.raw.read(PIECE, decode_content=False):

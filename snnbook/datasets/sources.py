@@ -1,4 +1,4 @@
-"""The data sets: what each holds, and where its published files are and how they are known."""
+"""The catalogue of data sets: the shape and size of each, its published files, their mirrors and checksums."""
 
 import math
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ IDX_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-"""Images and labels of each split, by the names under which MNIST and its kin were published, without their .gz."""
+"""Images and labels of each split, by the names under which MNIST and Fashion-MNIST were published, without .gz."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,19 +17,21 @@ class Source:
     """One data set.
 
     Args:
+        name: of the data set
         shape: (C, H, W) of an image or frame
-        classes: how many; labels are below
-        sizes: images in training and test set
-        format: "idx" (readers/idx.py), "cifar" (readers/cifar.py) or "events" (readers/events.py)
-        files: of each split; what is compressed by gzip goes without .gz
-        folders: names its folder may have; the first is the one used in the cache folder
+        classes: number of classes; labels are 0 .. classes - 1
+        sizes: images in the training set and in the test set
+        format: "idx" (idx.py), "cifar" (cifar.py) or "events" (nmnist.py)
+        files: of each split; names of files that gzip packed are without .gz
+        folders: names that its folder may have; the cache folder uses the first
         mirrors: addresses of folders that hold the files, tried in this order; none for a bundled data set
-        checksums: of each file, as "sha256:..." or "md5:..."; of an IDX file uncompressed, so that the copies that
-            mirrors, Debian and other libraries packed in their own ways all count as the published file
-        addresses: of files in a mirror's folder, where these are not their names
-        hashes: of the published images and labels of each split, `Dataset.sha256`; empty where nothing here has them
+        checksums: of each file, as "sha256:..." or "md5:..."; of an IDX file unpacked, because mirrors, Debian and
+            other libraries have packed the same content in different ways
+        addresses: of files in a mirror's folder, where these differ from their names
+        hashes: `Dataset.sha256` of the published splits; empty where they are not known
     """
 
+    name: str
     shape: tuple[int, int, int]
     classes: int
     sizes: tuple[int, int]
@@ -43,23 +45,24 @@ class Source:
 
     @property
     def events(self) -> bool:
-        """Whether it comes as events, shown as frames over time."""
+        """Whether the data set consists of recordings of events, which become frames over time."""
         return self.format == "events"
 
     @property
     def most_bytes(self) -> int:
-        """Bytes that none of the published files has, packed or not; downloads stop there."""
-        # an image has two labels at most; a recording has some 20,000 bytes
-        each = 2**15 if self.events else math.prod(self.shape) + 2
-        return sum(self.sizes) * each + 2**20
+        """Upper bound on the bytes of a published file, packed or not; downloads stop there."""
+        # An image has at most two label bytes. A recording has some 20,000 bytes.
+        bytes_each = 2**15 if self.events else math.prod(self.shape) + 2
+        return sum(self.sizes) * bytes_each + 2**20
 
     def published(self, file: str) -> str:
-        """The name under which a file is published."""
+        """Return the name under which a file is published."""
         return f"{file}.gz" if self.format == "idx" else file
 
 
-SOURCES = {
-    "mnist": Source(
+_ALL = (
+    Source(
+        name="mnist",
         shape=(1, 28, 28),
         classes=10,
         sizes=(60_000, 10_000),
@@ -81,7 +84,8 @@ SOURCES = {
             "test": "c3f9adf9c66efb572b1f9326c3a511b45910c7173b97be66ceceeeeaef6b802b",
         },
     ),
-    "fashion_mnist": Source(
+    Source(
+        name="fashion_mnist",
         shape=(1, 28, 28),
         classes=10,
         sizes=(60_000, 10_000),
@@ -104,7 +108,8 @@ SOURCES = {
             "test": "9f1ec356a747bfe4ebab3cfb722d3694c9ca737e2570f6f90cf31d7b6fd689d4",
         },
     ),
-    "fashion_mnist_subset": Source(
+    Source(
+        name="fashion_mnist_subset",
         shape=(1, 28, 28),
         classes=10,
         sizes=(2_000, 1_000),
@@ -123,7 +128,8 @@ SOURCES = {
             "test": "22489d4842e74e85dc8dfa1e618d5c8b760cc913f0c941bf9aebbb0d0b933b9e",
         },
     ),
-    "nmnist": Source(
+    Source(
+        name="nmnist",
         shape=(2, 34, 34),
         classes=10,
         sizes=(60_000, 10_000),
@@ -131,7 +137,7 @@ SOURCES = {
         files={"train": ("Train.zip",), "test": ("Test.zip",)},
         folders=("n-mnist", "nmnist", "NMNIST"),
         mirrors=("https://data.mendeley.com/public-files/datasets/468j46mzdv/files/",),
-        # no SHA-256 is published; these MD5 are those that other libraries' loaders hold too
+        # No SHA-256 is published. Other libraries' loaders use the same MD5.
         checksums={
             "Train.zip": "md5:20959b8e626244a1b502305a9e6e2031",
             "Test.zip": "md5:69ca8762b2fe404d9b9bad1103e97832",
@@ -141,7 +147,8 @@ SOURCES = {
             "Test.zip": "05a4d654-7e03-4c15-bdfa-9bb2bcbea494/file_downloaded",
         },
     ),
-    "cifar10": Source(
+    Source(
+        name="cifar10",
         shape=(3, 32, 32),
         classes=10,
         sizes=(50_000, 10_000),
@@ -149,10 +156,11 @@ SOURCES = {
         files=dict.fromkeys(SPLITS, ("cifar-10-binary.tar.gz",)),
         folders=("cifar10", "cifar-10", "CIFAR10"),
         mirrors=("https://www.cs.toronto.edu/~kriz/",),
-        # TensorFlow Datasets' SHA-256, stronger than the publisher's MD5, c32a1d4ab5d03f1284b67883e8d87530
+        # From TensorFlow Datasets; stronger than the publisher's MD5, c32a1d4ab5d03f1284b67883e8d87530
         checksums={"cifar-10-binary.tar.gz": "sha256:c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"},
     ),
-    "cifar100": Source(
+    Source(
+        name="cifar100",
         shape=(3, 32, 32),
         classes=100,
         sizes=(50_000, 10_000),
@@ -160,10 +168,12 @@ SOURCES = {
         files=dict.fromkeys(SPLITS, ("cifar-100-binary.tar.gz",)),
         folders=("cifar100", "cifar-100", "CIFAR100"),
         mirrors=("https://www.cs.toronto.edu/~kriz/",),
-        # TensorFlow Datasets' SHA-256, stronger than the publisher's MD5, 03b5dce01913d631647c71ecec9e9cb8
+        # From TensorFlow Datasets; stronger than the publisher's MD5, 03b5dce01913d631647c71ecec9e9cb8
         checksums={
             "cifar-100-binary.tar.gz": "sha256:58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"
         },
     ),
-}
+)
+
+SOURCES = {source.name: source for source in _ALL}
 """The data sets by name."""

@@ -1,8 +1,9 @@
-"""Files of a .tar.gz archive, read in one pass and in bounded memory.
+"""Read files of a .tar.gz archive in one pass and in bounded memory.
 
-Python's tarfile takes as much memory as a header declares, raises errors of many kinds, and never ends on some sparse
-files. The reader here takes regular files with plain, GNU or PAX names, and skips everything else. The format is
-described in the POSIX standard, at the utility pax.
+Python's tarfile allocates as much memory as a header declares, never ends on some sparse files, and ends without an
+error at a damaged header; how much of this is repaired differs from one version of Python to the next. This reader
+accepts regular files with plain, GNU or PAX names, and skips everything else. The POSIX standard describes the format,
+at the utility pax.
 """
 
 import re
@@ -14,7 +15,7 @@ from ..errors import UserError
 from .archives import AGAIN, GZIP_MAGIC, Unpacked, check_start, opened
 
 BLOCK = 512
-"""Bytes of a header. Contents are filled up to a multiple of it."""
+"""Bytes of a header. Contents are padded to a multiple of it."""
 
 LARGEST = 2**28
 """Most bytes of an archive, packed and unpacked; CIFAR's have 184 million unpacked. Readers need twice the memory."""
@@ -34,8 +35,11 @@ REGULAR = (b"0", b"\0", b"7")
 WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")
 """Type flags of links, devices, folders and pipes. No content follows, whatever size their header declares."""
 
-GNU_NAME, PAX = b"L", b"x"
-"""Type flags of the special files that describe the next file: GNU's long names and the standard's PAX records."""
+GNU_NAME = b"L"
+"""Type flag of the special file with the long name of the next file."""
+
+PAX = b"x"
+"""Type flag of the special file with PAX records for the next file."""
 
 OTHER_DESCRIPTIONS = (b"K", b"g")
 """Type flags of special files that are not needed: names that links lead to, and PAX records for all files."""
@@ -43,13 +47,12 @@ OTHER_DESCRIPTIONS = (b"K", b"g")
 GNU_SPARSE = b"S"
 """Type flag of GNU's files with holes, which are not read."""
 
-
 RECORD = re.compile(rb"([0-9]{1,7}) ([^=]+)=")
-"""The start of a PAX record: its own length, a space, a key and "="; a value and a line's end follow."""
+"""The start of a PAX record: its own length, a space, a key and "="; a value and a newline follow."""
 
 
 class Header(NamedTuple):
-    """What is used of a header.
+    """The used fields of a header.
 
     Args:
         name: of the file, as bytes
@@ -70,10 +73,10 @@ def read(path: Path, wanted: Collection[str], largest: int) -> dict[str, bytearr
         wanted: names of files, without a leading "./"
         largest: bytes that each of them may have
     Returns:
-        the content of the files that are there; links and special files are left out
+        the content of the wanted files that exist; links and special files are left out
     Raises:
-        UserError: if the archive cannot be read, is cut short or damaged, is no .tar.gz archive, or declares more
-            bytes than can be
+        UserError: if the archive cannot be read, is cut short or damaged, is not a .tar.gz archive, or declares too
+            many bytes
     """
     found: dict[str, bytearray] = {}
     names = {name.encode(): name for name in wanted}
@@ -93,14 +96,21 @@ def read(path: Path, wanted: Collection[str], largest: int) -> dict[str, bytearr
 
 
 class _Archive:
-    """An archive, read up to some place."""
+    """A tar archive that is read from its start to its end.
+
+    Args:
+        unpacked: its bytes
+        path: for errors
+    """
 
     def __init__(self, unpacked: Unpacked, path: Path) -> None:
-        self._unpacked, self._path = unpacked, path
-        self._position, self._headers = 0, 0
+        self._unpacked = unpacked
+        self._path = path
+        self._position = 0
+        self._headers = 0
 
     def next(self) -> Header | None:
-        """The header of the next file, its name and size as the special files before it say; None at the end."""
+        """Read the header of the next file, and the special files that describe it; None at the end."""
         described: dict[bytes, bytes] = {}
         while header := self._header():
             if header.flag == GNU_NAME:
@@ -110,31 +120,32 @@ class _Archive:
             elif header.flag in OTHER_DESCRIPTIONS:
                 self.skip(header)
             else:
-                return self._described(header, described)
+                return self._apply(described, header)
         return None
 
     def content(self, header: Header) -> bytearray:
-        """The content of the file whose header was read last."""
-        self._bound(header.size)
+        """Read the content of the file whose header was read last."""
+        self._check_position(header.size)
         data = self._unpacked.read(header.size)
         if len(data) < header.size:
             raise self._damaged()
         self._position += header.size
-        self._pass(-header.size % BLOCK)
+        self._skip(_padding(header.size))
         return data
 
     def skip(self, header: Header) -> None:
-        """Pass over the content of the file whose header was read last."""
+        """Skip the content of the file whose header was read last."""
         if header.flag not in WITHOUT_CONTENT:
-            self._pass(header.size + -header.size % BLOCK)
+            self._skip(header.size + _padding(header.size))
 
     def finish(self) -> None:
-        """Read to the end, where gzip's checksum is."""
+        """Read to the end of the gzip stream, where its checksum is."""
         room = LARGEST - self._position
         if self._unpacked.skip(room + 1):
             raise self._too_large()
 
     def _header(self) -> Header | None:
+        """Read one header; None at the block of zeros, or the end of the file, that ends an archive."""
         block = self._unpacked.read(BLOCK)
         self._position += len(block)
         self._headers += 1
@@ -144,33 +155,40 @@ class _Archive:
             return None
         if len(block) < BLOCK or _number(block[148:156]) not in _sums(block):
             raise self._damaged()
-        name, size = block[:100].partition(b"\0")[0], _number(block[124:136])
+        name = bytes(block[:100].partition(b"\0")[0])
         if block[257:263] == b"ustar\0" and block[345]:
-            name = block[345:500].partition(b"\0")[0] + b"/" + name
+            folder = bytes(block[345:500].partition(b"\0")[0])
+            name = folder + b"/" + name
+        size = _number(block[124:136])
         flag = bytes(block[156:157])
         if size is None or flag == GNU_SPARSE:
             raise self._damaged()
-        return Header(bytes(name), size, flag)
+        return Header(name, size, flag)
 
-    def _described(self, header: Header, described: dict[bytes, bytes]) -> Header:
-        """The header with what PAX records or a long name say instead."""
+    def _apply(self, described: dict[bytes, bytes], header: Header) -> Header:
+        """Replace the name and size of a header by those of the special files before it."""
+        # In GNU's sparse formats the content starts with a map of holes.
         if any(key.startswith(b"GNU.sparse") for key in described):
             raise self._damaged()
+        name = described.get(b"path", header.name)
         size = header.size
         if b"size" in described:
+            # The length is bounded, because Python refuses to convert very long digits.
             if not re.fullmatch(rb"[0-9]{1,20}", described[b"size"]):
                 raise self._damaged()
             size = int(described[b"size"])
-        return Header(described.get(b"path", header.name), size, header.flag)
+        return Header(name, size, header.flag)
 
     def _records(self, data: bytes) -> dict[bytes, bytes]:
-        """The PAX records of a special file, as keys and values."""
+        """Decode the PAX records of a special file."""
         found = {}
         start = 0
         while start < len(data):
             match = RECORD.match(data, start)
-            end = start + int(match[1]) if match else 0
-            if not match or not match.end() < end <= len(data) or data[end - 1 : end] != b"\n":
+            if not match:
+                raise self._damaged()
+            end = start + int(match[1])
+            if not match.end() < end <= len(data) or data[end - 1 : end] != b"\n":
                 raise self._damaged()
             found[match[2]] = data[match.end() : end - 1]
             start = end
@@ -179,19 +197,22 @@ class _Archive:
         return found
 
     def _description(self, header: Header) -> bytes:
+        """Read the content of a special file."""
         if header.size > LONGEST_DESCRIPTION:
             raise UserError(
                 f"{self._path} holds a file's description of {header.size:,} bytes, more than can be. {AGAIN}"
             )
         return bytes(self.content(header))
 
-    def _pass(self, count: int) -> None:
-        self._bound(count)
+    def _skip(self, count: int) -> None:
+        """Skip bytes."""
+        self._check_position(count)
         if not self._unpacked.skip(count):
             raise self._damaged()
         self._position += count
 
-    def _bound(self, count: int) -> None:
+    def _check_position(self, count: int) -> None:
+        """Check the size of the archive before more bytes are unpacked."""
         if self._position + count > LARGEST:
             raise self._too_large()
 
@@ -204,16 +225,25 @@ class _Archive:
         return UserError(f"{self._path} is damaged, or holds no tar archive. {AGAIN}")
 
 
+def _padding(size: int) -> int:
+    """Count the bytes between a content of this size and the next header."""
+    return -size % BLOCK
+
+
 def _number(field: bytes) -> int | None:
-    """A number of a header, in octal digits or, after a byte 0x80, in binary; None if it is neither."""
+    """Decode a number in octal digits or, after a byte 0x80, in binary; None if it is neither."""
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
     digits = field.partition(b"\0")[0].strip(b" ")
-    return int(digits or b"0", 8) if re.fullmatch(rb"[0-7]*", digits) else None
+    if not re.fullmatch(rb"[0-7]*", digits):
+        return None
+    return int(digits or b"0", 8)
 
 
 def _sums(block: bytes) -> tuple[int, int]:
-    """The checksum of a header, its own field taken as spaces; some old programs summed signed bytes."""
-    unsigned = sum(block[:148]) + sum(block[156:]) + 8 * ord(" ")
-    signed = unsigned - 256 * sum(byte > 127 for byte in (*block[:148], *block[156:]))
+    """Compute a header's checksum over unsigned bytes, and over signed bytes as some old programs did."""
+    # The checksum's own field counts as spaces.
+    summed = bytes(block[:148]) + b" " * 8 + bytes(block[156:])
+    unsigned = sum(summed)
+    signed = unsigned - 256 * sum(byte > 127 for byte in summed)
     return unsigned, signed

@@ -1,93 +1,128 @@
-"""Products that are better made in another way than torch's usual one, for exactness or speed; the numbers are the same
-but for the order of their sums.
+"""The reference engine: the equations of reference.py, with dense products of plain torch.
+
+The fast engines inherit from it. So this file is the plain form of everything that they do in a faster way.
 """
 
-import functools
-from collections.abc import Callable
-
-import torch
 from torch import Tensor
-from torch.nn import functional as F
-from torch.nn.grad import conv2d_input
 
-from ..devices import is_on_cpu
-
-FEW = 8
-"""Channels below which maps are those of a first layer. (Deeper ones come from the engine, in the order it likes.)"""
-
-SAFE_SIDE = 3
-"""The largest kernel's side at which cuDNN's gradients of weights, by Winograd's way, are as exact as float32 goes: at
-5 they were 1e-4 to 3e-3 of the largest entry off (results/LOG.md)."""
-
-MOST_ENTRIES = 2**26
-"""Entries that `image_products` may take its inputs apart into, or make."""
+from ..neuron import NeuronParameters
+from . import reference
+from .affine import Affine
+from .engine import Force, Layer, Pass, Plan
+from .saved import Saved
 
 
-def needs_care(grad: Tensor, shape: torch.Size) -> bool:
-    """Whether a weight's gradient (C_out, C_in, K, K) is better left to a matrix product than to cuDNN.
-
-    It is where cuDNN is inexact, and of a first layer, where it is slow.
-    """
-    exact = grad.dtype == torch.float32 and not torch.backends.cudnn.allow_tf32
-    entries = len(grad) * max(shape[0], grad.shape[2:].numel()) * shape[1:].numel()
-    return not is_on_cpu(grad) and exact and (max(shape[2:]) > SAFE_SIDE or shape[1] < FEW) and entries <= MOST_ENTRIES
+def distinct(x: Tensor) -> Tensor:
+    """Return the steps of x (T, ...) that differ: all, or only the first where x is one step expanded over time."""
+    return x[:1] if len(x) > 1 and x.stride(0) == 0 else x
 
 
-def image_products(grad: Tensor, x: Tensor, shape: torch.Size, padding: int) -> Tensor:
-    """Sum over the batch of grad (x) x by a matrix product per image; arguments as in `Convolution.grad_weight`."""
-    windows = F.pad(x, [padding] * 4).unfold(2, shape[2], 1).unfold(3, shape[3], 1)  # (B, C_in, H', W', K, K)
-    columns = windows.permute(0, 1, 4, 5, 2, 3).flatten(4).flatten(1, 3)  # (B, C_in K K, H' W')
-    return torch.bmm(grad.flatten(2), columns.transpose(1, 2)).sum(0).view(shape)
+class DenseEngine:
+    """The protocol of engine.py in plain torch; arguments and results are documented there."""
+
+    name = "reference"
+
+    def start(self) -> None:
+        """Plain torch always runs."""
+
+    # ---- neurons ----
+
+    def forward(self, current: Tensor, threshold: Tensor, neuron: NeuronParameters) -> tuple[Tensor, Saved]:
+        """As `reference.forward`."""
+        return reference.forward(current, threshold, neuron)
+
+    def backward(self, grad_times: Tensor, saved: Saved) -> tuple[Tensor, Tensor]:
+        """As `reference.backward`."""
+        return reference.backward(grad_times, saved)
+
+    def pooled_forward(
+        self, current: Tensor, threshold: Tensor, neuron: NeuronParameters, window: int
+    ) -> tuple[Tensor, Pass]:
+        """`forward`, then `reference.pool_forward`."""
+        spikes, saved = self.forward(current, threshold, neuron)
+        out = reference.pool_forward(spikes, window) if window > 1 else spikes
+        return out, _plain_pass(saved, window)
+
+    def pooled_backward(self, grad_out: Tensor, pass_: Pass, sum_weight: bool = False) -> tuple[Tensor | None, Tensor]:
+        """`reference.pool_backward`, then `backward`."""
+        spikes, du, dg = pass_.tensors
+        window = pass_.plan.window
+        grad_times = reference.pool_backward(grad_out, spikes, window) if window > 1 else grad_out
+        grad_timing, grad_weight = self.backward(grad_times, Saved(spikes, du, dg, pass_.plan.neuron, self.name))
+        if sum_weight:
+            return None, grad_weight.sum(0, keepdim=True)
+        return grad_timing, grad_weight
+
+    # ---- a whole layer ----
+
+    def currents(self, x: Tensor, weight: Tensor, affine: Affine) -> Tensor:
+        """One product for all steps that differ."""
+        steps = distinct(x)
+        current = affine.current(steps.flatten(0, 1), weight).unflatten(0, steps.shape[:2])
+        return current.expand(len(x), *current.shape[1:])
+
+    def layer_forward(
+        self, x: Tensor, weight: Tensor, threshold: Tensor, layer: Layer, force: Force | None = None
+    ) -> tuple[Tensor, Tensor, Pass]:
+        """`currents`, then `pooled_forward`, or with `force` the plain neurons."""
+        current = self.currents(x, weight, layer.affine)
+        if force is None:
+            out, pass_ = self.pooled_forward(current, threshold, layer.neuron, layer.window)
+            return out, out, pass_
+        own, saved = self.forward(current, threshold, layer.neuron)
+        out = force(saved)
+        return out, own, _plain_pass(saved.with_spikes(out), window=1)
+
+    def layer_backward(
+        self, grad_out: Tensor, pass_: Pass, x: Tensor, weight: Tensor, layer: Layer, need_x: bool, need_weight: bool
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """`pooled_backward`, then the two transposes of the map."""
+        # An input that repeats needs one product for the sum of G_w over time, unless its own times are wanted.
+        steps = x if need_x else distinct(x)
+        grad_timing, grad_weight = self.pooled_backward(grad_out, pass_, sum_weight=len(steps) < len(x))
+        grad_x = None
+        grad_w = None
+        if need_x:
+            back = layer.affine.grad_input(grad_timing.flatten(0, 1), weight, x.flatten(0, 1).shape)
+            grad_x = back.unflatten(0, x.shape[:2]) * x
+        if need_weight:
+            grad_w = layer.affine.grad_weight(grad_weight.flatten(0, 1), steps.flatten(0, 1), weight.shape)
+        return grad_x, grad_w
+
+    # ---- weights ----
+
+    def standardise(self, weight: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `reference.standardise`."""
+        return reference.standardise(weight, gamma, beta)
+
+    def standardise_backward(
+        self, grad: Tensor, weight: Tensor, gamma: Tensor, mean: Tensor, std: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `reference.standardise_backward`."""
+        return reference.standardise_backward(grad, weight, gamma, mean, std)
+
+    def fold(self, weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: float) -> None:
+        """As `reference.fold`."""
+        # .data leaves autograd's version counters alone
+        reference.fold(weight.data, threshold.data, gamma.data, beta.data, bound)
+
+    def prepare(
+        self, weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`fold`, then `standardise`."""
+        self.fold(weight, threshold, gamma, beta, bound)
+        return self.standardise(weight.flatten(1), gamma, beta)
 
 
-LARGE_MAP = 32
-"""Places of the output's map from which on the input's gradient is made with channels last: 8 x 8 is, 4 x 4 is not."""
+def are_contiguous(*tensors: Tensor) -> bool:
+    """Whether compiled kernels can change these tensors in place; of other memory they would change a copy."""
+    return all(tensor.is_contiguous() for tensor in tensors)
 
 
-def map_gradient(grad: Tensor, weight: Tensor, shape: torch.Size, padding: int) -> Tensor:
-    """The gradient of a convolution's input map: W^T grad, in this shape, (B, C_in, H, W).
-
-    torch lays it out as it finds the weight. A CPU's engine works with channels last, and then so should this product:
-    1.3 to 1.6 times as fast (two cores of a Zen 5), but a fifth slower for small maps.
-    """
-    if (
-        is_on_cpu(grad)
-        and grad.shape[2:].numel() >= LARGE_MAP
-        and grad.is_contiguous(memory_format=torch.channels_last)
-    ):
-        weight = weight.contiguous(memory_format=torch.channels_last)
-    return conv2d_input(shape, weight, grad, padding=padding)
+def _plain_pass(saved: Saved, window: int) -> Pass:
+    """The pass of neurons whose spikes and slopes are kept as they are."""
+    plan = Plan(saved.neuron, window, saved.spikes.shape, is_plain=True)
+    return Pass((saved.spikes, saved.du, saved.dg), plan)
 
 
-MANY = 2**24
-"""Multiplications from which on `product` leaves torch's usual way; below, neither is the faster one."""
-
-
-def product(a: Tensor, b: Tensor) -> Tensor:
-    """a b^T of two matrices, (A, K) and (B, K).
-
-    On x86 processors torch leaves float32 products to MKL, which takes a slow path on AMD's (half as fast, measured on
-    two cores of a Zen 5). torch's other library there, oneDNN, is asked directly: by itself torch turns to it only
-    where the caller lets products be rounded to bfloat16 (torch's float32 matmul precision "medium"), which processors
-    that can then do.
-    """
-    tracked = torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)
-    own = is_on_cpu(a) and a.dtype == b.dtype == torch.float32 and a.numel() * len(b) >= MANY and not tracked
-    way = _onednn() if own else None
-    if way is None:
-        return F.linear(a, b)
-    return way(a, b if b.is_contiguous() or b.T.is_contiguous() else b.contiguous())
-
-
-@functools.cache
-def _onednn() -> Callable[[Tensor, Tensor], Tensor] | None:
-    """torch's own call of oneDNN for such a product; None where this torch has none that works."""
-
-    def way(a: Tensor, b: Tensor) -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")  # no bias, nothing done afterwards
-
-    one = torch.ones(1, 1)
-    try:  # no public function: another torch may have it otherwise
-        return way if torch.backends.mkldnn.is_available() and way(one, one).item() == 1 else None
-    except (AttributeError, RuntimeError, TypeError, NotImplementedError):
-        return None
+ENGINE = DenseEngine()

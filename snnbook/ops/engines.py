@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
-from types import ModuleType
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -19,8 +18,9 @@ import torch
 from .. import inputs
 from ..devices import autocasts, no_autocast
 from ..errors import UserError, choice, instance
+from .engine import Engine
+from .saved import ENGINES
 
-ENGINES = ("reference", "cpu", "triton")
 CHOICES = ("auto", *ENGINES)
 """What an engine is asked for by."""
 
@@ -115,9 +115,7 @@ def _failure(engine: str, device: torch.device) -> str:
 def _start(engine: str) -> str:
     """Import an engine and let it compute something; why it cannot, or ""."""
     try:
-        module = module_of(engine)
-        if hasattr(module, "start"):
-            module.start()
+        engine_of(engine).start()
     except Exception as error:  # whatever is wrong with an installation; what it is goes into the warning or the error
         words = " ".join(str(error).split())
         return f"it does not start ({type(error).__name__}: {words[:LONGEST]})"
@@ -144,13 +142,18 @@ def _launcher_obstacle() -> str:
     return ""
 
 
+_MODULES = {"reference": ".dense", "cpu": ".cpu", "triton": ".triton"}
+"""Where the engines are. Each module has its engine as ENGINE."""
+
+
 @functools.cache
-def module_of(name: str) -> ModuleType:
-    """An engine's module by the engine's name."""
-    return import_module(f".{name}", __package__)
+def engine_of(name: str) -> Engine:
+    """Import an engine by its name."""
+    return import_module(_MODULES[name], __package__).ENGINE
 
 
-Given, Result = ParamSpec("Given"), TypeVar("Result")
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 
 def uncompiled(function: Callable[Given, Result]) -> Callable[Given, Result]:

@@ -1,15 +1,12 @@
-"""The equations in plain torch, one line each: the text that the book shows, and the oracle of every faster engine.
+"""The equations in plain torch, one line each: what the book lists, and what every faster engine is compared with.
 
 Runs on any device and dtype. Time is the first axis; a layer's threshold has one entry per channel.
 """
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..devices import is_on_cpu
 from ..neuron import SLOPE_BOUND_TIMING, SLOPE_BOUND_WEIGHT, NeuronParameters
 from .saved import Saved
 
@@ -31,7 +28,9 @@ def forward(current: Tensor, threshold: Tensor, neuron: NeuronParameters) -> tup
     """
     theta = threshold.reshape(-1, *[1] * (current.dim() - 3))
     m = s = g = u_prev = torch.zeros_like(current[0])
-    spikes, slopes, traces = [], [], []
+    spikes = []
+    slopes = []
+    traces = []
     for c in current:
         m = (m + c) * neuron.decay_m
         s = (s + c) * neuron.decay_s
@@ -43,7 +42,8 @@ def forward(current: Tensor, threshold: Tensor, neuron: NeuronParameters) -> tup
         slopes.append(du)
         traces.append(g if neuron.kernel == "exponential" else du)
         m, s, g, u_prev = (x.masked_fill(fired, 0) for x in (m, s, g, u))
-    spikes, du = torch.stack(spikes), torch.stack(slopes)
+    spikes = torch.stack(spikes)
+    du = torch.stack(slopes)
     dg = torch.stack(traces) if neuron.kernel == "exponential" and neuron.leaky else du
     return spikes, Saved(spikes, du, dg, neuron, "reference")
 
@@ -60,12 +60,33 @@ def time_slope(slope: Tensor, bound: float) -> Tensor:
     return torch.where(slope > 0, -1 / slope, 0.0).clamp(min=-bound)
 
 
+def decayed(start: Tensor, spikes: Tensor, decay: float) -> Tensor:
+    """A trace that every output spike starts anew, k steps before it: start decay^(k+1). (T, N, C, ...)."""
+    trace = torch.zeros_like(start[0])
+    traces = torch.empty_like(start)
+    for t in reversed(range(len(start))):
+        trace = torch.where(spikes[t] > 0, start[t], trace) * decay
+        traces[t] = trace
+    return traces
+
+
+def response(start: Tensor, spikes: Tensor, neuron: NeuronParameters) -> Tensor:
+    """start eps(k), the potential's response to an input k steps before the spike. Eq. (eq-response)."""
+    return (decayed(start, spikes, neuron.decay_m) - decayed(start, spikes, neuron.decay_s)) * neuron.gain
+
+
+def credit(start: Tensor, spikes: Tensor, neuron: NeuronParameters) -> Tensor:
+    """start kappa(k), the response's slope in the input's time. Eq. (eq-kappa)."""
+    if neuron.kernel == "exponential":
+        return decayed(start, spikes, neuron.decay_g)
+    now = response(start, spikes, neuron)
+    later = torch.cat([now[1:], torch.zeros_like(now[:1])])
+    return now - later.masked_fill(spikes > 0, 0)
+
+
 def backward(grad_times: Tensor, saved: Saved) -> tuple[Tensor, Tensor]:
     """Carry gradients on spike times back to the input currents: the neuron, run backwards in time.
 
-    A spike at t* starts three traces that decay towards earlier steps, until an earlier spike replaces them. With
-    lag k = t* - t they hold a decay^(k+1): two make eps(k), their difference times the gain; the third is kappa(k)
-    (with the exact kernel two make that, too).
     Eq. (eq-grad-timing), (eq-grad-weight) of the book; App. 1-2 of Zhu et al. 2023.
 
     Args:
@@ -74,26 +95,9 @@ def backward(grad_times: Tensor, saved: Saved) -> tuple[Tensor, Tensor]:
     Returns:
         grad_timing G_t and grad_weight G_w, both (T, N, C, ...)
     """
-    neuron = saved.neuron
-    by_weight = grad_times * time_slope(saved.du, SLOPE_BOUND_WEIGHT)
     by_timing = -grad_times * time_slope(saved.dg, SLOPE_BOUND_TIMING)
-    grad_timing, grad_weight = torch.empty_like(by_timing), torch.empty_like(by_weight)
-    weight_m = weight_s = timing_m = timing_s = timing_g = earlier = torch.zeros_like(grad_times[0])
-    for t in reversed(range(len(grad_times))):
-        fired = saved.spikes[t] > 0
-        weight_m = torch.where(fired, by_weight[t], weight_m) * neuron.decay_m
-        weight_s = torch.where(fired, by_weight[t], weight_s) * neuron.decay_s
-        grad_weight[t] = (weight_m - weight_s) * neuron.gain
-        if neuron.kernel == "exponential":
-            timing_g = torch.where(fired, by_timing[t], timing_g) * neuron.decay_g
-            grad_timing[t] = timing_g
-        else:
-            timing_m = torch.where(fired, by_timing[t], timing_m) * neuron.decay_m
-            timing_s = torch.where(fired, by_timing[t], timing_s) * neuron.decay_s
-            response = (timing_m - timing_s) * neuron.gain
-            grad_timing[t] = response - earlier.masked_fill(fired, 0)
-            earlier = response
-    return grad_timing, grad_weight
+    by_weight = grad_times * time_slope(saved.du, SLOPE_BOUND_WEIGHT)
+    return credit(by_timing, saved.spikes, saved.neuron), response(by_weight, saved.spikes, saved.neuron)
 
 
 def pool_forward(spikes: Tensor, window: int) -> Tensor:
@@ -109,7 +113,7 @@ def pool_forward(spikes: Tensor, window: int) -> Tensor:
 
 
 def pool_backward(grad_pooled: Tensor, spikes: Tensor, window: int) -> Tensor:
-    """Share a window's gradient equally among its spikes, so that the sum is conserved. Eq. (eq-pool).
+    """Divide a window's gradient equally among its spikes, so that the sum is conserved. Eq. (eq-pool).
 
     Args:
         grad_pooled: dL/dt at the pooled outputs, (T, N, C, H // window, W // window), 1/step
@@ -119,37 +123,10 @@ def pool_backward(grad_pooled: Tensor, spikes: Tensor, window: int) -> Tensor:
         dL/dt at the spikes, (T, N, C, H, W), 0 elsewhere
     """
     mean = pool_forward(spikes, window)
-    share = torch.where(mean > 0, grad_pooled / (window**2 * mean), 0.0)
-    share = share.repeat_interleave(window, -2).repeat_interleave(window, -1)
-    rows, columns = (full - part for full, part in zip(spikes.shape[-2:], share.shape[-2:], strict=True))
-    return F.pad(share, (0, columns, 0, rows)) * spikes
-
-
-@dataclass(frozen=True, eq=False)
-class SavedPooled:
-    """What `forward_pooled` leaves: the neurons' own pass, the window, and the shape of the pooled output."""
-
-    neurons: Saved
-    window: int
-    output_shape: torch.Size
-    engine: str = "reference"
-
-
-def forward_pooled(
-    current: Tensor, threshold: Tensor, neuron: NeuronParameters, window: int
-) -> tuple[Tensor, SavedPooled]:
-    """`forward`, then `pool_forward`. Arguments and results as in `snnbook.ops.forward_pooled`."""
-    spikes, saved = forward(current, threshold, neuron)
-    pooled = pool_forward(spikes, window) if window > 1 else spikes
-    return pooled, SavedPooled(saved, window, pooled.shape)
-
-
-def backward_pooled(grad_pooled: Tensor, saved: SavedPooled, sum_weight: bool) -> tuple[Tensor | None, Tensor]:
-    """`pool_backward`, then `backward`. Arguments and results as in `snnbook.ops.backward_pooled`."""
-    spikes = saved.neurons.spikes
-    grad_times = pool_backward(grad_pooled, spikes, saved.window) if saved.window > 1 else grad_pooled
-    grad_timing, grad_weight = backward(grad_times, saved.neurons)
-    return (None, grad_weight.sum(0, keepdim=True)) if sum_weight else (grad_timing, grad_weight)
+    each = torch.where(mean > 0, grad_pooled / (window**2 * mean), 0.0)
+    each = each.repeat_interleave(window, -2).repeat_interleave(window, -1)
+    rows, columns = (full - part for full, part in zip(spikes.shape[-2:], each.shape[-2:], strict=True))
+    return F.pad(each, (0, columns, 0, rows)) * spikes
 
 
 def fold(weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: float) -> None:
@@ -163,14 +140,7 @@ def fold(weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: 
     threshold.div_(gamma)
     beta.div_(gamma)
     gamma.fill_(1)
-    if not is_on_cpu(weight) or not _within(weight, bound):
-        weight.clamp_(-bound, bound)
-
-
-def _within(x: Tensor, bound: float) -> bool:
-    """Whether every entry lies in [-bound, bound]: a look costs less than writing them all again."""
-    least, largest = x.aminmax()
-    return bool(least >= -bound) and bool(largest <= bound)
+    weight.clamp_(-bound, bound)
 
 
 def standardise(weight: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -192,7 +162,7 @@ def standardise(weight: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Te
 def standardise_backward(
     grad: Tensor, weight: Tensor, gamma: Tensor, mean: Tensor, std: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of `standardise`, in closed form: a third of the passes over memory that autograd's record would take.
+    """Gradients of `standardise` in closed form, which takes a third of the passes over memory that autograd would.
 
     With c = w - mean and n weights a channel: dL/dgamma = sum(G c) / std, dL/dbeta = sum(G), and
     dL/dw = gamma / std (G - mean(G) - c sum(G c) / ((n - 1) std^2)).
@@ -203,7 +173,8 @@ def standardise_backward(
     Returns:
         dL/dW (C_out, fan-in), dL/dgamma and dL/dbeta (C_out,)
     """
-    centred, scale = weight - mean[:, None], gamma / std
+    centred = weight - mean[:, None]
+    scale = gamma / std
     grad_beta = grad.sum(1)
     product = torch.linalg.vecdot(grad, centred)
     evenly = scale * grad_beta / grad.shape[1]

@@ -36,8 +36,7 @@ TIMES = ("seconds", "images_per_second")
 """Figures that differ from one run to the next on the same machine; all others repeat."""
 
 TRAIN_SUMS = ("loss", "correct", "samples", "grad_sum", "grad_abs_sum", "positive", "spikes", "gradient_norm")
-"""What is added up over an epoch's batches; `positive` and `spikes` count output spikes with e > 0, and all. The first
-and the last show whether training goes well (`Totals.watch`)."""
+"""What is added up over an epoch's batches; `positive` and `spikes` count output spikes with e > 0, and all."""
 
 SPREAD = ("mean", "std", "min", "max")
 """What is kept of a layer's thresholds."""

@@ -1,7 +1,7 @@
 """The folder results/: one small record per finished run, and an index made from them.
 
     results/paper/       runs of the paper's rows and of the variants beside them
-    results/quick/       runs on the bundled images, which stand for nothing in the paper
+    results/quick/       runs on the bundled images, which have no counterpart in the paper
     results/index.jsonl  one line per record, made by `write_index`
 
 A record's file is named after its run: <experiment>-e<epochs>-seed<seed>.jsonl.
@@ -10,8 +10,10 @@ A record's file is named after its run: <experiment>-e<epochs>-seed<seed>.jsonl.
 import math
 import shlex
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .. import experiments, records
 from ..datasets.sources import SOURCES
@@ -21,16 +23,17 @@ from ..records.provenance import Session
 from ..settings import Experiment
 
 INDEX = "index.jsonl"
-WRITING = f".{INDEX}{run_folder.LOCK}"
-"""The file that a process holds locked while it puts a record and the index into the folder."""
-PATIENCE = 60.0
-"""Seconds that others are waited for there: each takes as long as it takes to read all records."""
+LOCK_FILE = f".{INDEX}{run_folder.LOCK}"
+"""Locked by the process that is writing a record and the index."""
 
-FOLDERS = ("--runs", "--results")
-"""Options that name folders of whoever made a record."""
+LOCK_TIMEOUT = 60.0
+"""Seconds to wait for that lock: its owner reads all records before it releases the lock."""
+
+FOLDER_OPTIONS = ("--runs", "--results")
+"""Options that name folders on the machine where a record was made."""
 
 PAPER, QUICK = "paper", "quick"
-"""Folders of records."""
+"""Subfolders of records."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,9 @@ class Result:
     """One finished run on file.
 
     Args:
-        file: under the results' folder, such as paper/fashion_mnist-e100-seed0.jsonl
-        record: what it holds
-        sha256: of the file; None where there is none
+        file: path below the results folder, such as paper/fashion_mnist-e100-seed0.jsonl
+        record: content of the file
+        sha256: checksum of the file; None if the record is not from a file
     """
 
     file: str
@@ -53,12 +56,12 @@ class Result:
 
     @property
     def name(self) -> str:
-        """The run's name."""
+        """Name of the run."""
         return Path(self.file).stem
 
     @property
     def experiment(self) -> Experiment:
-        """Its settings."""
+        """Settings of the run."""
         return self.record.experiment
 
     @property
@@ -67,46 +70,48 @@ class Result:
         return math.fsum(figures.seconds for figures in self.record.epochs)
 
     @property
+    def sessions(self) -> tuple[Session, ...]:
+        """The processes that trained the run, one after the other."""
+        return self.record.provenance.sessions
+
+    @property
     def session(self) -> Session:
-        """The process that began it."""
-        return self.record.provenance.sessions[0]
+        """The process that began the run."""
+        return self.sessions[0]
 
     @property
     def hardware(self) -> str:
-        """What it ran on, one after the other: a GPU, or a processor with the threads used."""
-        return _in_turn(_place(session) for session in self.record.provenance.sessions)
+        """Hardware of the sessions in order: a GPU, or a processor and the number of threads."""
+        return _join_changes(map(_hardware_of, self.sessions))
 
     @property
     def engine(self) -> str:
-        """What ran its neurons, one after the other."""
-        return _in_turn(session.engine for session in self.record.provenance.sessions)
+        """Engines of the sessions, in order."""
+        return _join_changes(session.engine for session in self.sessions)
 
     @property
     def torch(self) -> str:
-        """The versions of torch that it ran on, one after the other; "" where none is known."""
-        return _in_turn(filter(None, (session.versions.get("torch") for session in self.record.provenance.sessions)))
+        """Versions of torch of the sessions, in order; "" if none is known."""
+        versions = [session.versions.get("torch") for session in self.sessions]
+        return _join_changes(version for version in versions if version)
 
     @property
     def commits(self) -> list[str | None]:
-        """The commits that it ran on, each once, in turn; None where a session had no tree."""
-        return list(dict.fromkeys(session.commit for session in self.record.provenance.sessions))
+        """Commits of the sessions in order, each once; None for a session without a source tree."""
+        return list(dict.fromkeys(session.commit for session in self.sessions))
 
     @property
     def repeated_by(self) -> str | None:
-        """The command of its first session, for this run alone, without --runs and --results; None if from Python."""
-        command = self.session.command or ""
-        try:
-            words = shlex.split(command)
-        except ValueError:  # a quotation mark in a name, in a record from before words were quoted
-            words = command.split()
-        named = {place for place, word in enumerate(words) if word in FOLDERS}  # their folders come next
-        kept = [w for i, w in enumerate(words) if not {i, i - 1} & named and w.partition("=")[0] not in FOLDERS]
-        alone = any(word.partition("=")[0] == "--only" for word in kept) or kept[1:2] != ["reproduce"]
-        return shlex.join(kept if alone else [*kept, "--only", self.name]) or None
+        """The first session's command, for this run alone and without --runs and --results; None if run from Python."""
+        words = _without_folders(_split_command(self.session.command or ""))
+        names_run = any(word.partition("=")[0] == "--only" for word in words)
+        if words[1:2] == ["reproduce"] and not names_run:
+            words += ["--only", self.name]
+        return shlex.join(words) or None
 
     @property
     def as_named(self) -> bool:
-        """Whether the settings are those that the experiment's name stands for, apart from epochs, seed and engine."""
+        """Whether the settings are those of the experiment of that name, apart from epochs, seed and engine."""
         ours = self.experiment
         if ours.name not in experiments.names():
             return False
@@ -114,162 +119,217 @@ class Result:
 
     @property
     def published(self) -> bool:
-        """Whether its images and labels are the published ones, as far as their hashes are known (`sources.Source`)."""
+        """Whether images and labels are the published ones, as far as their hashes are known (`sources.Source`)."""
         return SOURCES[self.experiment.dataset].hashes.items() <= self.record.provenance.data.items()
 
     @property
     def counts(self) -> bool:
-        """Whether tables count it: settings of its experiment's name, published images."""
+        """Whether tables include the run: settings of the experiment of that name, published images."""
         return self.as_named and self.published
 
 
-def _in_turn(words: Iterable[str]) -> str:
-    """What changed from one session to the next: "NVIDIA H200, then AMD EPYC, 2 threads"."""
+def _join_changes(words: Iterable[str]) -> str:
+    """Join the distinct words of successive sessions, as in "NVIDIA H200, then AMD EPYC, 2 threads"."""
     return ", then ".join(dict.fromkeys(words))
 
 
-def _place(session: Session) -> str:
+def _hardware_of(session: Session) -> str:
+    """Name the GPU, or the processor and the number of threads."""
     if session.device != "cpu":
         return session.device
-    return f"{session.processor}, {session.threads} thread{'s' * (session.threads != 1)}"
+    if session.threads == 1:
+        return f"{session.processor}, 1 thread"
+    return f"{session.processor}, {session.threads} threads"
+
+
+def _split_command(command: str) -> list[str]:
+    """Split a command into words."""
+    try:
+        return shlex.split(command)
+    except ValueError:
+        # Old records have unquoted words, so a name may contain a lone quotation mark.
+        return command.split()
+
+
+def _without_folders(words: Iterable[str]) -> list[str]:
+    """Remove FOLDER_OPTIONS and their values, written as `--runs NAME` or as `--runs=NAME`."""
+    remaining = []
+    rest = iter(words)
+    for word in rest:
+        option, equals, _ = word.partition("=")
+        if option not in FOLDER_OPTIONS:
+            remaining.append(word)
+        elif not equals:
+            # The next word is the option's value.
+            next(rest, None)
+    return remaining
 
 
 def run_name(experiment: Experiment) -> str:
-    """The name of a run, and of its record: <experiment>-e<epochs>-seed<seed>."""
+    """Return the name of a run and of its record: <experiment>-e<epochs>-seed<seed>."""
     instance("experiment", experiment, Experiment)
     return f"{experiment.name}-e{experiment.epochs}-seed{experiment.seed}"
 
 
 def folder_of(experiment: Experiment) -> str:
-    """The folder of an experiment's records."""
+    """Return the folder of an experiment's records, PAPER or QUICK."""
     instance("experiment", experiment, Experiment)
-    return QUICK if experiment.name == "quick" else PAPER
+    if experiment.name == "quick":
+        return QUICK
+    return PAPER
 
 
 def path_of(experiment: Experiment, root: Path) -> Path:
-    """Where the record of a run stands, or will stand."""
+    """Return the path of a run's record in a results folder, whether or not it exists."""
     return as_path("root", root) / folder_of(experiment) / f"{run_name(experiment)}.jsonl"
 
 
-def _listed(root: Path) -> dict[str, str]:
-    """SHA-256 by file, of the records that the index lists; none where there is no index, or an old one without these.
-
-    Raises:
-        UserError: if the index cannot be read
-    """
-    path, found = root / INDEX, {}
-    # a link that leads nowhere is an index that cannot be read, and not a folder without one
+def _listed_checksums(root: Path) -> dict[str, str]:
+    """Read the SHA-256 of each file from the index; empty without an index, or with one that has no checksums."""
+    path = root / INDEX
+    # A broken link is an index that cannot be read, not a folder without one.
     if not path.exists() and not path.is_symlink():
-        return found
+        return {}
+    checksums: dict[str, str] = {}
     try:
         for number, line in enumerate(files.read(path).splitlines(), start=1):
             with files.place(path, number):
                 entry = files.from_json(line)
                 if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
-                    raise UserError("this is no line of an index")
-                if entry.get("sha256") is None:
-                    continue
-                if found.setdefault(entry["file"], entry["sha256"]) != entry["sha256"]:
-                    raise UserError(f"{entry['file']!r} is listed already, with another checksum")
+                    raise UserError("this is not a line of an index")
+                file = entry["file"]
+                sha256 = entry.get("sha256")
+                if sha256 is not None and checksums.setdefault(file, sha256) != sha256:
+                    raise UserError(f"{file!r} is listed already, with another checksum")
     except UserError as error:
-        raise UserError(f"{error}. Put the right index back, or delete it: it is made anew from the records") from error
-    return found
+        advice = "Restore the right index, or delete it: it is made anew from the records"
+        raise UserError(f"{error}. {advice}") from error
+    return checksums
 
 
 def load(root: str | Path) -> list[Result]:
-    """All records of a results' folder, in the order of their files' names.
+    """Read all records of a results folder, sorted by file name.
 
     Raises:
-        UserError: if a record is damaged, unfinished or stands under a name that is not its own
+        UserError: if a record is damaged, unfinished or has the name of another run
     """
     root = as_path("root", root)
-    known = _listed(root)
-    # a folder with settings is a run's, where runs are kept beside records
+    checksums = _listed_checksums(root)
+    # Run folders may lie beside records. They are recognised by their settings.
     paths = [path for path in sorted(root.glob("*/*.jsonl")) if not (path.parent / records.SETTINGS).exists()]
-    return [read(path, known) for path in paths]
+    return [read(path, checksums) for path in paths]
 
 
-def read(path: Path, known: Mapping[str, str] | None = None) -> Result:
-    """One record of a results' folder.
+def read(path: Path, checksums: Mapping[str, str] | None = None) -> Result:
+    """Read one record of a results folder.
 
-    A record of version 2 has no checksum of its own, so the index has it. A record that is not in the index, because it
-    was put there by hand, is read as it is, and is in the index from the next time on that this is written.
+    A record of version 2 contains no checksum, so the index has it. A record that the index does not list, because
+    somebody copied it there, is read unchecked; the next index lists it.
 
     Args:
         path: of the record
-        known: checksums by file; None reads them from the index
+        checksums: SHA-256 by file; None reads them from the index
     Raises:
         UserError: as `load`
     """
     path = as_path("path", path)
-    known = _listed(path.parent.parent) if known is None else known
+    root = path.parent.parent
+    if checksums is None:
+        checksums = _listed_checksums(root)
     record, sha256 = records.read_file(path)
     file = f"{path.parent.name}/{path.name}"
-    if known.get(file, sha256) != sha256:
+    if checksums.get(file, sha256) != sha256:
         raise UserError(
             f"{path} is damaged or was changed: it is not the file that {INDEX} lists. "
-            f"Put the right one back, or delete its line from {path.parent.parent / INDEX}"
+            f"Restore the right one, or delete its line from {root / INDEX}"
         )
+    experiment = record.experiment
     if not record.finished:
-        raise UserError(f"{path} holds {len(record.epochs)} of {record.experiment.epochs} epochs; it is no result")
-    if path.stem != run_name(record.experiment) or path.parent.name != folder_of(record.experiment):
-        raise UserError(f"{path} holds the run {run_name(record.experiment)}; put it where its name belongs")
+        raise UserError(f"{path} holds {len(record.epochs)} of {experiment.epochs} epochs; it is no result")
+    if path.stem != run_name(experiment) or path.parent.name != folder_of(experiment):
+        raise UserError(f"{path} holds the run {run_name(experiment)}; put it where its name belongs")
     return Result(file, record, sha256)
 
 
 def save(record: RunRecord, root: str | Path) -> Path:
-    """Put a finished run into a results' folder, and bring the index up to date.
+    """Write a finished run's record into a results folder and update the index.
 
+    Returns:
+        path of the record
     Raises:
-        UserError: if the run is not finished, a record of that name is there already, or another one cannot be read
+        UserError: if the run is not finished, a record of that name exists, or another record cannot be read
     """
     root = as_path("root", root)
     path = path_of(instance("record", record, RunRecord).experiment, root)
     files.make_folder(path.parent)
-    with run_folder.locked(root, WRITING, PATIENCE):
+    with _locked(root):
         if path.exists():
             raise UserError(f"{path} is there already; move it away first")
-        load(root)  # before anything is written: the index is made of them all
+        # The index is made from all records, so all must be readable before anything is written.
+        load(root)
         for folder in (root, path.parent):
-            files.sweep(folder, _of_results)
+            files.sweep(folder, _is_written_here)
         records.write(record, path)
         write_index(root)
     return path
 
 
-def _of_results(name: str) -> bool:
-    """Whether a file of this name in a results' folder is written by this module."""
+def _locked(root: Path) -> AbstractContextManager[Any]:
+    """Lock a results folder against other writers."""
+    return run_folder.locked(root, LOCK_FILE, LOCK_TIMEOUT)
+
+
+def _is_written_here(name: str) -> bool:
+    """Return whether this module writes files of this name into a results folder."""
     return name.endswith(".jsonl")
 
 
-def look(root: str | Path) -> None:
-    """See that records can be put into a folder and those in it be read, before hours of training.
+def check_usable(root: str | Path) -> None:
+    """Create a results folder unless it exists, and check that it can be locked and its records can be read.
+
+    Hours of training should not end in a folder that takes no record.
 
     Raises:
-        UserError: if not
+        UserError: if the folder cannot be used
     """
     root = as_path("root", root)
     files.make_folder(root)
-    with run_folder.locked(root, WRITING, PATIENCE):
+    with _locked(root):
         load(root)
 
 
-def keep(run: str | Path, root: str | Path) -> tuple[Path, bool]:
-    """Put the record of a run's folder into a results' folder.
+@dataclass(frozen=True)
+class AddedRun:
+    """A run whose record was added to a results folder.
 
     Args:
-        run: the run's folder, or a record's file
-        root: the results' folder
-    Returns:
-        the record's file, and whether tables count it (`Result.counts`): then its file is that of `path_of`; else it
-        stands in the results' folder itself, under the name of the run's folder
-    Raises:
-        UserError: if the run is not finished or cannot be read, or a record of that name is there already
+        path: of the record
+        counts: whether tables include the run (`Result.counts`)
     """
-    root, run = as_path("root", root), as_path("run", run)
+
+    path: Path
+    counts: bool
+
+
+def add_run(run: str | Path, root: str | Path) -> AddedRun:
+    """Add the record of a run folder to a results folder.
+
+    If tables include the run, its record goes to `path_of`. Otherwise it goes into the results folder itself, under
+    the name of the run folder.
+
+    Args:
+        run: run folder, or file of a record
+        root: results folder
+    Returns:
+        path of the record, and whether tables include it
+    Raises:
+        UserError: if the run is not finished or cannot be read, or a record of that name exists
+    """
+    root = as_path("root", root)
+    run = as_path("run", run)
     record = records.read(run)
     if Result("", record).counts:
-        return save(record, root), True
+        return AddedRun(save(record, root), counts=True)
     path = root / f"{run.resolve().name.removesuffix('.jsonl')}.jsonl"
     if path.name == INDEX:
         raise UserError(f"{path} is the name of the index; rename the run's folder")
@@ -277,23 +337,25 @@ def keep(run: str | Path, root: str | Path) -> tuple[Path, bool]:
         raise UserError(f"{path} is there already; name another folder by --results, or move it away")
     files.make_folder(root)
     records.write(record, path)
-    return path, False
+    return AddedRun(path, counts=False)
 
 
 def index_line(result: Result) -> dict:
-    """What the index tells of one run."""
+    """Return the index's entry of one run."""
     instance("result", result, Result)
-    record, settings, session = result.record, result.experiment, result.session
+    record = result.record
+    experiment = result.experiment
+    session = result.session
     return {
         "file": result.file,
         "sha256": result.sha256,
-        "experiment": settings.name,
+        "experiment": experiment.name,
         "as_named": result.as_named,
         "published": result.published,
-        "dataset": settings.dataset,
-        "loss": settings.loss,
-        "epochs": settings.epochs,
-        "seed": settings.seed,
+        "dataset": experiment.dataset,
+        "loss": experiment.loss,
+        "epochs": experiment.epochs,
+        "seed": experiment.seed,
         "best_test_accuracy": record.best.test_accuracy,
         "best_epoch": record.best.epoch,
         "last_test_accuracy": record.last.test_accuracy,
@@ -303,24 +365,28 @@ def index_line(result: Result) -> dict:
         "torch": session.versions.get("torch"),
         "commits": result.commits,
         "started": session.started,
-        "sessions": len(record.provenance.sessions),
+        "sessions": len(result.sessions),
         "command": session.command,
     }
 
 
 def index_text(root: str | Path) -> bytes:
-    """The index as its file should be; errors as `load`."""
+    """Return the content that the index should have; errors as `load`."""
     return b"".join(files.to_json(index_line(result)) for result in load(root))
 
 
 def write_index(root: str | Path) -> None:
-    """Make the index anew from the records; errors as `load`."""
+    """Write the index from the records; errors as `load`."""
     files.write_atomic(as_path("root", root) / INDEX, index_text(root))
 
 
 def refresh_index(root: str | Path) -> None:
-    """Make the index anew where it is not what the records make; else leave the folder alone."""
+    """Write the index if it is missing or out of date; errors as `load`."""
     root = as_path("root", root)
-    if root.is_dir() and (not (root / INDEX).exists() or files.read(root / INDEX) != index_text(root)):
-        with run_folder.locked(root, WRITING, PATIENCE):
-            write_index(root)
+    if not root.is_dir():
+        return
+    path = root / INDEX
+    if path.exists() and files.read(path) == index_text(root):
+        return
+    with _locked(root):
+        write_index(root)

@@ -1,4 +1,4 @@
-"""Curves of runs (App. Fig. 1-3) as a picture: accuracy, sums and signs of gradients, thresholds of the output."""
+"""Draw the curves of runs (App. Fig. 1-3): accuracy, sums and signs of gradients, thresholds of the output layer."""
 
 import io
 import math
@@ -15,7 +15,7 @@ FORMATS = ("png", "svg")
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "X", "P", "*", "<")
-"""Told apart without colour too: their numbers have no common factor, so that 63 runs differ."""
+"""The numbers of colours and markers have no common factor, so 63 runs differ. Markers need no colour to differ."""
 
 CURVES: dict[str, str] = {
     "test_accuracy": "accuracy on test images, %",
@@ -23,10 +23,13 @@ CURVES: dict[str, str] = {
     "grad_sum": "sum of e",
     "positive_ratio": "(sum of e) / (sum of |e|)",
 }
-"""Figures drawn against the epoch, and what their axes say; e is the gradient on the times of the output spikes."""
+"""Figures drawn against the epoch, and labels of their axes; e is the gradient on the times of the output spikes."""
 
 TRAINING = "train_accuracy"
-"""Drawn beside test accuracy, fainter."""
+"""Figure drawn fainter, on the axes of the test accuracy."""
+
+MARKS = 12
+"""Markers on each curve, roughly."""
 
 INCHES = (12.0, 6.6)
 DOTS_PER_INCH = 120
@@ -39,7 +42,8 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "grid.color": "#d9d9d9",
-    "svg.hashsalt": "snnbook",  # the same runs give the same bytes
+    # With a fixed salt the same runs give the same bytes.
+    "svg.hashsalt": "snnbook",
     "svg.fonttype": "path",
 }
 
@@ -49,38 +53,40 @@ def plot(runs: Sequence[str | Path], out: str | Path) -> Path:
 
     Args:
         runs: run folders or record files
-        out: file to write, .png or .svg; one that is there is replaced
+        out: file to write, .png or .svg; an existing file is replaced
     Returns:
         the file
     Raises:
-        UserError: if a run cannot be read or has no epoch yet, the file's ending is another, it cannot be written, or
+        UserError: if a run cannot be read or has no epoch yet, the file has another ending or cannot be written, or
             matplotlib is missing
     """
     path = as_path("out", out)
     form = path.suffix.lower().removeprefix(".")
     if form not in FORMATS:
         raise UserError(f"a picture must be named .png or .svg, not {str(out)!r}")
-    runs = [runs] if isinstance(runs, (str, bytes, os.PathLike)) else inputs.listed("runs", runs, "a list of paths")
-    runs = [as_path("each of runs", run) for run in runs]
+    if isinstance(runs, (str, bytes, os.PathLike)):
+        runs = [runs]
+    runs = [as_path("each of runs", run) for run in inputs.listed("runs", runs, "a list of paths")]
     if not runs:
         raise UserError("runs are empty: name a run's folder or a record")
     found = [records.read(run) for run in runs]
     for run, record in zip(runs, found, strict=True):
         if not record.epochs:
             raise UserError(f"{run} has no epoch done yet, and so no curve")
-    content = _draw(found, [f"{number}  {_name(run)}" for number, run in enumerate(runs, start=1)], form)
+    names = [f"{number}  {_name(run)}" for number, run in enumerate(runs, start=1)]
+    content = _draw(found, names, form)
     files.make_folder(path.parent)
     files.write_atomic(path, content)
     return path
 
 
 def _name(run: str | Path) -> str:
-    """A run's name, as matplotlib takes it: no formula, nothing that cannot be shown."""
+    """Return a run's name for matplotlib: dollar signs, which would begin a formula, are escaped."""
     return visible(Path(run).resolve().name.removesuffix(".jsonl")).replace("$", r"\$")
 
 
 def _draw(found: list[RunRecord], names: list[str], form: str) -> bytes:
-    """The picture in one of FORMATS."""
+    """Draw the picture in one of FORMATS."""
     try:
         import matplotlib
         from matplotlib.figure import Figure
@@ -89,38 +95,50 @@ def _draw(found: list[RunRecord], names: list[str], form: str) -> bytes:
         raise UserError("pictures need matplotlib; install it: pip install matplotlib") from error
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=INCHES, layout="constrained")
-        axes = figure.subplots(2, 3).flat
-        lines = []
-        for index, record in enumerate(found):
-            look = {"color": COLORS[index % len(COLORS)], "marker": MARKERS[index % len(MARKERS)]}
-            look |= {"markersize": 4, "markevery": max(1, len(record.epochs) // 12)}
-            epochs = [figures.epoch for figures in record.epochs]
-            for axis, name in zip(axes, CURVES, strict=False):
-                lines += axis.plot(epochs, _curve(record.epochs, name), **look)
-            axes[0].plot(epochs, _curve(record.epochs, TRAINING), color=look["color"], alpha=0.4, linestyle="--")
-            thresholds = record.last.output_thresholds
-            axes[4].plot([index + 1] * len(thresholds), thresholds, "_", color=look["color"], markersize=14)
-            axes[4].plot([index + 1], [math.fsum(thresholds) / len(thresholds)], **look)
-        for axis, label in zip(axes, CURVES.values(), strict=False):
+        *curves, thresholds, legend = figure.subplots(2, 3).flat
+        lines = [_draw_run(curves, thresholds, index, record) for index, record in enumerate(found)]
+        for axis, label in zip(curves, CURVES.values(), strict=True):
             axis.set(xlabel="epoch", ylabel=label)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes[4].set(xlabel="run", ylabel="output thresholds, last epoch", xlim=(0.4, len(found) + 0.6))
-        axes[4].xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes[5].axis("off")
-        best = [
-            f"{name}, {record.experiment.loss}: best {record.best.test_accuracy:.2%}"
-            for name, record in zip(names, found, strict=True)
-        ]
-        axes[5].legend(
-            lines[:: len(CURVES)], best, loc="upper left", frameon=False, title="dashed: accuracy while training"
-        )
+        thresholds.set(xlabel="run", ylabel="output thresholds, last epoch", xlim=(0.4, len(found) + 0.6))
+        thresholds.xaxis.set_major_locator(MaxNLocator(integer=True))
+        labels = []
+        for name, record in zip(names, found, strict=True):
+            labels.append(f"{name}, {record.experiment.loss}: best {record.best.test_accuracy:.2%}")
+        legend.axis("off")
+        legend.legend(lines, labels, loc="upper left", frameon=False, title="dashed: accuracy while training")
         file = io.BytesIO()
-        date: dict[str, Any] = {"Date": None} if form == "svg" else {}
-        figure.savefig(file, format=form, dpi=DOTS_PER_INCH, metadata=date)
+        # matplotlib would write the time into an SVG, and the same runs should give the same bytes.
+        metadata: dict[str, Any] = {"Date": None} if form == "svg" else {}
+        figure.savefig(file, format=form, dpi=DOTS_PER_INCH, metadata=metadata)
     return file.getvalue()
 
 
+def _draw_run(curves: Sequence[Any], thresholds: Any, index: int, record: RunRecord) -> Any:
+    """Draw a run's curves and its output thresholds, and return a line for the legend."""
+    color = COLORS[index % len(COLORS)]
+    style = {
+        "color": color,
+        "marker": MARKERS[index % len(MARKERS)],
+        "markersize": 4,
+        "markevery": max(1, len(record.epochs) // MARKS),
+    }
+    epochs = [figures.epoch for figures in record.epochs]
+    lines = []
+    for axis, name in zip(curves, CURVES, strict=True):
+        lines += axis.plot(epochs, _curve(record.epochs, name), **style)
+    curves[0].plot(epochs, _curve(record.epochs, TRAINING), color=color, alpha=0.4, linestyle="--")
+    values = record.last.output_thresholds
+    thresholds.plot([index + 1] * len(values), values, "_", color=color, markersize=14)
+    thresholds.plot([index + 1], [math.fsum(values) / len(values)], **style)
+    return lines[0]
+
+
 def _curve(epochs: Sequence[EpochFigures], name: str) -> list[float]:
-    """A figure at every epoch; accuracies in percent, a gap where it is unknown."""
-    values = (getattr(figures, name) for figures in epochs)
-    return [math.nan if value is None else value * (100 if name.endswith("accuracy") else 1) for value in values]
+    """Return a figure of every epoch: accuracies in percent, NaN where it is unknown."""
+    unit = 100 if name.endswith("accuracy") else 1
+    values = []
+    for figures in epochs:
+        value = getattr(figures, name)
+        values.append(math.nan if value is None else value * unit)
+    return values

@@ -1,6 +1,6 @@
-"""When a result of ours agrees with one of the paper, and when one of ours is above another: rules set before the runs.
+"""Decide whether a result agrees with the paper, and whether one of ours is above another. Set before the runs.
 
-results/PROTOCOL.md says the same in words; tests/results/test_protocol.py holds the two together.
+results/PROTOCOL.md states the same rules in words; tests/results/test_protocol.py compares the two.
 """
 
 import math
@@ -8,24 +8,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 SEEDS = 3
-"""Fewest seeds from which anything is concluded."""
+"""Smallest number of seeds that allows a conclusion."""
 
 FLOOR = 0.2
-"""Difference up to which two accuracies agree whatever the spread, points of a percent: 20 of 10,000 test images."""
+"""Two accuracies agree up to this difference, whatever the spread. Percentage points; 20 of 10,000 test images."""
 
 CEILING = 1.0
-"""Difference above which a wide spread no longer excuses it, points: then it is undecided, not agreement."""
+"""Above this difference a wide spread is no agreement: the verdict is "undecided". Percentage points."""
 
 T_QUANTILES = (
     *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
     *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
 )
-"""Student's t at 97.5 %, by degrees of freedom from 1 on; the last serves for all above (a little on the safe side)."""
+"""Student's t at 97.5 %, for 1, 2, ... degrees of freedom. The last value serves all higher ones, which is safe."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and deviation of one figure over seeds.
+    """Mean and standard deviation of one figure over seeds.
 
     Args:
         n: number of seeds
@@ -39,33 +39,36 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread | None:
-    """Mean and deviation; None where there is no value. Eq. (eq-spread)."""
+    """Return mean and deviation; None without a value. Eq. (eq-spread)."""
     n = len(values)
     if not n:
         return None
     mean = math.fsum(values) / n
-    return Spread(n, mean, math.sqrt(math.fsum((x - mean) ** 2 for x in values) / (n - 1)) if n > 1 else None)
+    if n == 1:
+        return Spread(n, mean, None)
+    return Spread(n, mean, math.sqrt(math.fsum((x - mean) ** 2 for x in values) / (n - 1)))
 
 
 def t_quantile(degrees: float) -> float:
-    """Student's t at 97.5 %; degrees of freedom are rounded down, which is on the safe side."""
-    return T_QUANTILES[min(max(int(degrees), 1), len(T_QUANTILES)) - 1]
+    """Return Student's t at 97.5 %; degrees of freedom are rounded down, which is on the safe side."""
+    row = min(max(int(degrees), 1), len(T_QUANTILES))
+    return T_QUANTILES[row - 1]
 
 
 def reach(ours: Spread) -> float:
-    """Half-width of the interval in which one more run of ours would lie 19 times out of 20. Eq. (eq-reach)."""
+    """Return the half-width of the interval that would hold another run of ours 19 times out of 20. Eq. (eq-reach)."""
     return t_quantile(ours.n - 1) * (ours.std or 0.0) * math.sqrt(1 + 1 / ours.n)
 
 
 def verdict(paper: float, ours: Spread | None, full: bool = True) -> str:
-    """What may be said of a paper's accuracy and ours.
+    """Compare an accuracy of the paper with ours.
 
-    The paper gives one number without a deviation, so it is taken as one run and held against `reach`.
+    The paper gives one number without a deviation. It is taken as one run, and its distance is compared with `reach`.
 
     Args:
-        paper: %
-        ours: %, over seeds
-        full: whether ours had the paper's number of epochs
+        paper: accuracy, %
+        ours: accuracy over seeds, %; None without a run
+        full: whether our runs had the paper's number of epochs
     Returns:
         "missing", "undecided", "agrees" or "differs"
     """
@@ -73,22 +76,31 @@ def verdict(paper: float, ours: Spread | None, full: bool = True) -> str:
         return "missing"
     if not full or ours.n < SEEDS:
         return "undecided"
-    gap, within = round(abs(ours.mean - paper), 9), max(FLOOR, reach(ours))  # 0.2 points are within 0.2
-    if gap > within:
+    # Without rounding, a difference of 0.2 points could exceed FLOOR by a float's last digit.
+    gap = round(abs(ours.mean - paper), 9)
+    if gap > max(FLOOR, reach(ours)):
         return "differs"
-    return "agrees" if gap <= CEILING else "undecided"
+    if gap > CEILING:
+        return "undecided"
+    return "agrees"
 
 
 def above(first: Spread | None, second: Spread | None) -> bool | None:
-    """Whether the first is above the second (True), below it (False), or the runs do not tell (None).
+    """Decide whether the first mean is above the second, by Welch's test at 95 %.
 
-    Welch's test on the difference of the means, at 95 %, from SEEDS seeds or more on each side.
+    Returns:
+        True for above, False for below; None if the test does not decide, or a side has fewer than SEEDS seeds
     """
     if first is None or second is None or min(first.n, second.n) < SEEDS:
         return None
-    a, b = (first.std or 0.0) ** 2 / first.n, (second.std or 0.0) ** 2 / second.n
+    # Squared standard errors of the two means.
+    a = (first.std or 0.0) ** 2 / first.n
+    b = (second.std or 0.0) ** 2 / second.n
     gap = first.mean - second.mean
-    if not a + b:
-        return gap > 0 if gap else None
-    degrees = (a + b) ** 2 / (a * a / (first.n - 1) + b * b / (second.n - 1))
-    return gap > 0 if abs(gap) > t_quantile(degrees) * math.sqrt(a + b) else None
+    least = 0.0
+    if a + b:
+        degrees = (a + b) ** 2 / (a * a / (first.n - 1) + b * b / (second.n - 1))
+        least = t_quantile(degrees) * math.sqrt(a + b)
+    if abs(gap) > least:
+        return gap > 0
+    return None

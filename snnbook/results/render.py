@@ -1,61 +1,19 @@
-"""A table of results as text, Markdown, HTML or CSV."""
+"""Tables as text, Markdown, HTML or CSV: those of results, and every other table that the package prints."""
 
 import csv
 import html
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import unknown, visible
 
 NONE = "–"
-"""Stands where there is nothing to show."""
+"""Shown where there is no value."""
 
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell.
-
-    Args:
-        text: as readers see it
-        value: as CSV has it; None leaves the field empty
-        runs: names of the runs that it was made from
-        std: deviation of the value over seeds, for CSV
-    """
-
-    text: str
-    value: str | float | int | None = None
-    runs: tuple[str, ...] = ()
-    std: float | None = None
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table.
-
-    Args:
-        title: one line
-        columns: headings
-        rows: each as many cells as there are columns
-        notes: sentences below it
-        left: how many columns, from the left, hold words
-        spread: columns that CSV gives a second one, for the deviation
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    notes: tuple[str, ...] = ()
-    left: int = 1
-    spread: tuple[str, ...] = ()
-
-    @property
-    def runs(self) -> tuple[str, ...]:
-        """Names of all runs that the table was made from, each once."""
-        return tuple(dict.fromkeys(run for row in self.rows for cell in row for run in cell.runs))
-
+FORMATS = ("text", "markdown", "html", "csv")
 
 FORMULA = re.compile("[=+@\\-\t\r\n\uff1d\uff0b\uff0d\uff20]")
 """Begins a cell that a spreadsheet takes for a formula; the last four are wide forms of the first."""
@@ -66,118 +24,228 @@ ACTIVE = re.compile(r"[\\|<`\[]")
 """Characters with a meaning of their own in a Markdown cell: column, HTML, code, link or picture."""
 
 
-def _grid(table: Table) -> list[tuple[str, ...]]:
-    lines = [table.columns, *(tuple(cell.text for cell in row) for row in table.rows)]
-    return [tuple(map(visible, line)) for line in lines]
+@dataclass(frozen=True)
+class Cell:
+    """One cell.
+
+    Args:
+        text: shown to readers
+        value: written to CSV; None leaves the field empty
+        runs: names of the runs that it was made from
+        std: deviation of the value over seeds, for CSV
+    """
+
+    text: str
+    value: str | float | int | None = None
+    runs: tuple[str, ...] = ()
+    std: float | None = None
+
+
+def text_cell(word: str | None) -> Cell:
+    """Return a cell whose CSV value is its text; NONE is shown if there is no text."""
+    return Cell(word or NONE, word)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Args:
+        title: one line; "" for none
+        columns: headings
+        rows: each with as many cells as there are columns
+        notes: sentences below it
+        align: "<" or ">" for each column from the left; the columns that it does not reach are aligned right
+        spread: columns that get a second one in CSV, for the deviation
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+    align: str = "<"
+    spread: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Names of all runs that the table was made from, each once."""
+        return tuple(dict.fromkeys(run for row in self.rows for run in _runs_of(row)))
+
+    @property
+    def sides(self) -> str:
+        """Alignment of every column, "<" or ">"."""
+        return self.align.ljust(len(self.columns), ">")
+
+
+def _runs_of(row: Sequence[Cell]) -> list[str]:
+    """List the runs that a row was made from, each once."""
+    return list(dict.fromkeys(run for cell in row for run in cell.runs))
+
+
+def from_rows(rows: Sequence[Mapping[str, Any]], show: Callable[[Any], str] = str, title: str = "") -> Table:
+    """Make a table from rows of named values, such as those of a benchmark's record.
+
+    Args:
+        rows: values by column; a row may lack columns
+        show: value -> text
+        title: one line; "" for none
+    Returns:
+        a table with the columns in the order of their first appearance; columns of numbers are aligned right
+    """
+    columns = tuple(dict.fromkeys(name for row in rows for name in row))
+    cells = []
+    for row in rows:
+        values = [row.get(name) for name in columns]
+        cells.append(tuple(Cell("" if value is None else show(value), value) for value in values))
+    align = ""
+    for name in columns:
+        has_words = any(isinstance(row.get(name), str) for row in rows)
+        align += "<" if has_words else ">"
+    return Table(title, columns, tuple(cells), align=align)
+
+
+def aligned(lines: Sequence[Sequence[str]], sides: str) -> list[str]:
+    """Align the columns of a table by spaces.
+
+    Args:
+        lines: cells of each line; all lines have the same number of cells
+        sides: "<" or ">" for each column
+    Returns:
+        one text per line, without spaces at its end
+    """
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    shown = []
+    for line in lines:
+        cells = [f"{cell:{side}{width}}" for cell, side, width in zip(line, sides, widths, strict=True)]
+        shown.append("  ".join(cells).rstrip())
+    return shown
+
+
+def _grid(table: Table) -> list[list[str]]:
+    """Return the headings and the rows as text."""
+    lines = [table.columns, *([cell.text for cell in row] for row in table.rows)]
+    return [list(map(visible, line)) for line in lines]
 
 
 def text(table: Table) -> str:
-    """Columns lined up by spaces."""
-    grid = _grid(table)
-    widths = [max(len(line[i]) for line in grid) for i in range(len(table.columns))]
-    lines = [
-        "  ".join(
-            s.ljust(w) if i < table.left else s.rjust(w) for i, (s, w) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in grid
-    ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    shown = [line.rstrip() for line in lines]
-    return "\n".join([visible(table.title), "", *shown, "", *map(visible, table.notes)]).rstrip()
+    """Render a table as text, with columns aligned by spaces."""
+    head, *rows = _grid(table)
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    rule = ["-" * width for width in widths]
+    lines = aligned([head, rule, *rows], table.sides)
+    if table.title:
+        lines = [visible(table.title), "", *lines]
+    return "\n".join([*lines, "", *map(visible, table.notes)]).rstrip()
 
 
 def markdown(table: Table) -> str:
-    """A pipe table."""
-    head, *rows = ([ACTIVE.sub(r"\\\g<0>", part) for part in line] for line in _grid(table))
-    rule = [":--" if i < table.left else "--:" for i in range(len(head))]
+    """Render a table as a pipe table."""
+    head, *rows = ([ACTIVE.sub(r"\\\g<0>", cell) for cell in line] for line in _grid(table))
+    rule = [{"<": ":--", ">": "--:"}[side] for side in table.sides]
     lines = ["| " + " | ".join(line) + " |" for line in (head, rule, *rows)]
     notes = [f"{visible(note)}  " for note in table.notes]
     return "\n".join([f"**{visible(table.title)}**", "", *lines, "", *notes]).rstrip()
 
 
 def anchor(run: str) -> str:
-    """Address of a run's line in the list that stands on the same page."""
+    """Return the address of a run's row in the list of runs on the same page."""
     return f"#run-{run}"
 
 
-def _safe(shown: str) -> str:
-    """Text for HTML."""
+def _escaped(shown: str) -> str:
+    """Escape text for HTML."""
     return html.escape(visible(shown))
 
 
 def to_html(table: Table, link: Callable[[str], str] = anchor, targets: bool = False) -> str:
-    """An HTML table; a cell made from runs links to the first, and names all.
+    """Render a table as HTML; a cell made from runs links to the first and names all.
 
     Args:
-        table: to show
+        table: to render
         link: run's name -> address
-        targets: whether each row is what `anchor` points to, for the run in its first cell
+        targets: give each row the address that `anchor` returns for the run in its first cell
     """
-
-    def cell(content: Cell, column: int) -> str:
-        shown = re.sub(r"± [\d.]+", r'<span class="snn-deviation">\g<0></span>', _safe(content.text))
-        shown = re.sub(r"(?<=\w)_(?=\w)", "_<wbr>", shown)  # where a long name may go on in the next line
-        if content.runs:
-            title = _safe(", ".join(content.runs))
-            shown = f'<a href="{_safe(link(content.runs[0]))}" title="{title}">{shown}</a>'
-        return f'<td class="{kinds[column]}">{shown}</td>'
-
-    kinds = ["snn-word" if i < table.left else "snn-number" for i in range(len(table.columns))]
+    classes = [{"<": "snn-word", ">": "snn-number"}[side] for side in table.sides]
+    title = _escaped(table.title)
     head = "".join(
-        f'<th scope="col" class="{kind}">{_safe(name)}</th>' for name, kind in zip(table.columns, kinds, strict=True)
+        f'<th scope="col" class="{name}">{_escaped(column)}</th>'
+        for name, column in zip(classes, table.columns, strict=True)
     )
-    ids = [f' id="{_safe(anchor(row[0].runs[0])[1:])}"' if targets else "" for row in table.rows]
-    cells = ["".join(cell(content, i) for i, content in enumerate(row)) for row in table.rows]
-    body = "".join(f"<tr{name}>{content}</tr>\n" for name, content in zip(ids, cells, strict=True))
-    notes = "".join(f'<p class="snn-table-note">{_safe(note)}</p>' for note in table.notes)
+    body = ""
+    for row in table.rows:
+        cells = "".join(_html_cell(cell, name, link) for cell, name in zip(row, classes, strict=True))
+        row_id = ""
+        if targets:
+            row_id = f' id="{_escaped(anchor(row[0].runs[0])[1:])}"'
+        body += f"<tr{row_id}>{cells}</tr>\n"
+    notes = "".join(f'<p class="snn-table-note">{_escaped(note)}</p>' for note in table.notes)
     return (
-        f'<div class="snn-table" tabindex="0" role="region" aria-label="{_safe(table.title)}"><table>'
-        f"<caption>{_safe(table.title)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>"
+        f'<div class="snn-table" tabindex="0" role="region" aria-label="{title}"><table>'
+        f"<caption>{title}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>"
         f"</div>{notes}"
     )
 
 
+def _html_cell(cell: Cell, name: str, link: Callable[[str], str]) -> str:
+    """Render a cell of the given class as HTML."""
+    shown = re.sub(r"± [\d.]+", r'<span class="snn-deviation">\g<0></span>', _escaped(cell.text))
+    # A long name may break at its underscores.
+    shown = re.sub(r"(?<=\w)_(?=\w)", "_<wbr>", shown)
+    if cell.runs:
+        runs = _escaped(", ".join(cell.runs))
+        shown = f'<a href="{_escaped(link(cell.runs[0]))}" title="{runs}">{shown}</a>'
+    return f'<td class="{name}">{shown}</td>'
+
+
 def to_csv(table: Table) -> str:
-    """Comma-separated values, full precision; a last column names the runs, parted by spaces."""
+    """Render a table as comma-separated values in full precision; the last column names the runs of each row."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    rows = [[*_twice(table, table.columns, [f"{name} std" for name in table.columns]), "runs"]]
+    deviations = [f"{name} std" for name in table.columns]
+    writer.writerow(map(_csv_field, [*_with_deviations(table, table.columns, deviations), "runs"]))
     for row in table.rows:
-        runs = " ".join(dict.fromkeys(run for cell in row for run in cell.runs))
-        rows.append([*_twice(table, [cell.value for cell in row], [cell.std for cell in row]), runs])
-    writer.writerows(map(_field, row) for row in rows)
+        values = [cell.value for cell in row]
+        deviations = [cell.std for cell in row]
+        fields = [*_with_deviations(table, values, deviations), " ".join(_runs_of(row))]
+        writer.writerow(map(_csv_field, fields))
     return file.getvalue().rstrip("\n")
 
 
-def _field(value: Any) -> Any:
-    """A field of CSV; text that a spreadsheet would take for a formula gets an apostrophe in front of it."""
+def _with_deviations(table: Table, values: Sequence[Any], deviations: Sequence[Any]) -> list[Any]:
+    """Return one line's values, with the deviation after each value of a `spread` column."""
+    fields = []
+    for name, value, deviation in zip(table.columns, values, deviations, strict=True):
+        fields.append(value)
+        if name in table.spread:
+            fields.append(deviation)
+    return fields
+
+
+def _csv_field(value: Any) -> Any:
+    """Make a field safe for spreadsheets: text that they would take for a formula gets an apostrophe in front."""
     if not isinstance(value, str):
         return value
-    formula = FORMULA.match(value) and not NUMBER.fullmatch(value)
-    return ("'" if formula else "") + visible(value)
-
-
-def _twice(table: Table, values: Sequence[Any], seconds: Sequence[Any]) -> list[Any]:
-    """The values, those of the `spread` columns followed by their second one."""
-    fields = []
-    for name, value, second in zip(table.columns, values, seconds, strict=True):
-        fields += [value, second] if name in table.spread else [value]
-    return ["" if field is None else field for field in fields]
-
-
-FORMATS = ("text", "markdown", "html", "csv")
+    if FORMULA.match(value) and not NUMBER.fullmatch(value):
+        return f"'{visible(value)}"
+    return visible(value)
 
 
 def render(table: Table, form: str, link: Callable[[str], str] = anchor) -> str:
-    """The table in one of FORMATS.
+    """Render a table in a format.
 
     Args:
-        table: to show
+        table: to render
         form: of FORMATS
         link: run's name -> address, for HTML
     Raises:
         UserError: for another format
     """
-    if form not in FORMATS:
-        raise unknown("format", form, FORMATS)
-    return to_html(table, link) if form == "html" else {"text": text, "markdown": markdown, "csv": to_csv}[form](table)
+    if form == "text":
+        return text(table)
+    if form == "markdown":
+        return markdown(table)
+    if form == "html":
+        return to_html(table, link)
+    if form == "csv":
+        return to_csv(table)
+    raise unknown("format", form, FORMATS)

@@ -1,7 +1,7 @@
-"""Tables 3, 4 and 5 and the curves of Figures 1 to 3: the paper's numbers beside those of the records.
+"""Tables 3, 4 and 5, the curves of Figures 1 to 3, and the list of all runs: the paper's numbers beside our records.
 
-Nothing is filled in: a row without runs says "missing". Runs of different settings or schedules are never put into
-one mean. What may be concluded is said by protocol.py.
+Nothing is filled in: a row without runs says "missing". Runs of different settings or schedules are never averaged
+together. protocol.py decides which conclusions are allowed.
 """
 
 import itertools
@@ -9,27 +9,30 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import unknown
 from ..records import EpochFigures
 from . import Result, paper, protocol
-from .render import NONE, Cell, Table
-from .runs import runs_table
+from .render import NONE, Cell, Table, text_cell
 
 NAMES = ("3", "4", "5", "figures", "runs")
 
 RELEASED = "_released"
-"""Ends the name of the variant with the settings of the authors' release."""
+"""Suffix of the variant with the settings of the authors' release."""
+
+MARKS = (0.1, 0.2, 0.5, 1)
+"""Fractions of a schedule after which the figures are listed, beside the first epoch."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in their seeds alone.
+    """Runs that differ only in their seeds.
 
     Args:
         experiment: name
-        epochs: the schedule
-        results: one per seed, by seed
+        epochs: length of the schedule
+        results: one per seed, sorted by seed
     """
 
     experiment: str
@@ -43,11 +46,11 @@ class Group:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The runs' names."""
+        """Names of the runs."""
         return tuple(result.name for result in self.results)
 
     def over_seeds(self, figure: Callable[[Result], float]) -> protocol.Spread | None:
-        """Mean and deviation of a figure over the seeds."""
+        """Return mean and deviation of a figure over the seeds."""
         return protocol.spread([figure(result) for result in self.results])
 
     @property
@@ -57,7 +60,7 @@ class Group:
 
     @property
     def crossed(self) -> protocol.Spread | None:
-        """Test accuracy with the epoch chosen on other images than it is judged on, %."""
+        """Test accuracy with the epoch chosen on one half of the test images and judged on the other, %."""
         return self.over_seeds(lambda result: 100 * result.record.cross_selected)
 
     @property
@@ -67,24 +70,30 @@ class Group:
 
 
 def groups(results: Iterable[Result], experiment: str) -> list[Group]:
-    """An experiment's runs by schedule, the paper's first (empty where there is none), then the longest.
+    """Group an experiment's runs by schedule.
 
     Runs with other settings than the experiment's, or on other images, are left out. A seed counts once.
+
+    Returns:
+        the group of the paper's schedule, which may be empty, then the others, longest schedule first
     """
     by_epochs: dict[int, dict[int, Result]] = {paper.EPOCHS: {}}
     for result in results:
         if result.experiment.name == experiment and result.counts:
-            by_epochs.setdefault(result.experiment.epochs, {}).setdefault(result.experiment.seed, result)
-    order = sorted(by_epochs, key=lambda epochs: (epochs != paper.EPOCHS, -epochs))
-    return [
-        Group(experiment, epochs, tuple(by_epochs[epochs][seed] for seed in sorted(by_epochs[epochs])))
-        for epochs in order
-    ]
+            by_seed = by_epochs.setdefault(result.experiment.epochs, {})
+            by_seed.setdefault(result.experiment.seed, result)
+    found = []
+    for epochs, by_seed in by_epochs.items():
+        found.append(Group(experiment, epochs, tuple(by_seed[seed] for seed in sorted(by_seed))))
+    return sorted(found, key=lambda group: (not group.full, -group.epochs))
 
 
 def build(name: str, results: Iterable[Result]) -> Table:
-    """A table by its name, one of NAMES.
+    """Build a table.
 
+    Args:
+        name: of NAMES
+        results: records
     Raises:
         UserError: for another name
     """
@@ -100,130 +109,139 @@ def build(name: str, results: Iterable[Result]) -> Table:
     raise unknown("table", name, NAMES)
 
 
-def shown(spread: protocol.Spread | None, digits: int = 2) -> str:
-    """Such as 94.01 ± 0.05; without a deviation where there is one run."""
+def _number(value: float | None, form: str, runs: tuple[str, ...] = ()) -> Cell:
+    """Show a number in a format such as ".2f"; NONE if there is no number."""
+    if value is None:
+        return Cell(NONE, None, runs)
+    return Cell(f"{value:{form}}", value, runs)
+
+
+def _spread(spread: protocol.Spread | None, runs: tuple[str, ...], digits: int = 2) -> Cell:
+    """Show a mean and its deviation, as in "94.01 ± 0.05"; the mean alone for one run."""
     if spread is None:
-        return NONE
-    tail = "" if spread.std is None else f" ± {spread.std:.{digits}f}"
-    return f"{spread.mean:.{digits}f}{tail}"
+        return Cell(NONE, None, runs)
+    mean = f"{spread.mean:.{digits}f}"
+    if spread.std is None:
+        return Cell(mean, spread.mean, runs)
+    return Cell(f"{mean} ± {spread.std:.{digits}f}", spread.mean, runs, spread.std)
 
 
-def _cell(spread: protocol.Spread | None, runs: tuple[str, ...], digits: int = 2) -> Cell:
-    return Cell(shown(spread, digits), spread and spread.mean, runs, spread and spread.std)
+def _best(spread: protocol.Spread | None, runs: tuple[str, ...]) -> Cell:
+    """Show the figure that a row is about: `_spread`, or "missing"."""
+    if runs:
+        return _spread(spread, runs)
+    return Cell("missing")
 
 
-def _lines(name: str, results: list[Result]) -> list[tuple[paper.Row, Group]]:
-    """The paper's setting of every row, run or not, then the released one where it was run."""
-    lines = []
-    for row in paper.TABLES[name]:
-        lines += [(row, group) for group in groups(results, row.experiment)]
-        lines += [(row, group) for group in groups(results, row.experiment + RELEASED) if group.results]
-    return lines
+# ---- Tables 3 and 4 ----
 
 
 def losses_table(name: str, results: list[Result]) -> Table:
-    """Table 3 or 4: test accuracy on Fashion-MNIST, in percent."""
+    """Build Table 3 or 4: test accuracy on Fashion-MNIST, in percent."""
     rows = []
-    for row, group in _lines(name, results):
-        best, runs = group.best, group.names
-        said = protocol.verdict(row.accuracy, best, group.full)
-        gap = None if best is None else best.mean - row.accuracy
-        rows.append(
-            (
-                Cell(row.title + ", released" * group.experiment.endswith(RELEASED), row.title),
-                Cell(f"{row.accuracy:.2f}", row.accuracy),
-                Cell(str(group.epochs), group.epochs),
-                _cell(best, runs) if runs else Cell("missing"),
-                _cell(group.crossed, runs),
-                _cell(group.last, runs),
-                Cell(str(len(runs)), len(runs)),
-                Cell(NONE if gap is None else f"{gap:+.2f}", gap, runs),
-                Cell(said, said),
-                Cell(group.experiment, group.experiment),
-            )
-        )
+    for row in paper.TABLES[name]:
+        # The paper's setting has a row even without a run, the released setting only with runs.
+        found = groups(results, row.experiment)
+        found += [group for group in groups(results, row.experiment + RELEASED) if group.results]
+        rows += [_losses_row(row, group) for group in found]
     columns = ("row", "paper", "epochs", "best", "crossed", "last", "n", "difference", "verdict", "experiment")
     title = f"Table {name}: test accuracy on Fashion-MNIST, %, the paper's ({paper.SOURCES[name]}) beside ours"
-    notes = (*_notes(name), *order_notes(name, results))
-    return Table(title, columns, tuple(rows), notes, spread=("best", "crossed", "last"))
-
-
-def _notes(name: str) -> tuple[str, ...]:
-    """What the columns mean, and how to add to them."""
-    return (
+    notes = (
         "best: highest test accuracy of any epoch, as the paper presumably reports; crossed: epoch chosen on one half "
         "of the test images, judged on the other, both ways; last: of the last epoch. Mean and deviation over n seeds; "
         "difference: best minus paper. Verdicts as in results/PROTOCOL.md.",
         f"Runs are added by: snnbook reproduce table{name} --seeds {protocol.SEEDS}, or more",
+        *_order_notes(name, results),
+    )
+    return Table(title, columns, tuple(rows), notes, spread=("best", "crossed", "last"))
+
+
+def _losses_row(row: paper.Row, group: Group) -> tuple[Cell, ...]:
+    """Build the row of one setting and schedule in Table 3 or 4."""
+    title = row.title
+    if group.experiment.endswith(RELEASED):
+        title = f"{row.title}, released"
+    best = group.best
+    difference = None
+    if best is not None:
+        difference = best.mean - row.accuracy
+    runs = group.names
+    return (
+        Cell(title, row.title),
+        _number(row.accuracy, ".2f"),
+        _number(group.epochs, "d"),
+        _best(best, runs),
+        _spread(group.crossed, runs),
+        _spread(group.last, runs),
+        _number(len(runs), "d"),
+        _number(difference, "+.2f", runs),
+        text_cell(protocol.verdict(row.accuracy, best, group.full)),
+        text_cell(group.experiment),
     )
 
 
-def orders(
-    name: str, results: list[Result], suffix: str = "", epochs: int = paper.EPOCHS
-) -> list[tuple[str, str, bool | None]]:
-    """All pairs of rows under one schedule: titles, and whether the first is above the second.
-
-    Args:
-        name: "3" or "4"
-        results: records
-        suffix: "" or RELEASED
-        epochs: the schedule
-    """
-    best = {}
-    for row in paper.TABLES[name]:
-        of_row = {group.epochs: group.best for group in groups(results, row.experiment + suffix)}
-        best[row.title] = of_row.get(epochs)
-    return [(a, b, protocol.above(best[a], best[b])) for a, b in itertools.combinations(best, 2)]
-
-
-def order_notes(name: str, results: list[Result]) -> tuple[str, ...]:
-    """Which rows are above which, as far as the seeds tell."""
+def _order_notes(name: str, results: list[Result]) -> list[str]:
+    """Say which rows are above which, as far as the seeds can decide."""
     schedules = sorted({result.experiment.epochs for result in results} - {paper.EPOCHS}, reverse=True)
     notes = []
     for suffix, epochs in itertools.product(("", RELEASED), (paper.EPOCHS, *schedules)):
-        pairs = orders(name, results, suffix, epochs)
-        decided = [(a, b) if higher else (b, a) for a, b, higher in pairs if higher is not None]
-        below = {winner: [b for a, b in decided if a == winner] for winner, _ in decided}
-        if decided or (suffix, epochs) == ("", paper.EPOCHS):
+        pairs = _orders(name, results, suffix, epochs)
+        losers: dict[str, list[str]] = {}
+        undecided = 0
+        for first, second, higher in pairs:
+            if higher is None:
+                undecided += 1
+            elif higher:
+                losers.setdefault(first, []).append(second)
+            else:
+                losers.setdefault(second, []).append(first)
+        if losers or (suffix, epochs) == ("", paper.EPOCHS):
             settings = ", released settings" if suffix else ""
-            told = "".join(f"{winner} > {' and '.join(losers)}; " for winner, losers in below.items())
-            still = f"{len(pairs) - len(decided)} of {len(pairs)} pairs undecided"
-            notes.append(f"Order of the rows after {epochs} epochs{settings}: {told}{still}.")
-    return tuple(notes)
+            orders = [f"{winner} > {' and '.join(below)}" for winner, below in losers.items()]
+            parts = [*orders, f"{undecided} of {len(pairs)} pairs undecided"]
+            notes.append(f"Order of the rows after {epochs} epochs{settings}: {'; '.join(parts)}.")
+    return notes
 
 
-def so_far(result: Result, epoch: int) -> tuple[float, float]:
-    """Best accuracy (%) and fastest exit (share of T) of the epochs up to one, each on its own; App. 5.3."""
+def _orders(name: str, results: list[Result], suffix: str, epochs: int) -> list[tuple[str, str, bool | None]]:
+    """Compare all pairs of rows under one schedule: two titles, and whether the first is above the second."""
+    best = {}
+    for row in paper.TABLES[name]:
+        by_epochs = {group.epochs: group.best for group in groups(results, row.experiment + suffix)}
+        best[row.title] = by_epochs.get(epochs)
+    return [(a, b, protocol.above(best[a], best[b])) for a, b in itertools.combinations(best, 2)]
+
+
+# ---- Table 5 ----
+
+
+class RunningBest(NamedTuple):
+    """The best figures of a run up to some epoch, each on its own.
+
+    Args:
+        accuracy: highest test accuracy, %
+        time: fastest exit, as a fraction of T
+    """
+
+    accuracy: float
+    time: float
+
+
+def so_far(result: Result, epoch: int) -> RunningBest:
+    """Return the best figures of the epochs up to one; App. 5.3."""
     epochs = result.record.epochs[:epoch]
-    return 100 * max(e.test_accuracy for e in epochs), min(e.exit_time for e in epochs)
+    accuracy = 100 * max(e.test_accuracy for e in epochs)
+    return RunningBest(accuracy, min(e.exit_time for e in epochs))
 
 
 def exit_table(results: list[Result]) -> Table:
-    """Table 5: accuracy and time of early exit on MNIST, running bests."""
+    """Build Table 5: accuracy and time of early exit on MNIST, running bests."""
+    found = groups(results, paper.TABLE_5)
+    found += [group for group in groups(results, paper.TABLE_5 + RELEASED) if group.results]
     rows = []
-    found = [group for name in (paper.TABLE_5, paper.TABLE_5 + RELEASED) for group in groups(results, name)]
-    figures = zip(paper.TABLE_5_ACCURACY, paper.TABLE_5_TIME, strict=True)
-    papers = dict(zip(paper.TABLE_5_EPOCHS, figures, strict=True))
-    for group in [g for g in found if g.results or g.experiment == paper.TABLE_5]:
-        for epoch in sorted({epoch for epoch in papers if epoch <= group.epochs} | {group.epochs}):
-            accuracy, time = papers.get(epoch, (None, None))
-            best, share = (group.over_seeds(lambda r, i=i, e=epoch: so_far(r, e)[i]) for i in (0, 1))
-            steps = group.over_seeds(lambda r, e=epoch: r.experiment.steps * so_far(r, e)[1])
-            # the last line is what the paper would print as its result; the lines before it are on the way
-            said = protocol.verdict(papers[epoch][0], best, group.full) if epoch == paper.EPOCHS else NONE
-            runs = group.names
-            rows.append(
-                (
-                    *(
-                        Cell(f"{epoch} of {group.epochs}", epoch),
-                        Cell(NONE if accuracy is None else f"{accuracy:.2f}", accuracy),
-                        _cell(best, runs) if runs else Cell("missing"),
-                    ),
-                    Cell(NONE if time is None else f"{time:.3f}", time),
-                    *(_cell(steps, runs, 3), _cell(share, runs, 3)),
-                    *(Cell(str(len(runs)), len(runs)), Cell(said, said), Cell(group.experiment, group.experiment)),
-                )
-            )
+    for group in found:
+        epochs = {epoch for epoch in paper.TABLE_5_EPOCHS if epoch <= group.epochs} | {group.epochs}
+        rows += [_exit_row(group, epoch) for epoch in sorted(epochs)]
     columns = ("epoch", "paper %", "ours %", "paper's time", "ours, steps", "ours / T", "n", "verdict", "experiment")
     title = f"Table 5: accuracy and exit time on MNIST, T = 10, the paper's ({paper.SOURCES['5']}) beside ours"
     notes = (
@@ -233,10 +251,43 @@ def exit_table(results: list[Result]) -> Table:
     return Table(title, columns, tuple(rows), notes, spread=("ours %", "ours, steps", "ours / T"))
 
 
+def _exit_row(group: Group, epoch: int) -> tuple[Cell, ...]:
+    """Build the row of Table 5 after some epochs."""
+    accuracy = time = None
+    if epoch in paper.TABLE_5_EPOCHS:
+        line = paper.TABLE_5_EPOCHS.index(epoch)
+        accuracy = paper.TABLE_5_ACCURACY[line]
+        time = paper.TABLE_5_TIME[line]
+    best = group.over_seeds(lambda result: so_far(result, epoch).accuracy)
+    fraction = group.over_seeds(lambda result: so_far(result, epoch).time)
+    steps = group.over_seeds(lambda result: result.experiment.steps * so_far(result, epoch).time)
+    # The last line is what the paper would report as its result. The lines before it are intermediate.
+    verdict = NONE
+    if epoch == paper.EPOCHS:
+        verdict = protocol.verdict(accuracy, best, group.full)
+    runs = group.names
+    return (
+        Cell(f"{epoch} of {group.epochs}", epoch),
+        _number(accuracy, ".2f"),
+        _best(best, runs),
+        _number(time, ".3f"),
+        _spread(steps, runs, 3),
+        _spread(fraction, runs, 3),
+        _number(len(runs), "d"),
+        text_cell(verdict),
+        text_cell(group.experiment),
+    )
+
+
+# ---- Figures 1 to 3 ----
+
+
 def _ratio(epochs: Sequence[EpochFigures]) -> float | None:
-    """Sum of e over sum of |e| of some epochs together; None without any e."""
+    """Return sum of e over sum of |e| of some epochs together; None without any e."""
     absolute = math.fsum(e.grad_abs_sum for e in epochs)
-    return math.fsum(e.grad_sum for e in epochs) / absolute if absolute else None
+    if not absolute:
+        return None
+    return math.fsum(e.grad_sum for e in epochs) / absolute
 
 
 METRICS: dict[str, tuple[str, Callable[[Sequence[EpochFigures]], float | None]]] = {
@@ -250,34 +301,93 @@ METRICS: dict[str, tuple[str, Callable[[Sequence[EpochFigures]], float | None]]]
     "output threshold": ("mean of the last layer", lambda e: statistics.fmean(e[-1].output_thresholds)),
     "output spikes": ("of a neuron, on test images", lambda e: math.fsum(e[-1].firing_rates[-1])),
 }
-"""What App. Fig. 1 and 2 plot (a: test accuracy, b: sum of |e|, c: sum of e, d: ratio), Fig. 3's mean, and more: unit,
-and the figure after some epochs. Sums are an epoch's own, where the release adds up from the start (disagreement 9)."""
+"""Unit, and value after some epochs, of each curve.
+
+They are the curves of App. Fig. 1 and 2 (a: test accuracy, b: sum of |e|, c: sum of e, d: ratio), the mean of Fig. 3,
+and more. Sums are an epoch's own, where the release adds up from the start (disagreement 9).
+"""
 
 
 def curve(group: Group, metric: str) -> list[tuple[int, float]]:
-    """A metric against the epoch, mean over seeds; epochs in which a run has none are left out."""
+    """Return a metric's mean over seeds by epoch.
+
+    Args:
+        group: of runs
+        metric: of METRICS
+    Returns:
+        pairs of epoch and value; an epoch in which a run has no value is left out
+    """
+    _, value_of = METRICS[metric]
     points = []
     for epoch in range(1, group.epochs + 1):
-        values = [METRICS[metric][1](result.record.epochs[:epoch]) for result in group.results]
+        values = [value_of(result.record.epochs[:epoch]) for result in group.results]
         if values and None not in values:
             points.append((epoch, math.fsum(values) / len(values)))
     return points
 
 
 def figures_table(results: list[Result]) -> Table:
-    """Figures 1 to 3 in numbers: the metrics at the first epoch, along the way and at the end."""
+    """List Figures 1 to 3 in numbers: the metrics after the first epoch and after MARKS of the schedule."""
+    names = dict.fromkeys(itertools.chain.from_iterable(paper.FIGURES.values()))
     rows = []
-    for name in dict.fromkeys(name for names in paper.FIGURES.values() for name in names):
+    for name in names:
         for group in groups(results, name):
-            curves = [dict(curve(group, metric)) for metric in METRICS]
-            marks = sorted({1, *(math.ceil(group.epochs * share) for share in (0.1, 0.2, 0.5, 1))})
-            for epoch in marks if group.results else ():
-                values = [found.get(epoch) for found in curves]
-                cells = [Cell(NONE if v is None else f"{v:.4g}", v, group.names) for v in values]
-                rows.append((Cell(name, name), Cell(f"{epoch} of {group.epochs}", epoch), *cells))
-            if not group.results:
-                empty = [Cell("missing"), *[Cell(NONE)] * (len(METRICS) - 1)]
-                rows.append((Cell(name, name), Cell(f"0 of {group.epochs}", 0), *empty))
+            rows += _figures_rows(group)
+    columns = ["experiment", "epoch"]
+    columns += [f"{metric} ({unit})" for metric, (unit, _) in METRICS.items()]
     title = "Figures 1 to 3 in numbers: figures of single epochs, mean over seeds"
-    columns = ("experiment", "epoch", *(f"{metric} ({unit})" for metric, (unit, _) in METRICS.items()))
-    return Table(title, columns, tuple(rows), ("Runs are added by: snnbook reproduce figures",), left=2)
+    return Table(title, tuple(columns), tuple(rows), ("Runs are added by: snnbook reproduce figures",), "<<")
+
+
+def _figures_rows(group: Group) -> list[tuple[Cell, ...]]:
+    """Build the rows of one experiment and schedule; one row that says "missing" if there is no run."""
+    name = text_cell(group.experiment)
+    if not group.results:
+        blank = [Cell(NONE) for _ in METRICS]
+        blank[0] = Cell("missing")
+        return [(name, Cell(f"0 of {group.epochs}", 0), *blank)]
+    curves = [dict(curve(group, metric)) for metric in METRICS]
+    epochs = {math.ceil(group.epochs * mark) for mark in MARKS} | {1}
+    rows = []
+    for epoch in sorted(epochs):
+        cells = [_number(values.get(epoch), ".4g", group.names) for values in curves]
+        rows.append((name, Cell(f"{epoch} of {group.epochs}", epoch), *cells))
+    return rows
+
+
+# ---- All runs ----
+
+
+def runs_table(results: Iterable[Result]) -> Table:
+    """List all runs on file, whatever their purpose, with hardware, sources and the command that repeats each."""
+    columns = ("run", "best %", "last %", "minutes", "hardware", "engine", "torch", "commit", "command")
+    notes = (
+        "Minutes are those of the clock: a run that shared its machine with others, or was halted, has more",
+        "Several machines, versions or commits: the run went on there, in this order",
+    )
+    return Table("All runs on file", columns, tuple(map(_runs_row, results)), notes)
+
+
+def _runs_row(result: Result) -> tuple[Cell, ...]:
+    """Build the row of one run."""
+    title = result.name
+    if not result.published:
+        title += " (other images)"
+    commits = ", ".join(map(_short, result.commits))
+    return (
+        Cell(title, result.name, (result.name,)),
+        _number(100 * result.record.best.test_accuracy, ".2f"),
+        _number(100 * result.record.last.test_accuracy, ".2f"),
+        _number(result.seconds / 60, ".1f"),
+        text_cell(result.hardware),
+        text_cell(result.engine),
+        text_cell(result.torch),
+        Cell(commits, ", ".join(commit or NONE for commit in result.commits)),
+        text_cell(result.repeated_by),
+    )
+
+
+def _short(commit: str | None) -> str:
+    """Shorten a commit; a mark after "+", which says that the sources differed from it, stays."""
+    digits, plus, mark = (commit or NONE).partition("+")
+    return f"{digits[:8]}{plus}{mark}"

@@ -1,4 +1,4 @@
-"""A training step as a CUDA graph: recorded once, then started as one piece, for batches of the same size.
+"""A training step as a CUDA graph: recorded once, then replayed as one piece, for batches of the same size.
 
 A step is some dozens of short kernels, which a GPU finishes faster than Python can start them one by one.
 """
@@ -13,19 +13,23 @@ from torch import Tensor
 from .step import TrainingStep
 
 WARM_UPS = 3
-"""Steps before the recording, in which kernels are compiled and chosen, and memory is laid out."""
+"""Steps before the recording, in which kernels are compiled and chosen, and memory is allocated."""
 
 Body = Callable[[], None]
 
 Recorder = Callable[[Body], Body]
-"""Runs what it is given for warming up, records it, and returns what plays the record: the same work on the same
-memory, whatever that holds by then."""
+"""Runs its argument to warm up, records it, and returns a function that replays the record: the same work on the same
+memory, whatever the memory holds by then."""
 
 
 def record_cuda(body: Body) -> Body:
-    """Record on the current GPU. The warm-up runs on a stream of its own, as torch asks for, and so does the recording:
-    the stream that torch would take for it is of whichever GPU was current when it first recorded anything."""
-    stream, before = torch.cuda.Stream(), torch.cuda.current_stream()
+    """Record on the current GPU.
+
+    torch requires a stream of its own for the warm-up. The recording uses it too, since torch's default stream for
+    recordings is of whichever GPU was current when it first recorded anything.
+    """
+    stream = torch.cuda.Stream()
+    before = torch.cuda.current_stream()
     stream.wait_stream(before)
     with torch.cuda.stream(stream):
         for _ in range(WARM_UPS):
@@ -36,16 +40,17 @@ def record_cuda(body: Body) -> Body:
         with torch.cuda.graph(graph, stream=stream):
             body()
     finally:
-        torch.cuda.set_stream(before)  # torch leaves its own current where the end of a recording fails
+        # If the end of a recording fails, torch leaves the recording's stream current.
+        torch.cuda.set_stream(before)
     return graph.replay
 
 
 class RecordedStep:
-    """A training step that is played from a record where the batch has its full size, and else runs as it is.
+    """A training step that replays a record for batches of the full size, and runs normally for others.
 
-    Its arguments are copied to where the record reads them; weights, thresholds, optimiser state, learning rate, totals
-    and random generators are read and written where they lie. Recording leaves no trace in them. Where it fails, one
-    line of warning says so, and steps run as they are from then on.
+    A batch is copied to the memory that the record reads. Weights, thresholds, optimiser state, learning rate, totals
+    and random generators are read and written in place. Recording changes none of them. If it fails, a warning says so
+    in one line, and all steps run normally from then on.
 
     Args:
         step: with a static learning rate, of a process that trains alone
@@ -53,15 +58,18 @@ class RecordedStep:
     """
 
     def __init__(self, step: TrainingStep, record: Recorder = record_cuda) -> None:
-        self._step, self._record, self._replay = step, record, None
+        self._step = step
+        self._record: Recorder | None = record
+        self._replay: Body | None = None
         self._images: Tensor | None = None
         self._labels: Tensor | None = None
 
     def __call__(self, images: Tensor, labels: Tensor) -> None:
-        """One step; arguments as in `TrainingStep`."""
+        """Train on a batch; arguments as in `TrainingStep`."""
         if self._record is not None and self._replay is None and len(labels) == self._step.experiment.batch_size:
-            self._images, self._labels = images.clone(), labels.clone()
-            self._try()
+            self._images = images.clone()
+            self._labels = labels.clone()
+            self._try_to_record()
         if self._replay is None or images.shape != self._images.shape:
             self._step(images, labels)
             return
@@ -70,10 +78,10 @@ class RecordedStep:
         self._replay()
         self._step.totals.batches += 1
 
-    def _try(self) -> None:
-        """Make the record, or give up for good."""
+    def _try_to_record(self) -> None:
+        """Record the step, or warn and never try again."""
         try:
-            with self._no_trace(), _capturable(self._step.optimiser):
+            with self._undo_steps(), _capturable(self._step.optimiser):
                 self._replay = self._record(lambda: self._step.compute(self._images, self._labels))
         except torch.cuda.OutOfMemoryError:
             raise
@@ -86,38 +94,49 @@ class RecordedStep:
             )
 
     @contextmanager
-    def _no_trace(self) -> Iterator[None]:
-        """Put back, in place, all that steps change."""
-        step, optimiser = self._step, self._step.optimiser
-        kept = [(tensor, tensor.clone()) for tensor in (*step.net.state_dict().values(), step.totals.sums)]
-        state = {p: {name: value.clone() for name, value in each.items()} for p, each in optimiser.state.items()}
-        device = step.totals.sums.device
-        with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
+    def _undo_steps(self) -> Iterator[None]:
+        """Restore, in place, everything that the steps of the block change."""
+        optimiser = self._step.optimiser
+        totals = self._step.totals.sums
+        values_before = [(tensor, tensor.clone()) for tensor in (*self._step.net.state_dict().values(), totals)]
+        states_before = {
+            parameter: {name: value.clone() for name, value in state.items()}
+            for parameter, state in optimiser.state.items()
+        }
+        generators = [totals.device] if totals.device.type == "cuda" else []
+        with torch.random.fork_rng(generators), torch.no_grad():
             try:
                 with torch.enable_grad():
                     yield
             finally:
-                for tensor, value in kept:
+                for tensor, value in values_before:
                     tensor.copy_(value)
-                for p, each in optimiser.state.items():
-                    for name, value in each.items():
-                        before = state.get(p, {}).get(name)
-                        value.zero_() if before is None else value.copy_(before)  # state is born as zeros
+                for parameter, state in optimiser.state.items():
+                    _restore_state(state, states_before.get(parameter, {}))
+
+
+def _restore_state(state: dict[str, Tensor], before: dict[str, Tensor]) -> None:
+    """Restore an optimiser's state of one parameter in place. State that did not exist before starts as zeros."""
+    for name, value in state.items():
+        if name in before:
+            value.copy_(before[name])
+        else:
+            value.zero_()
 
 
 @contextmanager
 def _capturable(optimiser: torch.optim.Optimizer) -> Iterator[None]:
-    """Tell torch that the optimiser may be recorded: fused, and with its rate in a tensor, it looks at nothing.
+    """Mark the optimiser as one that can be recorded: fused, and with its rate in a tensor, it reads no value.
 
-    Only while it is, since torch warns of every other step that is taken with this mark.
+    The mark is taken off again, since torch warns of every other step that is taken with it.
     """
-    groups = [group for group in optimiser.param_groups if "capturable" in group]
+    marked = [options for options in optimiser.param_groups if "capturable" in options]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This instance was constructed with capturable")
-        for group in groups:
-            group["capturable"] = True
+        for options in marked:
+            options["capturable"] = True
         try:
             yield
         finally:
-            for group in groups:
-                group["capturable"] = False
+            for options in marked:
+                options["capturable"] = False

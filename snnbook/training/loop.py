@@ -1,11 +1,12 @@
-"""The course of a run: its epochs one after the other, looked at, saved, and stopped when somebody asks.
+"""The loop over a run's epochs: train, report progress, save, and stop on a signal.
 
-At an epoch's end its figures are added to epochs.jsonl, then last.pt is replaced, then best.pt if it is the best so
-far; within a long epoch last.pt is replaced now and then. A run that is killed in between, at whatever moment, is set
-right by `mend` when it goes on.
+After an epoch its figures are appended to epochs.jsonl, then last.pt is replaced, then best.pt if the epoch is the best
+so far. Within a long epoch last.pt is replaced from time to time. If a run is killed in between, at whatever moment,
+`repair` makes the files agree when it goes on.
 """
 
 import time
+from enum import IntEnum
 from pathlib import Path
 
 from .. import records, signals
@@ -16,43 +17,49 @@ from ..records.run_folder import Lock
 from ..settings import Experiment
 from .trainer import Trainer
 
-LOOK_SECONDS = 0.5
-"""Time between two looks at the figures while an epoch goes on; each look waits for the device."""
+REPORT_SECONDS = 0.5
+"""Time between two progress reports within an epoch. Each report waits for the device."""
 
 SAVE_SECONDS = 300.0
-"""Time between two checkpoints while an epoch goes on, unless another is asked for."""
+"""Default time between two checkpoints within an epoch."""
 
-LOOK, SAVE, STOP = 1, 2, 3
-"""What may be wanted after a step, the most urgent last; STOP + n stands for signal n."""
+
+class Action(IntEnum):
+    """What a process asks for after a step. Each action includes those before it."""
+
+    NOTHING = 0
+    REPORT = 1
+    SAVE = 2
+    STOP = 3
 
 
 class Progress:
-    """Told how a run goes on. This one keeps silent; others override what they want to know."""
+    """Callbacks that a run calls. These do nothing; override those you need."""
 
     def start(self, experiment: Experiment, folder: Path, epochs_done: int, images: int) -> None:
-        """The run begins, or goes on after `epochs_done`; an epoch has so many training images."""
+        """Called when the run begins, or goes on after `epochs_done`, with the number of training images."""
 
-    def look(self, images: int, loss: float, accuracy: float) -> None:
-        """So many images more are done; loss and training accuracy of the epoch so far."""
+    def report(self, images: int, loss: float, accuracy: float) -> None:
+        """Called with the images since the last report, and the epoch's loss and training accuracy so far."""
 
     def epoch(self, figures: EpochFigures, best: bool) -> None:
-        """An epoch is done and on the disk; whether it is the best so far."""
+        """Called when an epoch is on disk, with whether it is the best so far."""
 
     def close(self) -> None:
-        """The run is over, or broken off."""
+        """Called when the run is finished or interrupted."""
 
 
-class Course:
-    """A run on its way. Every process of the trainer's team has one; the first writes and talks.
+class TrainingLoop:
+    """The epochs of a run. Every process of the trainer's group has a loop; rank 0 writes the files and reports.
 
     Args:
-        trainer: at the point that the run has come to
+        trainer: in the state that the run has reached
         folder: of the run
         origin: its provenance
         epochs: figures so far
-        progress: is told how it goes
+        progress: callbacks
         save_every: seconds between two checkpoints within an epoch
-        lock: that the first process holds on the folder, looked at before each write
+        lock: on the folder, checked before each write; only rank 0 has it
     """
 
     def __init__(
@@ -65,109 +72,122 @@ class Course:
         save_every: float = SAVE_SECONDS,
         lock: Lock | None = None,
     ) -> None:
-        self._lock = lock
-        self._trainer, self._team, self._experiment = trainer, trainer.team, trainer.experiment
-        self._folder, self._origin, self._epochs = folder, origin, epochs
-        self._progress = progress if progress is not None and self._team.leads else Progress()
+        self._trainer = trainer
+        self._group = trainer.group
+        self._experiment = trainer.experiment
+        self._folder = folder
+        self._origin = origin
+        self._epochs = epochs
+        self._progress = Progress()
+        if progress is not None and self._group.is_main:
+            self._progress = progress
         self._save_every = save_every
+        self._lock = lock
         self._request = signals.Request()
-        self._looked = self._saved = time.monotonic()
+        self._last_save = time.monotonic()
+        self._last_report = self._last_save
 
     def begin(self) -> None:
-        """First thresholds, and the checkpoint that every run has from there on.
+        """Initialise the thresholds of a new run, and write its first checkpoint.
 
         Raises:
             Stopped: on Ctrl-C, and on SIGTERM where it is raised at once
         """
         try:
-            if self._team.leads:  # the others take them over at the first epoch's start
+            if self._group.is_main:  # the other ranks get them when the first epoch starts
                 self._trainer.initialise()
             self._save()
         except KeyboardInterrupt as stop:
             message = f"stopped before the first step. {run_folder.go_on(self._folder)}"
-            raise signals.Stopped.by(stop, message) from stop
+            raise signals.Stopped.from_interrupt(stop, message) from stop
 
-    def go(self) -> RunRecord:
-        """The epochs that are left.
+    def run(self) -> RunRecord:
+        """Train the epochs that are left.
 
         Raises:
             UserError: if training broke down, or a file cannot be written
-            Stopped: if a signal asked for it
+            Stopped: if a signal stopped it
         """
-        experiment, progress, done = self._experiment, self._progress, len(self._epochs)
-        progress.start(experiment, self._folder, done, self._trainer.images)
+        done = len(self._epochs)
+        self._progress.start(self._experiment, self._folder, done, self._trainer.images)
         try:
-            with signals.defer_signals(patient=self._team.size > 1) as self._request:
-                for number in range(done + 1, experiment.epochs + 1):
-                    self._add(self._trainer.epoch(number, progress.look, self._heed))
-                    if signal := self._team.highest(self._request.number):
+            with signals.defer_signals(patient=self._group.size > 1) as self._request:
+                for number in range(done + 1, self._experiment.epochs + 1):
+                    figures = self._trainer.epoch(number, self._progress.report, self._after_step)
+                    self._add(figures)
+                    (signal,) = self._group.maximum(self._request.number)
+                    if signal:
                         raise self._stopped(signal)
         finally:
-            progress.close()
-        if not self._team.leads:
-            return self._record
-        self._still_held()
+            self._progress.close()
+        if not self._group.is_main:
+            return RunRecord(self._experiment, self._origin, self._epochs)
+        self._check_lock()
         return records.read(self._folder)
 
-    @property
-    def _record(self) -> RunRecord:
-        return RunRecord(self._experiment, self._origin, self._epochs)
-
     def _add(self, figures: EpochFigures) -> None:
-        """Put an epoch on the disk, step by step as `mend` expects it."""
+        """Write an epoch to disk, in the order that `repair` relies on."""
         best = all(figures.test_accuracy > other.test_accuracy for other in self._epochs)
         self._epochs = (*self._epochs, figures)
-        if self._team.leads:
-            self._still_held()
+        if self._group.is_main:
+            self._check_lock()
             records.append_epoch(self._folder, figures)
         checkpoint = self._save()
-        if best and self._team.leads:
-            self._still_held()
+        if best and self._group.is_main:
+            self._check_lock()
             checkpoints.write(checkpoint, self._folder / checkpoints.BEST)
         self._progress.epoch(figures, best)
 
-    def _still_held(self) -> None:
-        """See that nobody took the folder away, before something is written to it."""
+    def _check_lock(self) -> None:
+        """Raise an error if another process has taken the folder since."""
         if self._lock is not None:
             self._lock.check()
 
     def _save(self) -> Checkpoint:
+        """Replace last.pt. All ranks must call this, since the checkpoint holds sums over them."""
         checkpoint = self._trainer.checkpoint(len(self._epochs))
-        if self._team.leads:
-            self._still_held()
+        if self._group.is_main:
+            self._check_lock()
             checkpoints.write(checkpoint, self._folder / checkpoints.LAST)
-        self._saved = time.monotonic()
+        self._last_save = time.monotonic()
         return checkpoint
 
-    def _heed(self) -> bool:
-        """After a step: save and stop where it is time; tell whether it is time to look. The same on all processes."""
-        now, wanted = time.monotonic(), 0
+    def _after_step(self) -> bool:
+        """Save or stop where it is due, and return whether a progress report is. The same on all ranks."""
+        now = time.monotonic()
+        action = Action.NOTHING
         if self._request.number:
-            wanted = STOP + self._request.number
-        elif now - self._saved >= self._save_every:
-            wanted = SAVE
-        elif now - self._looked >= LOOK_SECONDS:
-            wanted = LOOK
-        wanted = self._team.highest(wanted)
-        if wanted >= SAVE:
+            action = Action.STOP
+        elif now - self._last_save >= self._save_every:
+            action = Action.SAVE
+        elif now - self._last_report >= REPORT_SECONDS:
+            action = Action.REPORT
+        # The ranks must act together, though their clocks differ and a signal may reach only one of them.
+        action, signal = self._group.maximum(action, self._request.number)
+        if action >= Action.SAVE:
             self._save()
-        if wanted > STOP:
-            raise self._stopped(wanted - STOP)
-        if wanted:
-            self._looked = now
-        return wanted > 0
+        if action == Action.STOP:
+            raise self._stopped(signal)
+        if action == Action.NOTHING:
+            return False
+        self._last_report = now
+        return True
 
     def _stopped(self, signal: int) -> signals.Stopped:
-        step, done, wanted = self._trainer.step, len(self._epochs), self._experiment.epochs
+        """Make the exception that says what is done and how to go on."""
+        done = len(self._epochs)
+        wanted = self._experiment.epochs
         if done == wanted:
             return signals.Stopped(f"stopped, but the run in {self._folder} is finished", signal)
-        within = f" and {step} batch(es) of the next" if step else ""
+        reached = f"epoch {done} of {wanted}"
+        if self._trainer.batches_done:
+            reached += f" and {self._trainer.batches_done} batch(es) of the next"
         again = run_folder.go_on(self._folder)
-        return signals.Stopped(f"stopped after epoch {done} of {wanted}{within}; all is saved. {again}", signal)
+        return signals.Stopped(f"stopped after {reached}; all is saved. {again}", signal)
 
 
-def mend(folder: Path, checkpoint: Checkpoint, origin: Provenance) -> tuple[EpochFigures, ...]:
-    """Set right what a kill left between two files: figures beyond the checkpoint, a best.pt that is still missing.
+def repair(folder: Path, checkpoint: Checkpoint, origin: Provenance) -> tuple[EpochFigures, ...]:
+    """Make a run's files agree after a kill: drop figures beyond the last checkpoint, write a missing best.pt.
 
     Args:
         folder: of the run
@@ -179,12 +199,11 @@ def mend(folder: Path, checkpoint: Checkpoint, origin: Provenance) -> tuple[Epoc
         UserError: if figures are missing or damaged, or a file cannot be written
     """
     epochs = records.keep_epochs(folder, checkpoint.epoch)
-    record, best = RunRecord(checkpoint.experiment, origin, epochs), folder / checkpoints.BEST
-    if (
-        epochs
-        and checkpoint.step == 0
-        and record.best is record.last
-        and not (best.exists() and checkpoints.read(best, checkpoint.experiment).epoch == checkpoint.epoch)
-    ):
-        checkpoints.write(checkpoint, best)
+    if not epochs or checkpoint.step > 0:
+        return epochs
+    record = RunRecord(checkpoint.experiment, origin, epochs)
+    if record.best is record.last:
+        best = folder / checkpoints.BEST
+        if not best.exists() or checkpoints.read(best, checkpoint.experiment).epoch != checkpoint.epoch:
+            checkpoints.write(checkpoint, best)
     return epochs

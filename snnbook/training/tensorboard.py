@@ -1,4 +1,4 @@
-"""Others that are told how a run goes on, beside the terminal: TensorBoard."""
+"""Progress callbacks beside the terminal's: TensorBoard, and several at once."""
 
 import dataclasses
 import json
@@ -14,42 +14,42 @@ from ..settings import Experiment
 from .loop import Progress
 
 FOLDER = run_folder.TENSORBOARD
-"""Where in a run's folder TensorBoard's files go."""
+"""Name of the folder, inside a run's folder, of TensorBoard's files."""
 
 
 class Several(Progress):
-    """Tells several.
+    """Call several progress callbacks.
 
     Args:
-        members: who is told, in this order
+        members: to call, in this order
     """
 
     def __init__(self, members: Sequence[Progress]) -> None:
         self.members = tuple(members)
 
     def start(self, experiment: Experiment, folder: Path, epochs_done: int, images: int) -> None:
-        """Tell that the run begins."""
+        """Pass on that the run begins."""
         for member in self.members:
             member.start(experiment, folder, epochs_done, images)
 
-    def look(self, images: int, loss: float, accuracy: float) -> None:
-        """Tell how far it is."""
+    def report(self, images: int, loss: float, accuracy: float) -> None:
+        """Pass on a progress report."""
         for member in self.members:
-            member.look(images, loss, accuracy)
+            member.report(images, loss, accuracy)
 
     def epoch(self, figures: EpochFigures, best: bool) -> None:
-        """Tell an epoch's figures."""
+        """Pass on an epoch's figures."""
         for member in self.members:
             member.epoch(figures, best)
 
     def close(self) -> None:
-        """Tell that it is over."""
+        """Pass on that the run is over."""
         for member in self.members:
             member.close()
 
 
 class TensorBoard(Progress):
-    """Every epoch's figures, for `tensorboard --logdir RUN`. A run that goes on goes on in the same curves.
+    """Write every epoch's figures for `tensorboard --logdir RUN`. A resumed run continues the same curves.
 
     Raises:
         UserError: if the tensorboard package is missing
@@ -60,27 +60,32 @@ class TensorBoard(Progress):
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise UserError("--log tensorboard needs its package; install it: pip install tensorboard") from error
-        self._open, self._writer = SummaryWriter, None
+        self._writer_class = SummaryWriter
+        self._writer: Any = None
 
     def start(self, experiment: Experiment, folder: Path, epochs_done: int, images: int) -> None:
-        """Open the files; what a stop left after the epochs done is forgotten."""
-        self._writer: Any = self._open(str(folder / FOLDER), purge_step=epochs_done + 1)
-        self._writer.add_text("settings", f"```json\n{json.dumps(experiment.to_dict(), indent=2)}\n```", epochs_done)
+        """Open the files, and discard what an interrupted run wrote after the epochs done."""
+        self._writer = self._writer_class(str(folder / FOLDER), purge_step=epochs_done + 1)
+        settings = json.dumps(experiment.to_dict(), indent=2)
+        self._writer.add_text("settings", f"```json\n{settings}\n```", epochs_done)
 
     def epoch(self, figures: EpochFigures, best: bool) -> None:
-        """Add an epoch."""
+        """Write an epoch."""
         values = dataclasses.asdict(figures)
         step = values.pop("epoch")
-        rates, thresholds, output = (values.pop(each) for each in ("firing_rates", "thresholds", "output_thresholds"))
-        halves = zip(("even", "odd"), values.pop("test_accuracy_halves"), strict=True)
-        values |= {f"test_accuracy_halves/{places}": value for places, value in halves}
+        rates = values.pop("firing_rates")
+        spreads = values.pop("thresholds")
+        output_thresholds = values.pop("output_thresholds")
+        even, odd = values.pop("test_accuracy_halves")
+        values["test_accuracy_halves/even"] = even
+        values["test_accuracy_halves/odd"] = odd
         for name, value in values.items():
             if value is not None:
                 self._writer.add_scalar(name, value, step)
-        for number, (steps, spread) in enumerate(zip(rates, thresholds, strict=True), start=1):
+        for number, (steps, spread) in enumerate(zip(rates, spreads, strict=True), start=1):
             self._writer.add_scalar(f"spikes_per_neuron/layer_{number}", sum(steps), step)
             self._writer.add_scalar(f"mean_threshold/layer_{number}", spread["mean"], step)
-        self._writer.add_histogram("output_thresholds", np.array(output), step)
+        self._writer.add_histogram("output_thresholds", np.array(output_thresholds), step)
         self._writer.flush()
 
     def close(self) -> None:

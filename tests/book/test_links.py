@@ -101,7 +101,7 @@ def test_every_link_of_the_texts_beside_the_book(links, text):
     for link in re.findall(r"\]\(([^)\s]+)\)", source):
         path, _, place = link.partition("#")
         if "://" in link:
-            assert links.fault_outward(link) is None, link
+            assert links.external_fault(link) is None, link
         else:
             assert not path or (ROOT / text).parent.joinpath(path).exists(), link
             assert path or place in headings, link

@@ -391,7 +391,7 @@ def test_help(arguments, call):
 def test_every_change_is_a_setting():
     import dataclasses
 
-    from snnbook.cli.app import Changes
+    from snnbook.cli.options import Changes
 
     changes = [field.name for field in dataclasses.fields(Changes)]
     settings = experiments.get("quick").to_dict()

@@ -159,7 +159,7 @@ def test_a_file_never_takes_the_place_of_a_closed_stream(tmp_path):
     (tmp_path / "code.py").write_text(f"""if True:
     import os, sys
     sys.path.insert(0, {str(ROOT)!r})
-    from snnbook import streams
+    from snnbook.cli import streams
     with streams.opened(), open("file", "w") as file:
         os.write(2, b"message")
         print("message")

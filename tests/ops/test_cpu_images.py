@@ -22,9 +22,11 @@ from ..conftest import relative
 pytest.importorskip("numba")
 from numba import njit
 
+from snnbook.ops import affine
 from snnbook.ops.cpu import images  # needs Numba
-from snnbook.ops.cpu.images import WIDE_SUMS, add_products
+from snnbook.ops.cpu.images import add_products
 from snnbook.ops.cpu.llvm_rows import LANES
+from snnbook.ops.cpu.tuning import WIDE_SUMS
 
 ACCURACY = {torch.float32: 2e-6, torch.float64: 1e-14}
 
@@ -52,7 +54,7 @@ def layer(name, dtype):
 def test_currents_are_those_of_the_dense_product(name, dtype, poisoned_memory):
     image, weight, padding, *_ = layer(name, dtype)
     for x in (image[None], image.expand(3, *image.shape) * torch.arange(1, 4).view(3, 1, 1, 1, 1)):
-        got = ops.image_currents(x, weight, padding)
+        got = images.currents(x, weight, padding)
         want = F.conv2d(x.flatten(0, 1).double(), weight.double(), padding=padding).unflatten(0, x.shape[:2])
         assert got.dtype == dtype
         assert relative(got.double(), want) < ACCURACY[dtype]
@@ -63,12 +65,12 @@ def test_currents_are_those_of_the_dense_product(name, dtype, poisoned_memory):
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_weights_gradient_is_the_dense_one(name, dtype, neuron, poisoned_memory):
     image, weight, padding, window, generator = layer(name, dtype)
-    current = ops.image_currents(image[None], weight, padding).expand(5, -1, -1, -1, -1)
+    current = images.currents(image[None], weight, padding).expand(5, -1, -1, -1, -1)
     threshold = torch.rand(len(weight), generator=generator, dtype=dtype) + 0.2
-    spikes, saved = ops.forward_pooled(current, threshold, neuron, window, "cpu")
+    spikes, saved = ops.get("cpu").pooled_forward(current, threshold, neuron, window)
     e = torch.randn(spikes.shape, generator=generator, dtype=dtype)
-    got = ops.backward_image(e, saved, image[None], weight, padding)
-    _, dense = ops.backward_pooled(e, saved, sum_weight=True)
+    _, got = images.backward(e, saved, image[None], weight, padding)
+    _, dense = ops.get("cpu").pooled_backward(e, saved, sum_weight=True)
     want = conv2d_weight(image.double(), weight.shape, dense[0].double(), padding=padding)
     assert got.dtype == dtype
     assert want.abs().max() > 0
@@ -85,10 +87,10 @@ def test_layers_go_this_way_and_agree_with_the_reference(monkeypatch):
         x = image.expand(5, -1, -1, -1, -1)
         spikes, _ = spiking_affine(x, w, threshold, Convolution(padding), NeuronParameters(), window, engine)
         if engine == "cpu":  # neither product is torch's
-            monkeypatch.setattr(events, "conv2d_weight", None)
+            monkeypatch.setattr(affine, "conv2d_weight", None)
         (spikes * torch.linspace(-1, 1, spikes.numel(), dtype=torch.float64).view_as(spikes)).sum().backward()
         results[engine] = spikes.detach(), w.grad
-        monkeypatch.setattr(events.F, "conv2d", None)
+        monkeypatch.setattr(affine.F, "conv2d", None)
     assert torch.equal(results["cpu"][0], results["reference"][0])
     assert relative(results["cpu"][1], results["reference"][1]) < 1e-12
 
@@ -100,13 +102,12 @@ def test_layers_go_this_way_and_agree_with_the_reference(monkeypatch):
 )
 def test_other_layers_are_left_to_others(weight, padding):
     x = torch.zeros(1, 2, weight[1], 6, 6) if len(weight) == 4 else torch.zeros(1, 2, weight[1])
-    assert ops.image_currents(x, torch.zeros(weight), padding) is None
-    assert ops.image_currents(x, torch.zeros(weight), padding, "reference") is None
+    assert images.currents(x, torch.zeros(weight), padding) is None
 
 
 def test_an_image_smaller_than_the_kernel_is_refused():
     x, weight = torch.zeros(5, 2, 1, 3, 3), torch.zeros(4, 1, 5, 5)
-    assert ops.image_currents(x[:1], weight, 0) is None
+    assert images.currents(x[:1], weight, 0) is None
     with pytest.raises(UserError, match="is smaller than the kernel"):
         events.currents(x, weight, Convolution(0))
 
@@ -118,21 +119,9 @@ def test_channels_that_do_not_fit_are_refused(channels):
     for x in (torch.rand(5, 2, given, 6, 6), torch.rand(2, given, 6, 6).expand(5, -1, -1, -1, -1)):
         with pytest.raises(UserError, match="axis 1 is channels"):
             layer(x)
-    assert ops.image_currents(x[:1], layer.weight, 0) is None
-    assert ops.event_currents(x, layer.weight, 0) is None
     for flat in (torch.rand(5, 2, wanted, 6), torch.rand(5, 2, wanted)):
         with pytest.raises(UserError, match="axis 1 is channels"):
             layer(flat)
-
-
-@pytest.mark.parametrize("size", [(1, 2, 1, 5, 6), (1, 3, 1, 6, 6), (1, 2, 2, 6, 6), (3, 2, 1, 6, 6)])
-def test_a_gradient_of_another_image_is_refused(size):
-    x, weight = torch.rand(1, 2, 1, 6, 6), torch.randn(4, 1, 3, 3)
-    current = ops.image_currents(x, weight, 0).expand(5, -1, -1, -1, -1)
-    _, saved = ops.forward_pooled(current, torch.ones(4), NeuronParameters(), 1, "cpu")
-    assert ops.backward_image(torch.ones(5, 2, 4, 4, 4), saved, x, weight, 0).isfinite().all()
-    with pytest.raises(UserError, match="does not make currents"):
-        ops.backward_image(torch.ones(5, 2, 4, 4, 4), saved, torch.rand(size), weight, 0)
 
 
 @pytest.mark.parametrize("channels", [1, 9])
@@ -148,8 +137,9 @@ def test_currents_alone_carry_a_gradient(channels):
 
 def test_a_gradient_of_other_steps_or_wanted_for_the_image_goes_the_dense_way():
     x, weight = torch.rand(5, 2, 1, 6, 6), torch.randn(4, 1, 3, 3, requires_grad=True)
-    _, saved = ops.forward_pooled(ops.image_currents(x, weight, 0), torch.ones(4), NeuronParameters(), 1, "cpu")
-    assert ops.backward_image(torch.ones(5, 2, 4, 4, 4), saved, x[:1], weight, 0) is None
+    with torch.no_grad():
+        _, saved = ops.get("cpu").pooled_forward(images.currents(x, weight, 0), torch.ones(4), NeuronParameters(), 1)
+        assert images.backward(torch.ones(5, 2, 4, 4, 4), saved, x[:1], weight, 0) is None
     image = x[:1].clone().requires_grad_()
     one = spiking_affine(image.expand(5, -1, -1, -1, -1), weight, torch.ones(4) / 4, Convolution(0), NeuronParameters())
     one[0].sum().backward()

@@ -21,7 +21,7 @@ from ..conftest import relative
 pytest.importorskip("numba")
 from numba import errors, njit
 
-from snnbook.ops import cpu  # needs Numba
+from snnbook.ops.cpu import sparse, tuning  # needs Numba
 from snnbook.ops.cpu.llvm_rows import LINE, WORD, add_rows, aligned, raised, trailing_zeros, turn
 from snnbook.ops.cpu.llvm_windows import pool, share
 
@@ -110,7 +110,7 @@ def test_flags_other_than_contiguous_bytes_are_refused(flags):
         positions(flags, 0)
 
 
-def sparse(shape, share, dtype=torch.float32):
+def few_entries(shape, share, dtype=torch.float32):
     """Quarters and zeros, as pooling leaves them; memory has channels last."""
     generator = torch.Generator().manual_seed(1)
     values = torch.randint(1, 5, shape, generator=generator).to(dtype) / 4
@@ -132,40 +132,39 @@ def sparse(shape, share, dtype=torch.float32):
     ],
 )
 def test_currents_of_few_spikes_equal_the_dense_product(shape, size, padding, dtype, monkeypatch):
-    monkeypatch.setattr(cpu, "INPUT_LIMIT", float("inf"))
-    x, weight = sparse(shape, 0.2, dtype), torch.randn(size, dtype=dtype)
+    monkeypatch.setattr(tuning, "INPUT_LIMIT", float("inf"))
+    x, weight = few_entries(shape, 0.2, dtype), torch.randn(size, dtype=dtype)
     want = currents(x, weight, Convolution(padding), "reference")
     row = size[1] * math.ceil(size[0] * size[2] / 16) * 16 * weight.itemsize
     for together in (0, 2 * row, 2**30):  # one row of the kernel, two (of half the outputs more), all
-        monkeypatch.setattr(cpu, "ROWS_BYTES", together)
-        got = ops.event_currents(x, weight, padding, "cpu")
+        monkeypatch.setattr(tuning, "ROWS_BYTES", together)
+        got = sparse.currents(x, weight, padding)
         assert relative(got, want) < (2e-6 if dtype == torch.float32 else 1e-14)
 
 
 def test_currents_are_made_spike_by_spike_where_inputs_are_few():
     weight = torch.randn(16, 8, 3, 3)
-    few, many = sparse((4, 5, 8, 9, 9), 0.1), sparse((4, 5, 8, 9, 9), 0.6)
-    assert ops.event_currents(few, weight, 1, "cpu") is not None
-    assert ops.event_currents(few, weight, 1, "reference") is None
-    assert ops.event_currents(many, weight, 1, "cpu") is None
-    assert ops.event_currents(few, weight, 3, "cpu") is None  # padding beyond the kernel's reach
-    assert ops.event_currents(few, weight[:, :, :1], 0, "cpu") is None  # a kernel that is not square
-    assert ops.event_currents(few[:, :, :7], weight[:, :7], 1, "cpu") is None  # narrow
-    flat, connected = sparse((4, 5, 8, 9, 9), 0.3).flatten(2), torch.randn(1280, 8 * 81)
-    assert ops.event_currents(flat, connected, 0, "cpu") is not None
-    assert ops.event_currents(many.flatten(2), connected, 0, "cpu") is None
-    assert ops.event_currents(flat, connected[:640], 0, "cpu") is None  # the fewer outputs, the lower the limit
-    assert ops.event_currents(few.flatten(2), connected[:640], 0, "cpu") is not None
-    assert ops.event_currents(0 * flat, connected[: cpu.FEWEST], 0, "cpu") is None
+    few, many = few_entries((4, 5, 8, 9, 9), 0.1), few_entries((4, 5, 8, 9, 9), 0.6)
+    assert sparse.currents(few, weight, 1) is not None
+    assert sparse.currents(many, weight, 1) is None
+    assert sparse.currents(few, weight, 3) is None  # padding beyond the kernel's reach
+    assert sparse.currents(few, weight[:, :, :1], 0) is None  # a kernel that is not square
+    assert sparse.currents(few[:, :, :7], weight[:, :7], 1) is None  # narrow
+    flat, connected = few_entries((4, 5, 8, 9, 9), 0.3).flatten(2), torch.randn(1280, 8 * 81)
+    assert sparse.currents(flat, connected, 0) is not None
+    assert sparse.currents(many.flatten(2), connected, 0) is None
+    assert sparse.currents(flat, connected[:640], 0) is None  # the fewer outputs, the lower the limit
+    assert sparse.currents(few.flatten(2), connected[:640], 0) is not None
+    assert sparse.currents(0 * flat, connected[: tuning.FEWEST], 0) is None
 
 
 def test_a_layer_uses_them(monkeypatch):
-    x, weight = sparse((4, 5, 8, 9, 9), 0.1), torch.randn(16, 8, 3, 3)
+    x, weight = few_entries((4, 5, 8, 9, 9), 0.1), torch.randn(16, 8, 3, 3)
     monkeypatch.setattr(Convolution, "current", lambda *_: pytest.fail("went the dense way"))
     assert currents(x, weight, Convolution(1), "cpu").shape == (4, 5, 16, 9, 9)
     monkeypatch.undo()
     repeated = x[:1].expand(x.shape)
-    monkeypatch.setattr(ops, "event_currents", lambda *_: pytest.fail("repeated input went event by event"))
+    monkeypatch.setattr(sparse, "currents", lambda *_: pytest.fail("repeated input went event by event"))
     assert currents(repeated, weight, Convolution(1), "cpu").stride(0) == 0
 
 
@@ -177,10 +176,10 @@ def test_standardised_weights_equal_the_reference(shape, dtype):
     gamma, beta = (torch.rand(shape[0], generator=generator, dtype=dtype) + 0.5 for _ in range(2))
     wanted = reference.standardise(weight, gamma, beta)
     tolerance = 1e-5 if dtype == torch.float32 else 1e-13
-    for ours, theirs in zip(ops.standardise(weight, gamma, beta, "cpu"), wanted, strict=True):
+    for ours, theirs in zip(ops.get("cpu").standardise(weight, gamma, beta), wanted, strict=True):
         assert relative(ours, theirs) < tolerance
     for strided in (grad, grad.T.contiguous().T):
-        ours = ops.standardise_backward(strided, weight, gamma, *wanted[1:], "cpu")
+        ours = ops.get("cpu").standardise_backward(strided, weight, gamma, *wanted[1:])
         for one, other in zip(ours, reference.standardise_backward(grad, weight, gamma, *wanted[1:]), strict=True):
             assert relative(one, other) < tolerance
 
@@ -189,12 +188,12 @@ def test_standardised_weights_equal_the_reference(shape, dtype):
 @pytest.mark.parametrize("inputs", [1, 128, 300])
 @pytest.mark.parametrize("outputs", [64, 70, 150])
 def test_fully_connected_currents_of_few_spikes_equal_the_dense_product(inputs, outputs, dtype, monkeypatch):
-    monkeypatch.setattr(cpu, "INPUT_LIMIT", float("inf"))
-    monkeypatch.setattr(cpu, "FEWEST", 0)
-    x, weight = sparse((3, 5, inputs), 0.3, dtype), torch.randn(outputs, inputs, dtype=dtype)
+    monkeypatch.setattr(tuning, "INPUT_LIMIT", float("inf"))
+    monkeypatch.setattr(tuning, "FEWEST", 0)
+    x, weight = few_entries((3, 5, inputs), 0.3, dtype), torch.randn(outputs, inputs, dtype=dtype)
     x[1] = 0
     x[2, 4] = 1
-    got = ops.event_currents(x, weight, 0, "cpu")
+    got = sparse.currents(x, weight, 0)
     assert got.shape == (3, 5, outputs)
     assert relative(got, currents(x, weight, FullyConnected(), "reference")) < (
         2e-6 if dtype == torch.float32 else 1e-14

@@ -209,7 +209,7 @@ def test_an_engine_that_cannot_start_gives_way_with_one_line(engine, error, monk
         raise error
 
     monkeypatch.setattr(engines, "failures", {})
-    monkeypatch.setattr(engines, "module_of", broken)
+    monkeypatch.setattr(engines, "engine_of", broken)
     monkeypatch.setattr(engines, "_warn_of_reference", engines._warn_of_reference.__wrapped__)
     monkeypatch.setattr(engines, "_MISFITS", dict.fromkeys(engines.ENGINES, lambda *_: ""))
     monkeypatch.setattr(engines, "_launcher_obstacle", lambda: "")

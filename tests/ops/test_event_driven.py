@@ -6,13 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snnbook import NeuronParameters, ops
-from snnbook.errors import UserError
 from snnbook.events import Convolution, FullyConnected, currents, spiking_affine
 
 from ..conftest import relative
 
 pytest.importorskip("numba")
-from snnbook.ops import cpu  # needs Numba
+from snnbook.ops.cpu import sparse, tuning  # needs Numba
 
 LAYERS = {
     "pooled": ((5, 3, 9, 10, 12), (6, 9, 5, 5), 2, 2),
@@ -48,7 +47,7 @@ def layer(name, dtype=torch.float32, seed=0):
 @pytest.fixture
 def always(monkeypatch):
     """Whatever the rate; and on two threads at most, so that each has several images."""
-    monkeypatch.setattr(cpu, "EVENT_LIMIT", float("inf"))
+    monkeypatch.setattr(tuning, "EVENT_LIMIT", float("inf"))
     threads = torch.get_num_threads()
     torch.set_num_threads(min(threads, 2))
     yield
@@ -61,22 +60,22 @@ def always(monkeypatch):
 def test_equals_the_dense_reference(name, neuron, dtype, always, poisoned_memory):
     x, weight, threshold, affine, window = layer(name, dtype)
     current = currents(x, weight, affine)
-    want, dense = ops.forward_pooled(current, threshold, neuron, window, "reference")
+    want, dense = ops.get("reference").pooled_forward(current, threshold, neuron, window)
     assert (want > 0).any()
     e = torch.randn(want.shape, generator=torch.Generator().manual_seed(1), dtype=dtype)
-    timing, by_weight = ops.backward_pooled(e, dense)
+    timing, by_weight = ops.get("reference").pooled_backward(e, dense)
     flat = x.flatten(0, 1)
     want_x = affine.grad_input(timing.flatten(0, 1), weight, flat.shape).view_as(x) * x
     want_w = affine.grad_weight(by_weight.flatten(0, 1), flat, weight.shape)
-    _, saved = ops.forward_pooled(current, threshold, neuron, window, "cpu")
+    _, saved = ops.get("cpu").pooled_forward(current, threshold, neuron, window)
     e = torch.where(want > 0, e, float("nan"))  # what is not at a spike must never be read
-    grad_x, grad_w = ops.backward_events(e, saved, x, weight, affine.padding, True)
+    grad_x, grad_w = sparse.backward(e, saved, x, weight, affine.padding, True)
     assert grad_x.shape == x.shape
     assert grad_w.shape == weight.shape
     tolerance = 1e-5 if dtype == torch.float32 else 1e-12
     assert relative(grad_x, want_x) < tolerance
     assert relative(grad_w, want_w) < tolerance
-    none, alone = ops.backward_events(e, saved, x, weight, affine.padding, False)
+    none, alone = sparse.backward(e, saved, x, weight, affine.padding, False)
     assert none is None
     assert torch.equal(alone, grad_w)
 
@@ -95,10 +94,10 @@ def test_conserves_the_sum(seed):
     current = currents(x, weight, affine)
     spikes, plain = ops.forward(current, threshold, NeuronParameters(), "reference")
     e = torch.randn(spikes.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    _, saved = ops.forward_pooled(current, threshold, NeuronParameters(), window, "cpu")
+    _, saved = ops.get("cpu").pooled_forward(current, threshold, NeuronParameters(), window)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cpu, "EVENT_LIMIT", float("inf"))
-        grad_x, _ = ops.backward_events(e, saved, x, weight, 0, True)
+        patch.setattr(tuning, "EVENT_LIMIT", float("inf"))
+        grad_x, _ = sparse.backward(e, saved, x, weight, 0, True)
     size = max(1.0, e.abs().sum().item(), grad_x.abs().sum().item())
     assert abs(grad_x.sum() - e[(spikes > 0) & (plain.dg > 0)].sum()) < 1e-8 * size
 
@@ -107,22 +106,21 @@ def test_conserves_the_sum(seed):
 def test_chosen_where_spikes_are_few_and_the_kernel_allows(name, monkeypatch):
     x, weight, threshold, affine, window = layer(name)
 
-    def way(neuron=None, x=x, weight=weight, threshold=threshold, affine=affine, engine="cpu"):
+    def way(neuron=None):
         current = currents(x, weight, affine)
-        out, saved = ops.forward_pooled(current, threshold, neuron or NeuronParameters(), window, engine)
-        return out.mean(), ops.backward_events(torch.ones_like(out), saved, x, weight, affine.padding, True)
+        out, saved = ops.get("cpu").pooled_forward(current, threshold, neuron or NeuronParameters(), window)
+        return out.mean(), sparse.backward(torch.ones_like(out), saved, x, weight, affine.padding, True)
 
-    share = 1 if name == "pooled" else cpu.FAR_SHARE  # a fully connected layer's limit is the lower one
-    monkeypatch.setattr(cpu, "EVENT_LIMIT", (float(way()[0]) + 1e-4) / share)
+    share = 1 if name == "pooled" else tuning.FAR_SHARE  # a fully connected layer's limit is the lower one
+    monkeypatch.setattr(tuning, "EVENT_LIMIT", (float(way()[0]) + 1e-4) / share)
     assert way()[1] is not None
-    assert way(engine="reference")[1] is None
     assert way(NeuronParameters(kernel="exact"))[1] is None
-    monkeypatch.setattr(cpu, "EVENT_LIMIT", (float(way()[0]) - 1e-4) / share)
+    monkeypatch.setattr(tuning, "EVENT_LIMIT", (float(way()[0]) - 1e-4) / share)
     assert way()[1] is None
-    monkeypatch.setattr(cpu, "NEAR_BYTES", 0)  # and so is that of a convolution whose weights are far away
-    monkeypatch.setattr(cpu, "EVENT_LIMIT", (float(way()[0]) + 1e-4) / cpu.FAR_SHARE)
+    monkeypatch.setattr(tuning, "NEAR_BYTES", 0)  # and so is that of a convolution whose weights are far away
+    monkeypatch.setattr(tuning, "EVENT_LIMIT", (float(way()[0]) + 1e-4) / tuning.FAR_SHARE)
     assert way()[1] is not None
-    monkeypatch.setattr(cpu, "EVENT_LIMIT", (float(way()[0]) - 1e-4) / cpu.FAR_SHARE)
+    monkeypatch.setattr(tuning, "EVENT_LIMIT", (float(way()[0]) - 1e-4) / tuning.FAR_SHARE)
     assert way()[1] is None
 
 
@@ -130,27 +128,27 @@ def test_chosen_where_spikes_are_few_and_the_kernel_allows(name, monkeypatch):
 def test_a_layer_goes_through_it_and_agrees_with_the_reference(name, always, monkeypatch):
     x, weight, threshold, affine, window = layer(name)
     taken = []
-    honest = ops.backward_events
+    honest = sparse.backward
 
     def watched(*arguments):
         taken.append(honest(*arguments))
         return taken[-1]
 
-    monkeypatch.setattr(ops, "backward_events", watched)
+    monkeypatch.setattr(sparse, "backward", watched)
     grads = {}
     for engine in ("reference", "cpu"):
         inputs = x.clone().requires_grad_(), weight.clone().requires_grad_()
         spikes, _ = spiking_affine(*inputs, threshold, affine, NeuronParameters(), window, engine)
         e = torch.randn(spikes.shape, generator=torch.Generator().manual_seed(2))
         grads[engine] = torch.autograd.grad(spikes, inputs, e)
-    assert [way is None for way in taken] == [True, False]
+    assert [way is None for way in taken] == [False]
     for ours, theirs in zip(grads["cpu"], grads["reference"], strict=True):
         assert relative(ours, theirs) < 1e-5
 
 
 def test_an_input_that_repeats_keeps_its_one_dense_product(always, monkeypatch):
     x, weight, threshold, affine, window = layer("connected")
-    monkeypatch.setattr(ops, "backward_events", lambda *_: pytest.fail("repeated input went event by event"))
+    monkeypatch.setattr(sparse, "backward", lambda *_: pytest.fail("repeated input went event by event"))
     repeated = x[:1].expand(x.shape)
     weight.requires_grad_()
     spikes, _ = spiking_affine(repeated, weight, threshold, affine, NeuronParameters(), window, "cpu")
@@ -161,14 +159,6 @@ def test_an_input_that_repeats_keeps_its_one_dense_product(always, monkeypatch):
 @pytest.mark.parametrize("name", ["pooled", "connected"])
 def test_a_silent_layer_has_zero_gradients(name):
     x, weight, threshold, affine, window = layer(name)
-    out, saved = ops.forward_pooled(currents(x, weight, affine), threshold + 1e6, NeuronParameters(), window, "cpu")
-    for grad in ops.backward_events(torch.full_like(out, float("nan")), saved, x, weight, affine.padding, True):
+    out, saved = ops.get("cpu").pooled_forward(currents(x, weight, affine), threshold + 1e6, NeuronParameters(), window)
+    for grad in sparse.backward(torch.full_like(out, float("nan")), saved, x, weight, affine.padding, True):
         assert torch.equal(grad, torch.zeros_like(grad))
-
-
-def test_shapes_that_make_no_layer_get_one_line():
-    x, weight, threshold, affine, window = layer("pooled")
-    out, saved = ops.forward_pooled(currents(x, weight, affine), threshold, NeuronParameters(), window, "cpu")
-    for wrong in [(x, weight, 1), (x[:, :2], weight, 2), (x[:, :, :8], weight, 2), (x, weight[:5], 2)]:
-        with pytest.raises(UserError, match="does not make currents of shape"):
-            ops.backward_events(torch.ones_like(out), saved, *wrong, True)

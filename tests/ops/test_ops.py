@@ -57,7 +57,7 @@ def test_golden_pooling(engine):
     assert relative(reference.pool_backward(golden("grad_output"), spikes, 2), golden("grad_at_spikes")) < 1e-6
     # Currents strong enough to fire exactly there lead every engine's fused pass over the same numbers.
     current, threshold = spikes * 100 - 1, torch.ones(spikes.shape[2])
-    pooled, _ = ops.forward_pooled(current, threshold, NeuronParameters(), 2, engine=engine)
+    pooled, _ = ops.get(engine).pooled_forward(current, threshold, NeuronParameters(), 2)
     assert torch.equal(pooled, golden("output"))
 
 
@@ -106,13 +106,13 @@ def test_fused_pooling_equals_reference(neuron, shape, window, repeats, poisoned
     pytest.importorskip("numba")
     current, threshold, _ = random_layer(shape, seed=3)
     current = current[:1].expand(shape) if repeats else current
-    want, want_saved = ops.forward_pooled(current, threshold, neuron, window, engine="reference")
-    got, got_saved = ops.forward_pooled(current, threshold, neuron, window, engine="cpu")
+    want, want_saved = ops.get("reference").pooled_forward(current, threshold, neuron, window)
+    got, got_saved = ops.get("cpu").pooled_forward(current, threshold, neuron, window)
     assert torch.equal(got, want)
     e = torch.randn(want.shape, generator=torch.Generator().manual_seed(4))
     for summed in (False, True):
-        want_t, want_w = ops.backward_pooled(e, want_saved, summed)
-        got_t, got_w = ops.backward_pooled(e, got_saved, summed)
+        want_t, want_w = ops.get("reference").pooled_backward(e, want_saved, summed)
+        got_t, got_w = ops.get("cpu").pooled_backward(e, got_saved, summed)
         assert relative(got_w, want_w) < 1e-5
         assert (got_t is None) == (want_t is None) == summed
         assert summed or relative(got_t, want_t) < 1e-5
@@ -121,9 +121,9 @@ def test_fused_pooling_equals_reference(neuron, shape, window, repeats, poisoned
 def test_a_gradient_of_another_precision_than_the_currents_is_taken():
     pytest.importorskip("numba")
     current, threshold, _ = random_layer((5, 2, 3, 6, 6), seed=3)
-    pooled, saved = ops.forward_pooled(current, threshold, NeuronParameters(), 2, engine="cpu")
+    pooled, saved = ops.get("cpu").pooled_forward(current, threshold, NeuronParameters(), 2)
     e = torch.randn(pooled.shape, generator=torch.Generator().manual_seed(4))
-    pairs = [ops.backward_pooled(grad, saved) for grad in (e, e.double())]
+    pairs = [ops.get("cpu").pooled_backward(grad, saved) for grad in (e, e.double())]
     for one, other in zip(*pairs, strict=True):
         assert torch.equal(one, other)
 
@@ -135,15 +135,15 @@ def test_cpu_engine_runs_without_the_reference(case, monkeypatch):
     def poisoned(*_):
         raise AssertionError("the reference engine was called")
 
-    for name in ("forward", "backward", "forward_pooled", "backward_pooled", "pool_forward", "pool_backward"):
+    for name in ("forward", "backward", "pool_forward", "pool_backward"):
         monkeypatch.setattr(reference, name, poisoned)
     golden = Golden("extra.npz", case)
     spikes, saved = ops.forward(golden("current"), golden("threshold"), golden.neuron, engine="cpu")
     grad_timing, _ = ops.backward(golden("grad_t"), saved)
     assert torch.equal(spikes, golden("spikes"))
     assert relative(grad_timing, golden("grad_current_timing")) < 1e-4
-    pooled, pass_ = ops.forward_pooled(golden("current"), golden("threshold"), golden.neuron, 3, engine="cpu")
-    ops.backward_pooled(torch.ones_like(pooled), pass_)
+    pooled, pass_ = ops.get("cpu").pooled_forward(golden("current"), golden("threshold"), golden.neuron, 3)
+    ops.get("cpu").pooled_backward(torch.ones_like(pooled), pass_)
 
 
 @pytest.mark.parametrize("neuron", VARIANTS, ids=["exponential", "exact", "nonleaky"])
@@ -249,7 +249,6 @@ def test_wrong_input_gets_one_line():
         "Did you mean 'reference'": lambda: ops.forward(current, threshold, neuron, engine="referense"),
         "cannot run here: it computes in": lambda: ops.forward(current.half(), threshold.half(), neuron, engine="cpu"),
         "the gradient has shape": lambda: ops.backward(spikes[1:], saved),
-        "windows of 2 x 2": lambda: ops.forward_pooled(current[..., None, None], threshold, neuron, 2),
     }.items():
         with pytest.raises(UserError, match=words):
             call()
@@ -276,6 +275,7 @@ def test_auto_falls_back_where_triton_cannot_build_its_launcher(monkeypatch):
 
     monkeypatch.setattr(driver, "_active", Active())
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     engines._launcher_obstacle.cache_clear()
     try:
         assert ops.engine_name("auto", torch.device("cuda")) == "reference"
@@ -297,19 +297,6 @@ def test_the_cpu_engine_leaves_torchs_threads_alone():
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "3", done.stderr
-
-
-@pytest.mark.parametrize("engine", ["reference", "cpu"])
-def test_what_is_kept_for_backward_comes_apart_and_together(engine):
-    current = torch.randn(5, 2, 3, 4, 4)
-    _, plain = ops.forward(current, torch.ones(3), NeuronParameters(), engine)
-    _, pooled = ops.forward_pooled(current, torch.ones(3), NeuronParameters(), 2, engine)
-    for saved, way, grad in [(plain, ops.backward, current), (pooled, ops.backward_pooled, current[..., :2, :2])]:
-        bare, tensors = ops.take_out(saved)
-        assert "tensor(" not in repr(bare)  # autograd frees what it keeps itself, layer by layer
-        wanted = way(grad, saved)
-        for one, other in zip(way(grad, ops.put_back(bare, list(tensors))), wanted, strict=True):
-            assert torch.equal(one, other)
 
 
 def test_numba_is_told_its_threads_once(monkeypatch):

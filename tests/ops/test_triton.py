@@ -37,14 +37,17 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from snnbook.ops import triton as host
+from snnbook.ops.triton import neurons, weights
 
 POINTERS = {"current", "theta", "spikes", "du_out", "dg_out", "bits", "pooled", "grad", "du_in", "dg_in", "timing",
             "weight", "threshold", "gamma", "beta", "out", "mean_in", "mean_out", "std_in", "std_out", "by_weight",
             "by_gamma", "by_beta", "largest"}
 MOVES = {"backward", "backward_pooled", "backward_summed"}  # no spike depends on how exactly they divide
 WHOLE = {"size", "stride", "area", "channels", "steps", "count", "height", "width", "fan"}
-for name, module in host.KERNELS.items():
-    kernel = getattr(module, name)
+NEURONS = ("forward", "backward", "forward_pooled", "backward_pooled", "backward_summed")
+KERNELS = {name: getattr(neurons, name) for name in NEURONS}
+KERNELS |= {name: getattr(weights, name) for name in ("fold", "standardise", "standardise_backward")}
+for name, kernel in KERNELS.items():
     for leaky, exact, window, steps in ((True, False, 1, 30), (True, True, 2, 5), (False, False, 3, 3)):
         chosen = {"LEAKY": leaky, "EXACT": exact, "WINDOW": window, "WIDE": 128,
                   "CHUNK": host.chunk(steps, back="backward_" in name)}
@@ -71,13 +74,11 @@ for name, module in host.KERNELS.items():
 @pytest.mark.parametrize("capability", GPUS.values(), ids=GPUS)
 def test_compiles_ahead_of_time(capability):
     """Every kernel, in three kinds each, to machine code of a GPU that is not here."""
-    from snnbook.ops import triton as host
-
     environment = os.environ | {"TRITON_INTERPRET": "0"}  # in a process of its own: this one interprets
     command = [sys.executable, "-c", textwrap.dedent(COMPILE), str(capability)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert len(done.stdout.splitlines()) == 3 * len(host.KERNELS)
+    assert len(done.stdout.splitlines()) == 3 * 8, "every kernel, three times"
 
 
 @pytest.mark.parametrize("kind", [{}, {"kernel": "exact"}, {"leaky": False}], ids=["default", "exact", "nonleaky"])
@@ -87,16 +88,16 @@ def test_equals_the_reference_on_odd_sizes(kind, shape, window):
     generator = torch.Generator().manual_seed(0)
     current = torch.randn(shape, generator=generator) * 3
     threshold = torch.rand(shape[2], generator=generator) + 0.4
-    want, want_saved = ops.forward_pooled(current, threshold, neuron, window, "reference")
-    got, got_saved = ops.forward_pooled(current, threshold, neuron, window, "triton")
+    want, want_saved = ops.get("reference").pooled_forward(current, threshold, neuron, window)
+    got, got_saved = ops.get("triton").pooled_forward(current, threshold, neuron, window)
     assert torch.equal(got, want)
     assert want.any()
     e = torch.where(want > 0, torch.randn(want.shape, generator=generator), float("nan"))
     for summed in (False, True):
         for name, ours, theirs in zip(
             ("G_t", "G_w"),
-            ops.backward_pooled(e, got_saved, summed),
-            ops.backward_pooled(torch.nan_to_num(e), want_saved, summed),
+            ops.get("triton").pooled_backward(e, got_saved, summed),
+            ops.get("reference").pooled_backward(torch.nan_to_num(e), want_saved, summed),
             strict=True,
         ):
             assert (ours is None) == (theirs is None)

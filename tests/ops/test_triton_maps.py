@@ -149,7 +149,6 @@ def test_what_fits_and_what_does_not():
     assert not maps.fits(x, weight[:, :, :1, :1], 0)  # few products in a sum
     assert not maps.fits(x[..., :2, :2], weight, 0)  # no output
     assert not maps.fits(torch.zeros(1).expand(2**12, 2**9, 32, 6, 6), weight, 1)  # beyond 32 bits
-    assert ops.event_currents(x, weight[:40], 1, "triton") is None
 
 
 @pytest.mark.parametrize(("shape", "size", "affine"), [
@@ -179,8 +178,9 @@ def test_a_layer_goes_this_way(shape, size, affine, monkeypatch):
     for want, got in zip(*results, strict=True):
         assert relative(got, want) < 1e-5
     current = currents(x, weight, affine, "triton")
-    _, saved = ops.forward_pooled(current, threshold, neuron, window, "triton")
-    grads = ops.backward_events(grad, saved, x, weight, affine.padding, True)  # nothing kept
+    engine = ops.get("triton")
+    _, saved = engine.pooled_forward(current, threshold, neuron, window)
+    grads = engine.layer_backward(grad, saved, x, weight, ops.Layer(affine, neuron, window), True, True)  # nothing kept
     for want, got in zip(results[0][1:], grads, strict=True):
         assert relative(got, want) < 1e-5
 
@@ -190,7 +190,7 @@ import sys
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from snnbook.ops import triton_maps as maps, triton_products as kernels
+from snnbook.ops.triton import halves as kernels, maps
 
 HALF, FLOAT, BITS = "*fp16", "*fp32", "*i32"
 POINTERS = {"halves": HALF, "weight": HALF, "grad": HALF, "factor": FLOAT, "parts": FLOAT, "x": FLOAT, "out": FLOAT,

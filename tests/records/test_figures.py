@@ -16,7 +16,7 @@ from snnbook.datasets.sources import SOURCES
 from snnbook.errors import UserError, exactly, visible
 from snnbook.records import files
 from snnbook.records.provenance import Provenance
-from snnbook.results import plots, render, runs, tables
+from snnbook.results import plots, render, tables
 
 from ..results.test_results import SESSION, record
 from .test_records import SETTINGS, figures, folder_of, run
@@ -231,7 +231,7 @@ def test_a_damaged_record_of_version_2_is_noticed_by_the_index(ours):
             results.load(ours)
     path.write_bytes(whole.replace(b'"AMD EPYC"', b'"AMD EPYD"'))
     line = r"quick-e12-seed0\.jsonl is damaged or was changed: it is not the file that index\.jsonl lists"
-    for call in (results.load, results.look, results.write_index, results.refresh_index):
+    for call in (results.load, results.check_usable, results.write_index, results.refresh_index):
         with pytest.raises(UserError, match=line):
             call(ours)
     with pytest.raises(UserError, match=line):
@@ -318,10 +318,10 @@ def nasty(text):
 
 @pytest.mark.parametrize("form", render.FORMATS)
 def test_tables_show_text_of_records_as_it_is(form):
-    table = runs.runs_table(nasty(NASTY))
+    table = tables.runs_table(nasty(NASTY))
     text = render.render(table, form)
     assert all(line.isprintable() for line in text.split("\n"))
-    plain = render.render(runs.runs_table(nasty("plain")), form)
+    plain = render.render(tables.runs_table(nasty("plain")), form)
     assert text.count("\n") == plain.count("\n"), "a row is torn"
     if form == "html":
         assert "<b>" not in text
@@ -347,11 +347,11 @@ def columns(row):
 @pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r", "\n=", "\uff1d"])
 def test_csv_has_no_formulas(begin):
     text = f"{begin}cmd|' /C calc'!A0"
-    for row in csv.reader(io.StringIO(render.to_csv(runs.runs_table(nasty(text))))):
+    for row in csv.reader(io.StringIO(render.to_csv(tables.runs_table(nasty(text))))):
         for field in row:
             assert render.NUMBER.fullmatch(field) or not render.FORMULA.match(field)
             assert field.isprintable()
-    written = render.to_csv(runs.runs_table(nasty(text)))
+    written = render.to_csv(tables.runs_table(nasty(text)))
     assert "'" + visible(text) in written
 
 

@@ -132,7 +132,7 @@ def test_logs_of_jobs_are_not_written_through_links(tmp_path):
     planned.folder.parent.mkdir()
     planned.folder.with_suffix(".log").symlink_to(outside)
     with pytest.raises(UserError, match="is a symbolic link"):
-        reproduce.do_all([planned], 1, 1, lambda run: ["version"], lambda line: None)
+        reproduce.train_in_processes([planned], 1, 1, lambda run: ["version"], lambda line: None)
     assert outside.read_bytes() == b"dear"
 
 
@@ -249,8 +249,8 @@ def test_a_run_whose_lock_or_folder_is_taken_away_stops(deed, resumed, tmp_path,
     before = content(folder.with_name("other"))
     if resumed:
         shutil.copytree(kept, folder)
-        mend = training.mend
-        monkeypatch.setattr(training, "mend", lambda *a: (mend(*a), deed(folder))[0])
+        repair = training.repair
+        monkeypatch.setattr(training, "repair", lambda *a: (repair(*a), deed(folder))[0])
         train = partial(training.resume, folder, "cpu")
     else:
         train = partial(training.fit, small(), folder, "cpu", Meddle(lambda: deed(folder)))

@@ -58,7 +58,8 @@ def test_curves_are_the_records(runs, tmp_path, monkeypatch):
     plots.plot([runs / "first", runs / "stopped"], tmp_path / "curves.svg")
     (figure,) = caught
     accuracy, absolute, total, ratio, thresholds, names = figure.axes
-    first, stopped = records.read(runs / "first"), records.read(runs / "stopped")
+    first = records.read(runs / "first")
+    stopped = records.read(runs / "stopped")
     for axis, name in ((absolute, "grad_abs_sum"), (total, "grad_sum"), (ratio, "positive_ratio")):
         for line, record in zip(axis.lines, (first, stopped), strict=True):
             assert line.get_xdata().tolist() == [each.epoch for each in record.epochs]

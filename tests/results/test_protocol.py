@@ -1,4 +1,4 @@
-"""When results agree: the rules of results/PROTOCOL.md, case by case, and the words held against the code's numbers."""
+"""When results agree: the rules of results/PROTOCOL.md case by case, and its numbers compared with the code's."""
 
 import math
 from pathlib import Path
@@ -23,7 +23,8 @@ def test_mean_and_deviation():
 def test_quantiles_of_student_s_t(degrees):
     """Against the integral of the density: 2.5 % lie above."""
     scale = math.gamma((degrees + 1) / 2) / (math.sqrt(degrees * math.pi) * math.gamma(degrees / 2))
-    limit, cells = protocol.t_quantile(degrees), 4000
+    limit = protocol.t_quantile(degrees)
+    cells = 4000
     width = limit / cells
     middle = sum((1 + ((i + 0.5) * width) ** 2 / degrees) ** (-(degrees + 1) / 2) for i in range(cells)) * width
     assert 0.5 + scale * middle == pytest.approx(0.975, abs=2e-5)
@@ -62,7 +63,8 @@ def test_verdicts(paper, ours, full, said):
 
 
 def test_a_ranking_needs_three_seeds_on_both_sides():
-    high, low = Spread(3, 94.0, 0.1), Spread(3, 93.0, 0.1)
+    high = Spread(3, 94.0, 0.1)
+    low = Spread(3, 93.0, 0.1)
     assert above(high, low) is True
     assert above(low, high) is False
     assert above(high, Spread(2, 93.0, 0.1)) is None

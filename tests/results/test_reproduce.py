@@ -16,6 +16,7 @@ import torch
 from snnbook import experiments, records, results, training
 from snnbook.__main__ import BAD, INTERRUPTED, main
 from snnbook.cli import reproduce as commands
+from snnbook.cli.options import Reproduction
 from snnbook.errors import UserError
 from snnbook.records import checkpoints, run_folder
 from snnbook.results import estimates, reproduce
@@ -37,7 +38,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """A plan of two rows with a network of a few neurons, in place of Table 4's."""
+    """Replace Table 4 by a plan of two rows with a network of a few neurons."""
     get = experiments.get
     few = {"network": "2C5-P4-8", "padding": 0, "steps": 3, "batch_size": 20, "engine": "reference"}
     monkeypatch.setattr(experiments, "get", lambda name, **changes: get(name, **(few | changes)))
@@ -201,7 +202,7 @@ def test_ctrl_c_says_how_to_go_on(call, tiny, monkeypatch):
 def test_a_run_that_another_process_holds_is_left_to_it(call, tiny):
     run = plan("table4", epochs=1)[0]
     held = reproduce.Run(run.experiment, Path("runs/reproduce") / run.name, run.record)
-    with reproduce.claim(held):
+    with reproduce.lock_run(held):
         _, out, _ = call("reproduce", "table4", "--epochs", "1", "--device", "cpu")
     assert re.search(rf"^process {os.getpid()} on .* is at work on {run.name}; left to it$", out, re.MULTILINE)
     assert [r.name for r in results.load("results")] == ["fashion_mnist_ttfs_T-e1-seed0"]
@@ -272,7 +273,12 @@ def test_links_of_a_table_lead_into_folders_of_any_name(call, tiny):
 
 def test_no_more_processes_than_runs(call, tiny, monkeypatch):
     given = []
-    monkeypatch.setattr(commands, "_run", lambda missing, jobs, threads, *_: given.append((jobs, threads)) or [])
+
+    def fake(missing, jobs, threads, *_):
+        given.append((jobs, threads))
+        return []
+
+    monkeypatch.setattr(reproduce, "train_in_processes", fake)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     _, out, _ = call("reproduce", "table4", "--epochs", "1", "--jobs", "100")
@@ -285,7 +291,7 @@ def test_a_folder_without_settings_is_begun_again(tiny):
     run.folder.mkdir(parents=True)
     for name in run_folder.AT_BIRTH:
         (run.folder / name).write_text("{")
-    reproduce.do(run, Path("results"), "cpu", training.Progress(), [])
+    reproduce.train(run, Path("results"), "cpu", training.Progress(), [])
     assert run.record.exists()
 
 
@@ -293,7 +299,7 @@ def test_a_folder_of_other_settings_is_left_alone(tiny):
     run = plan("table4", epochs=1)[0]
     training.fit(run.experiment.override(learning_rate=0.1), run.folder, "cpu")
     with pytest.raises(UserError, match="holds a run of other settings"):
-        reproduce.do(run, Path("results"), "cpu", training.Progress(), [])
+        reproduce.train(run, Path("results"), "cpu", training.Progress(), [])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGKILL")
@@ -347,7 +353,7 @@ def test_processes_side_by_side(tiny):
     """Three runs, two at a time: the third begins when one of the first two is over."""
     runs = [run for seeds in (1, 2) for run in plan("table4", seeds=seeds, epochs=1)][:3]
     said = []
-    assert reproduce.do_all(runs, 2, 1, lambda run: ["version"], said.append) == []
+    assert reproduce.train_in_processes(runs, 2, 1, lambda run: ["version"], said.append) == []
     assert [line.split()[0] for line in said][:3] == ["started", "started", "left"]  # that command leaves no record
     assert sorted(line.split()[0] for line in said) == ["left"] * 3 + ["started"] * 3
     assert all("torch" in run.folder.with_suffix(".log").read_text() for run in runs)
@@ -356,7 +362,7 @@ def test_processes_side_by_side(tiny):
 def test_a_process_that_fails_is_told(here, monkeypatch):
     runs = plan("table4", epochs=1)[:1]
     said = []
-    failed = reproduce.do_all(runs, 2, 1, lambda run: ["reproduce", "nonsense"], said.append)
+    failed = reproduce.train_in_processes(runs, 2, 1, lambda run: ["reproduce", "nonsense"], said.append)
     assert failed == [runs[0].name]
     assert said[1].startswith(f"failed {runs[0].name}: exit 2. snnbook: unknown target 'nonsense'")
 
@@ -364,7 +370,9 @@ def test_a_process_that_fails_is_told(here, monkeypatch):
 def test_jobs_take_turns_on_devices(tiny):
     """Three runs, two devices: each is used by the first two, and one of them by the third."""
     runs = [run for seeds in (1, 2) for run in plan("table4", seeds=seeds, epochs=1)][:3]
-    reproduce.do_all(runs, 2, 1, lambda run: ["reproduce", "nonsense"], lambda line: None, ["cuda:7", "gpu:8"])
+    reproduce.train_in_processes(
+        runs, 2, 1, lambda run: ["reproduce", "nonsense"], lambda line: None, ["cuda:7", "gpu:8"]
+    )
     logs = [run.folder.with_suffix(".log").read_text() for run in runs]
     assert "nonsense" in logs[0]
     assert "gpu:8" in logs[1], "its own device is refused first"
@@ -377,11 +385,14 @@ def test_threads_are_divided(monkeypatch):
 
 def test_threads_are_divided_once(tiny, monkeypatch):
     """What is measured beforehand and what runs have the same number: all threads over the jobs."""
-    counts, started = [8], []
+    counts = [8]
+    started = []
     monkeypatch.setattr(torch, "get_num_threads", lambda: counts[-1])
     monkeypatch.setattr(torch, "set_num_threads", counts.append)
-    monkeypatch.setattr(reproduce, "do_all", lambda missing, jobs, threads, *_: started.append(threads) or [])
-    commands.reproduce("quick", seeds=5, epochs=1, jobs=4, device="cpu")
+    monkeypatch.setattr(
+        reproduce, "train_in_processes", lambda missing, jobs, threads, *_: started.append(threads) or []
+    )
+    commands.reproduce("quick", Reproduction(seeds=5, epochs=1, jobs=4, device="cpu"))
     assert started == [2]
     assert set(counts[1:]) <= {2}
 
@@ -390,7 +401,7 @@ def test_a_measurement_is_near_the_truth():
     experiment = experiments.get("fashion_mnist", epochs=1)
     took = training.fit(experiment, "run", "cpu").last.seconds
     assert estimates.measure(experiment, CPU) == pytest.approx(took, rel=4)
-    assert estimates.measured(experiment, CPU, []) is None
+    assert estimates.from_records(experiment, CPU, []) is None
 
 
 def test_a_measurement_leaves_compilation_out(monkeypatch):
@@ -403,10 +414,10 @@ def test_a_measurement_leaves_compilation_out(monkeypatch):
         def initialise(self):
             pass
 
-        def epoch(self, epoch, look):
+        def epoch(self, epoch, report):
             for pause in (0.4, 0.01, 0.01, 0.3, 0.01, 0.01, 0.01):
                 time.sleep(pause)
-                look(50, 0.0, 0.0)
+                report(50, 0.0, 0.0)
 
     taken = []
     monkeypatch.setattr(estimates.devices, "current", lambda device: taken.append(device) or contextlib.nullcontext())

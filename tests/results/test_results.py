@@ -18,7 +18,7 @@ from snnbook.datasets.sources import SOURCES
 from snnbook.errors import UserError
 from snnbook.records import RunRecord, provenance
 from snnbook.records.provenance import Provenance
-from snnbook.results import estimates, paper, render, runs, tables
+from snnbook.results import estimates, paper, render, tables
 
 from ..records.test_records import figures
 
@@ -56,7 +56,8 @@ def rows(table):
 
 
 def test_what_is_saved_is_loaded_under_its_name(root):
-    one, other = record("fashion_mnist_tet", [0.5], epochs=2), record("quick", [0.75], seed=3, epochs=1)
+    one = record("fashion_mnist_tet", [0.5], epochs=2)
+    other = record("quick", [0.75], seed=3, epochs=1)
     found = saved(root, one, other)
     assert [r.file for r in found] == ["paper/fashion_mnist_tet-e2-seed0.jsonl", "quick/quick-e1-seed3.jsonl"]
     assert [r.record for r in found] == [one, other]
@@ -76,7 +77,10 @@ def test_run_folders_beside_records_are_no_records(root):
 def test_nothing_is_saved_beside_a_record_that_cannot_be_read(root):
     saved(root, record("quick", [0.5], epochs=1))
     (root / "quick" / "quick-e1-seed1.jsonl").write_text("damaged")
-    for tried in (lambda: results.save(record("quick", [0.5], seed=2, epochs=1), root), lambda: results.look(root)):
+    for tried in (
+        lambda: results.save(record("quick", [0.5], seed=2, epochs=1), root),
+        lambda: results.check_usable(root),
+    ):
         with pytest.raises(UserError, match="quick-e1-seed1"):
             tried()
     assert not (root / "quick" / "quick-e1-seed2.jsonl").exists()
@@ -101,7 +105,7 @@ def test_no_record_takes_the_place_of_the_index(root, tmp_path):
     records.write(record("quick", [0.5], epochs=1, learning_rate=0.5), path)
     saved(root, record("quick", [0.5], epochs=1))
     with pytest.raises(UserError, match="name of the index"):
-        results.keep(path, root)
+        results.add_run(path, root)
 
 
 def test_a_command_with_a_lone_quotation_mark_is_still_told():
@@ -363,6 +367,12 @@ def test_rows_to_link_to(root):
     assert 'href="results/fashion_mnist-e3-seed0"' in text
 
 
+def test_rows_of_named_values_are_a_table():
+    """As benchmarks have them: words to the left, numbers to the right, nothing where a row lacks a column."""
+    table = render.from_rows([{"who": "ours", "ms": 1.25}, {"who": "theirs", "MiB": 30}], "{:}".format)
+    assert render.text(table) == "who       ms  MiB\n------  ----  ---\nours    1.25\ntheirs         30"
+
+
 def test_unknown_names():
     with pytest.raises(UserError, match="unknown table '6'"):
         tables.build("6", [])
@@ -413,7 +423,7 @@ def test_a_run_on_other_images_is_in_no_row(root, tmp_path, data):
     assert (found.as_named, found.published, found.counts) == (True, False, False)
     assert rows(tables.build("3", [found]))[0]["best"] == "missing"
     records.write(other, tmp_path / "mine.jsonl")
-    assert results.keep(tmp_path / "mine.jsonl", root) == (root / "mine.jsonl", False)
+    assert results.add_run(tmp_path / "mine.jsonl", root) == results.AddedRun(root / "mine.jsonl", counts=False)
 
 
 def test_a_run_of_several_machines_names_them_all(root):
@@ -425,7 +435,7 @@ def test_a_run_of_several_machines_names_them_all(root):
     assert found.hardware == "NVIDIA H200, then Z80, 2 threads"
     assert found.engine == "triton, then reference"
     assert found.commits == ["abc", "def"]
-    (shown,) = rows(runs.runs_table([found]))
+    (shown,) = rows(tables.runs_table([found]))
     assert (shown["hardware"], shown["engine"], shown["commit"]) == (found.hardware, found.engine, "abc, def")
     assert shown["torch"] == "2.11, then 2.13"
     assert results.index_line(found)["commits"] == ["abc", "def"]
@@ -446,7 +456,7 @@ def test_a_run_is_shown_with_the_command_that_repeats_it_alone(made_by, repeated
     run = results.Result(
         "a/fashion_mnist-e5-seed0.jsonl", replace(one, provenance=Provenance(one.provenance.data, sessions))
     )
-    (shown,) = rows(runs.runs_table([run]))
+    (shown,) = rows(tables.runs_table([run]))
     assert shown["command"] == f"snnbook {repeated_by}"
 
 
@@ -458,22 +468,24 @@ def test_an_estimate_goes_by_the_epochs_of_its_own_hardware():
     here = provenance.session(torch.device("cpu"), "reference", 2, None)
     sessions = (gpu, here, replace(gpu, from_epoch=4), replace(here, from_epoch=5))
     run = results.Result("", replace(one, provenance=Provenance({"train": "", "test": ""}, sessions), epochs=epochs))
-    assert estimates.measured(run.experiment, torch.device("cpu"), [run]) == 3.0
+    assert estimates.from_records(run.experiment, torch.device("cpu"), [run]) == 3.0
     alone = replace(run, record=replace(run.record, provenance=Provenance({"train": "", "test": ""}, (gpu,))))
-    assert estimates.measured(run.experiment, torch.device("cpu"), [alone]) is None
+    assert estimates.from_records(run.experiment, torch.device("cpu"), [alone]) is None
 
 
 def test_a_run_with_the_settings_of_its_name_is_kept_where_tables_look(root, tmp_path):
-    named, other = record("fashion_mnist", [0.5], epochs=2), record("fashion_mnist", [0.5], epochs=2, rate=0.7)
+    named = record("fashion_mnist", [0.5], epochs=2)
+    other = record("fashion_mnist", [0.5], epochs=2, rate=0.7)
     for number, each in enumerate((named, other)):
         records.write(each, tmp_path / f"{number}.jsonl")
-    assert results.keep(tmp_path / "0.jsonl", root) == (root / "paper/fashion_mnist-e2-seed0.jsonl", True)
-    assert results.keep(tmp_path / "1.jsonl", root) == (root / "1.jsonl", False)
+    counted = results.AddedRun(root / "paper/fashion_mnist-e2-seed0.jsonl", counts=True)
+    assert results.add_run(tmp_path / "0.jsonl", root) == counted
+    assert results.add_run(tmp_path / "1.jsonl", root) == results.AddedRun(root / "1.jsonl", counts=False)
     assert [r.name for r in results.load(root)] == ["fashion_mnist-e2-seed0"]
     assert (root / results.INDEX).exists()
     for number in (0, 1):
         with pytest.raises(UserError, match="is there already"):
-            results.keep(tmp_path / f"{number}.jsonl", root)
+            results.add_run(tmp_path / f"{number}.jsonl", root)
 
 
 @pytest.mark.parametrize("result", OURS, ids=lambda result: result.name)

@@ -20,7 +20,7 @@ from snnbook.layers import TimeDropout
 from snnbook.records import checkpoints, figures
 from snnbook.shards import Shard
 from snnbook.training import distributed
-from snnbook.training.distributed import ALONE, Team
+from snnbook.training.distributed import ALONE, ProcessGroup
 
 from ..cli.test_cli import SMALL
 from ..small_runs import StopAfter, small, state, write_data
@@ -40,7 +40,8 @@ def environment(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory, environment):
     """Folders with the runs of joint_run.py: of one process, of two."""
-    alone, both = tmp_path_factory.mktemp("alone"), tmp_path_factory.mktemp("both")
+    alone = tmp_path_factory.mktemp("alone")
+    both = tmp_path_factory.mktemp("both")
     for command, folder in (([sys.executable, "-m"], alone), (TORCHRUN, both)):
         done = subprocess.run(
             [*command, "tests.training.joint_run", str(folder)],
@@ -55,33 +56,34 @@ def pair(tmp_path_factory, environment):
 
 @given(st.integers(1, 9), st.integers(1, 40))
 def test_shards_make_up_the_batch(size, samples):
-    shards = [Team(rank, size).shard(samples) for rank in range(size)]
+    shards = [ProcessGroup(rank, size).shard(samples) for rank in range(size)]
     if samples < size:
         assert {(shard.first, shard.count, shard.total) for shard in shards} == {(0, samples, samples)}
         assert all(shard.is_whole for shard in shards)
-        assert [shard.counts for shard in shards] == [True] + [False] * (size - 1)
+        assert [shard.contributes for shard in shards] == [True] + [False] * (size - 1)
     else:
         rows = [row for shard in shards for row in range(samples)[shard.rows]]
         assert rows == list(range(samples))
         assert max(shard.count for shard in shards) - min(shard.count for shard in shards) <= 1
         assert {shard.total for shard in shards} == {samples}
-        assert all(shard.counts for shard in shards)
+        assert all(shard.contributes for shard in shards)
 
 
 def test_alone_nothing_is_exchanged():
     values = torch.rand(3)
     assert ALONE.sum(values) is values
     assert ALONE.shard(3).sum(values) is values
-    assert (ALONE.highest(5), ALONE.told(lambda: 7), ALONE.in_turns(lambda: 8)) == (5, 7, 8)
-    assert ALONE.leads
+    assert (ALONE.maximum(5, 6), ALONE.broadcast(lambda: 7), ALONE.one_per_machine_first(lambda: 8)) == ((5, 6), 7, 8)
+    assert ALONE.is_main
 
 
 @pytest.mark.parametrize("rank", range(3))
 def test_masks_are_those_of_the_joint_batch(rank):
     """Dropout on a shard takes the rows of the mask that one process draws for the whole batch."""
-    whole, part = TimeDropout(0.5), TimeDropout(0.5)
+    whole = TimeDropout(0.5)
+    part = TimeDropout(0.5)
     x = torch.ones(2, 7, 4, 3, 3)
-    shard = Team(rank, 3).shard(7)
+    shard = ProcessGroup(rank, 3).shard(7)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         wanted = whole(x)[:, shard.rows]
@@ -92,9 +94,9 @@ def test_masks_are_those_of_the_joint_batch(rank):
 
 
 def halves_of(samples):
-    """Two shards whose sums are those of the other one and their own, as given."""
+    """Two shards of a batch."""
     first = samples // 2
-    return Shard(0, first, samples), Shard(first, samples - first, samples, is_first=False)
+    return Shard(0, first, samples), Shard(first, samples - first, samples, is_main=False)
 
 
 @pytest.mark.parametrize("name", losses.LOSSES)
@@ -162,24 +164,26 @@ def flat(figure):
 
 
 def test_label_scaling_is_at_work(tmp_path, environment, monkeypatch):
-    """Else the runs above would not tell the joint batch's ratio from a share's."""
-    scale, seen = losses.Counting.label_scale, []
+    """Otherwise the runs above would not distinguish the joint batch's ratio from a shard's."""
+    label_scale = losses.Counting.label_scale
+    scales = []
 
-    def listen(self, count, label, shard=None):
-        seen.append(scale(self, count, label, shard).item())
-        return scale(self, count, label, shard)
+    def logged(self, count, label, shard=None):
+        scale = label_scale(self, count, label, shard)
+        scales.append(scale.item())
+        return scale
 
-    monkeypatch.setattr(losses.Counting, "label_scale", listen)
+    monkeypatch.setattr(losses.Counting, "label_scale", logged)
     monkeypatch.setenv("SNNBOOK_DATA", environment["SNNBOOK_DATA"])
     training.fit(joint_run.RUNS["counting"], tmp_path / "run", "cpu")
-    assert sum(value > 1 for value in seen) > len(seen) / 2
+    assert sum(scale > 1 for scale in scales) > len(scales) / 2
 
 
 # ---- the command line ----
 
 
 def train(environment, folder, *arguments):
-    """A job of two processes that trains by the command line."""
+    """Start a job of two processes that trains by the command line."""
     command = [*TORCHRUN, "snnbook", "train", *SMALL, "--dropout", "0.2", "--out", "run", *arguments]
     return subprocess.Popen(
         command,
@@ -191,13 +195,13 @@ def train(environment, folder, *arguments):
     )
 
 
-def said(err):
-    """The lines that are ours; torchrun has many more of its own where a process fails."""
+def our_lines(err):
+    """The lines that snnbook prints; torchrun prints many more where a process fails."""
     return [line for line in err.splitlines() if line.startswith("snnbook:")]
 
 
-def test_a_job_stops_when_asked_and_goes_on_alone(environment, tmp_path, monkeypatch):
-    """SIGTERM for one process stops both after the same step; one process alone goes on with the run."""
+def test_a_job_stops_on_sigterm_and_one_process_resumes_it(environment, tmp_path, monkeypatch):
+    """SIGTERM for one process stops both after the same step; a single process resumes the run."""
     job = train(environment, tmp_path, "--epochs", "60")
     for line in job.stdout:
         if line.startswith("epoch  2/"):
@@ -207,7 +211,7 @@ def test_a_job_stops_when_asked_and_goes_on_alone(environment, tmp_path, monkeyp
     os.kill(second, signal.SIGTERM)
     out, err = job.communicate(timeout=60)
     assert job.returncode == 0, err
-    (line,) = said(err)
+    (line,) = our_lines(err)
     words = re.fullmatch(
         r"snnbook: stopped after epoch (\d+) of 60.*; all is saved\. Go on with: .* --resume run", line
     )
@@ -222,8 +226,8 @@ def test_a_job_stops_when_asked_and_goes_on_alone(environment, tmp_path, monkeyp
     assert found == pytest.approx(wanted, rel=1e-3)  # float32; later on, one spike more or less makes two runs of it
 
 
-def test_an_evaluation_is_shared_and_told_once(environment, tmp_path, monkeypatch):
-    """Ten batches of test images: each process takes its own, all count once, and one of them talks."""
+def test_an_evaluation_is_shared_and_printed_once(environment, tmp_path, monkeypatch):
+    """Ten batches of test images: each process tests its own, every image counts once, and rank 0 prints."""
     training.fit(small(dataset="fashion_mnist_subset", batch_size=500, epochs=1), tmp_path / "run", "cpu")
     words = ["snnbook", "evaluate", "run", "--device", "cpu"]
     both = subprocess.run(
@@ -232,24 +236,31 @@ def test_an_evaluation_is_shared_and_told_once(environment, tmp_path, monkeypatc
     whole = training.evaluate(tmp_path / "run", device="cpu")
     assert both.stdout == f"{terminal.evaluation(whole, 'run', 'best')}\n"
 
-    class Deaf(Team):
-        """A process that hears nothing of the others."""
+    class Disconnected(ProcessGroup):
+        """A process that gets nothing from the others."""
 
-        sum, told, in_turns = lambda self, values: values, lambda self, make: make(), lambda self, make: make()
+        def sum(self, values):
+            return values
 
-    shares = []
+        def broadcast(self, make):
+            return make()
+
+        one_per_machine_first = broadcast
+
+    accuracies = []
     for rank in range(3):
-        monkeypatch.setattr(distributed, "team", lambda rank=rank: Deaf(rank, 3))
-        shares.append(training.evaluate(tmp_path / "run", device="cpu").accuracy)
-    assert len(set(shares)) > 1
-    assert sum(n * share for n, share in zip((4, 3, 3), shares, strict=True)) / 10 == pytest.approx(whole.accuracy)
+        monkeypatch.setattr(distributed, "process_group", lambda rank=rank: Disconnected(rank, 3))
+        accuracies.append(training.evaluate(tmp_path / "run", device="cpu").accuracy)
+    assert len(set(accuracies)) > 1
+    of_all = sum(batches * each for batches, each in zip((4, 3, 3), accuracies, strict=True)) / 10
+    assert of_all == pytest.approx(whole.accuracy)
 
 
 def test_an_error_ends_all_with_one_line(environment, tmp_path):
     job = train(environment, tmp_path, "--loss", "tfs")
     _, err = job.communicate(timeout=60)
     assert job.returncode != 0
-    (line,) = said(err)
+    (line,) = our_lines(err)
     assert "Did you mean 'ttfs'" in line
     assert not list(tmp_path.iterdir())
 
@@ -263,7 +274,7 @@ def test_a_killed_process_ends_the_others_with_one_line(environment, tmp_path):
         os.kill(max(map(int, file.read().split())), signal.SIGKILL)
     _, err = job.communicate(timeout=60)
     assert job.returncode != 0
-    (line,) = said(err)
+    (line,) = our_lines(err)
     assert "another process of this job has ended" in line
     assert checkpoints.read(tmp_path / "run" / "last.pt").epoch >= 1
 
@@ -278,17 +289,17 @@ def test_wrong_variables_of_a_launcher(variables, monkeypatch):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match="start by torchrun"):
-        distributed.team()
+        distributed.process_group()
 
 
 @pytest.mark.parametrize("place", [{}, {"MASTER_ADDR": "localhost"}, {"MASTER_ADDR": "localhost", "MASTER_PORT": "x"}])
-def test_processes_that_do_not_know_where_to_meet(place, monkeypatch):
+def test_processes_without_a_meeting_point(place, monkeypatch):
     for name in ("MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     for name, value in ({"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"} | place).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=r"cannot find each other .*; start by torchrun"):
-        distributed.team()
+        distributed.process_group()
 
 
 def test_reproduce_is_not_for_several_processes(environment, tmp_path):
@@ -296,7 +307,7 @@ def test_reproduce_is_not_for_several_processes(environment, tmp_path):
     command = [*TORCHRUN, "snnbook", "reproduce", "quick", "--seeds", "2", "--epochs", "1"]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode != 0
-    (line,) = said(done.stderr)
+    (line,) = our_lines(done.stderr)
     assert "snnbook reproduce is for one process" in line
     assert not list(tmp_path.iterdir())
 
@@ -313,13 +324,13 @@ def test_processes_with_different_settings_train_nothing(environment, tmp_path):
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode != 0
     assert "given different settings" in done.stderr or "another process of this job has ended" in done.stderr
-    assert len(said(done.stderr)) == 1
+    assert len(our_lines(done.stderr)) == 1
     assert not (tmp_path / "run" / "epochs.jsonl").exists()
 
 
 def test_one_gpu_is_not_for_two():
     with pytest.raises(UserError, match="one GPU for 2 processes"):
-        training.choose_device("cuda:1", Team(0, 2))
+        training.choose_device("cuda:1", ProcessGroup(0, 2))
 
 
 # ---- several nodes ----

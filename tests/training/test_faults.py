@@ -2,17 +2,14 @@
 
 import ctypes
 import os
-import pickle
 import resource
 import signal
 import subprocess
 import sys
-import zipfile
 from itertools import count
 from pathlib import Path
 
 import pytest
-import torch
 
 from snnbook import records, signals, training
 from snnbook.__main__ import BAD
@@ -22,7 +19,7 @@ from snnbook.training import loop
 from snnbook.training.step import TrainingStep
 from snnbook.training.trainer import Trainer
 
-from ..small_runs import StopAfter, same_run, small, state
+from ..small_runs import StopAfter, content, same_run, small, state
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("data")
@@ -50,16 +47,13 @@ def stopped(tmp_path, experiment):
     return tmp_path / "run"
 
 
-def content(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
 # ---- signals ----
 
 
 def signal_at(monkeypatch, owner, name, call, number):
     """Send this process a signal when a method of a class is called for the call-th time."""
-    original, calls = getattr(owner, name), count(1)
+    original = getattr(owner, name)
+    calls = count(1)
 
     def method(self, *arguments):
         if next(calls) == call:
@@ -76,7 +70,7 @@ def test_sigterm_in_any_step(step, finished, experiment, tmp_path, monkeypatch):
         signal_at(patch, TrainingStep, "compute", step, signal.SIGTERM)
         with pytest.raises(signals.Stopped, match=r"all is saved\. Go on with: snnbook train") as caught:
             training.fit(experiment, tmp_path / "run", "cpu")
-    assert caught.value.asked
+    assert caught.value.by_sigterm
     last = state(tmp_path / "run")
     assert (last.epoch, last.step) == ((step - 1) // 3, (step - 1) % 3 + 1)
     training.resume(tmp_path / "run", "cpu")
@@ -90,7 +84,7 @@ def test_ctrl_c_in_a_test(epoch, finished, experiment, tmp_path, monkeypatch):
         signal_at(patch, Trainer, "_tests", epoch, signal.SIGINT)
         with pytest.raises(KeyboardInterrupt) as caught:
             training.fit(experiment, tmp_path / "run", "cpu")
-    assert not caught.value.asked
+    assert not caught.value.by_sigterm
     assert (state(tmp_path / "run").epoch, state(tmp_path / "run").step) == (epoch - 1, 3)
     training.resume(tmp_path / "run", "cpu")
     same_run(finished, tmp_path / "run")
@@ -100,7 +94,8 @@ def test_a_signal_while_an_epoch_is_written(finished, experiment, tmp_path, monk
     """It stops the run once all of the epoch's files are there; after the last epoch, the run is finished."""
     for epoch, words in ((1, "stopped after epoch 1 of 3; all is saved"), (3, "the run in .* is finished")):
         with monkeypatch.context() as patch:
-            append, calls = records.append_epoch, count(1)
+            append = records.append_epoch
+            calls = count(1)
 
             def late(*arguments, append=append, calls=calls, epoch=epoch):
                 append(*arguments)
@@ -137,14 +132,14 @@ def test_handlers_are_put_back_and_a_second_ctrl_c_breaks_off():
 
 
 @pytest.fixture
-def in_front():
-    """Ctrl-C as a process in front hears it; one that a shell started in the background does not."""
+def in_foreground():
+    """Handle Ctrl-C as a foreground process does. A process that a shell started in the background ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.usefixtures("in_front")
+@pytest.mark.usefixtures("in_foreground")
 @pytest.mark.parametrize("number", signals.SIGNALS)
 def test_a_signal_before_the_first_step(number, finished, experiment, tmp_path, monkeypatch):
     """While first thresholds are searched: nothing needs to be finished, and the run goes on from its beginning."""
@@ -152,7 +147,7 @@ def test_a_signal_before_the_first_step(number, finished, experiment, tmp_path, 
         signal_at(patch, Trainer, "initialise", 1, number)
         with pytest.raises(signals.Stopped, match=r"^stopped before the first step\. Go on with: .*run$") as caught:
             training.fit(experiment, tmp_path / "run", "cpu")
-    assert caught.value.asked == (number == signal.SIGTERM)
+    assert caught.value.by_sigterm == (number == signal.SIGTERM)
     training.resume(tmp_path / "run", "cpu")
     same_run(finished, tmp_path / "run")
 
@@ -178,13 +173,19 @@ def test_a_second_sigterm_does_not_disturb_the_first():
     done = []
     with pytest.raises(signals.Stopped) as caught:
         stopped_twice()
-    assert caught.value.asked
+    assert caught.value.by_sigterm
     assert done
 
 
 def test_saves_within_epochs_change_nothing(finished, experiment, tmp_path, monkeypatch):
-    saves, write = [], checkpoints.write
-    monkeypatch.setattr(checkpoints, "write", lambda *a: (saves.append((a[0].epoch, a[0].step)), write(*a)))
+    write = checkpoints.write
+    saves = []
+
+    def logged(checkpoint, path):
+        saves.append((checkpoint.epoch, checkpoint.step))
+        write(checkpoint, path)
+
+    monkeypatch.setattr(checkpoints, "write", logged)
     training.fit(experiment, tmp_path / "run", "cpu", save_every=0)
     same_run(finished, tmp_path / "run")
     assert {(0, 1), (0, 2), (0, 3), (1, 0), (2, 2)} <= set(saves)
@@ -289,7 +290,8 @@ def test_a_link_to_a_disk_that_is_not_there(named, experiment, tmp_path, monkeyp
 def test_output_that_finds_no_room(tmp_path):
     if not os.path.exists("/dev/full"):
         pytest.skip("needs a device that is always full")
-    command, environment = [sys.executable, "-m", "snnbook", "experiments"], os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "snnbook", "experiments"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, cwd=tmp_path, env=environment, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == BAD
@@ -380,67 +382,6 @@ def test_a_folder_that_turns_read_only(stopped, monkeypatch):
     assert content(stopped) == before
 
 
-# ---- nothing in a file is run ----
-
-
-class Bomb:
-    def __reduce__(self):
-        return exec, ("raise SystemExit('the file ran code')",)
-
-
-@pytest.mark.parametrize("field", ["sums", "model", "optimiser", "generators", "experiment", "seconds"])
-def test_a_bomb_in_a_checkpoint_does_not_go_off(field, finished, tmp_path):
-    """A checkpoint whole and well, but for one field."""
-    values = torch.load(finished / checkpoints.LAST, weights_only=True)
-    torch.save(values | {field: {"x": Bomb()}}, tmp_path / "last.pt")
-    with pytest.raises(SystemExit):
-        torch.load(tmp_path / "last.pt", weights_only=False)
-    with pytest.raises(UserError, match="not a checkpoint"):
-        checkpoints.read(tmp_path / "last.pt")
-
-
-def test_a_checkpoint_that_would_unpack_to_more_than_its_file_is_not_unpacked(finished, tmp_path):
-    path = tmp_path / "last.pt"
-    with (
-        zipfile.ZipFile(finished / checkpoints.LAST) as found,
-        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed,
-    ):
-        for name in found.namelist():
-            packed.writestr(name, found.read(name))
-    assert torch.load(path, weights_only=True), "torch itself would unpack it"
-    with pytest.raises(UserError, match="not a checkpoint"):
-        checkpoints.read(path)
-
-
-@pytest.mark.parametrize("name", [records.SETTINGS, records.PROVENANCE, records.EPOCHS])
-def test_a_bomb_in_a_record_does_not_go_off(name, stopped, tmp_path):
-    (stopped / name).write_bytes(pickle.dumps(Bomb()) + b"\n")
-    (tmp_path / "record.jsonl").write_bytes(pickle.dumps(Bomb()) + b"\n")
-    for path in (stopped, tmp_path / "record.jsonl"):
-        with pytest.raises(UserError, match="not JSON"):
-            records.read(path)
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"step": -1}, "step -1 cannot be"),
-        ({"step": 4}, "3 steps of the optimiser are not those of 1 epoch"),
-        ({"step": 1.0}, "step of the checkpoint must be int"),
-        ({"sums": torch.zeros(3)}, "does not hold the optimiser"),
-        ({"sums": 3}, "sums of the checkpoint must be Tensor"),
-        ({"seconds": 1}, "seconds of the checkpoint must be float"),
-    ],
-)
-def test_states_within_an_epoch_that_cannot_be(changes, words, stopped):
-    values = torch.load(stopped / checkpoints.LAST, weights_only=True)
-    torch.save(values | changes, stopped / checkpoints.LAST)
-    before = content(stopped)
-    with pytest.raises(UserError, match=words):
-        training.resume(stopped, "cpu")
-    assert content(stopped) == before
-
-
 # ---- the same again ----
 
 
@@ -466,7 +407,7 @@ for number, changes in enumerate({cases!r}):
 
 
 def test_the_constants_go_together():
-    assert loop.LOOK < loop.SAVE < loop.STOP
+    assert loop.Action.NOTHING < loop.Action.REPORT < loop.Action.SAVE < loop.Action.STOP
     one, other = (files.part(Path("a/b.pt")) for _ in range(2))
     assert one.parent == other.parent == Path("a")
     assert one != other

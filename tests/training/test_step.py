@@ -9,9 +9,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from snnbook import datasets, devices, layers, losses, networks, ops
+from snnbook import datasets, devices, gradient_kinds, layers, losses, networks
 from snnbook.errors import UserError
-from snnbook.ops import reference
 from snnbook.settings import OPTIMISERS
 from snnbook.training import cuda_graph as graph
 from snnbook.training import metrics, step
@@ -24,38 +23,38 @@ from ..small_runs import BATCH, small
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("data")
 
-LOOKS = ("_local_scalar_dense", "nonzero", "equal", "is_nonzero", "item", "masked_select", "unique", "_unique2")
-"""Operations of aten that wait for a device, since the host needs their outcome."""
+WAITING = ("_local_scalar_dense", "nonzero", "equal", "is_nonzero", "item", "masked_select", "unique", "_unique2")
+"""Operations of aten that wait for a device, since the CPU needs their result."""
 
 
-class NoLooks(TorchDispatchMode):
-    """Fails at every operation that would halt a device."""
+class NoWaiting(TorchDispatchMode):
+    """Fail at every operation that would wait for a device."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        assert func.overloadpacket.__name__ not in LOOKS, f"{func} waits for the device"
+        assert func.overloadpacket.__name__ not in WAITING, f"{func} waits for the device"
         masks = args[1] if func.overloadpacket.__name__ in ("index", "index_put", "index_put_") else ()
         assert not any(mask is not None and mask.dtype == torch.bool for mask in masks), f"{func} by a mask waits"
         return func(*args, **(kwargs or {}))
 
 
 class Tape(TorchDispatchMode):
-    """Notes what is computed, on which memory; `play` computes it again there, as a CUDA graph does."""
+    """Record operations and their memory. `play` repeats them on the same memory, as a CUDA graph does."""
 
     def __init__(self):
         super().__init__()
-        self.notes = []
+        self.operations = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        assert func.overloadpacket.__name__ not in LOOKS, f"{func} cannot be recorded"
+        assert func.overloadpacket.__name__ not in WAITING, f"{func} cannot be recorded"
         out = func(*args, **(kwargs or {}))
         # what shares memory with an argument is a view, or changed in place, and needs no copy when played
         args_, kwargs_ = tree_map_only(torch.Tensor, torch.Tensor.detach, (args, kwargs or {}))
-        self.notes.append((func, args_, kwargs_, tree_map_only(torch.Tensor, torch.Tensor.detach, out)))
+        self.operations.append((func, args_, kwargs_, tree_map_only(torch.Tensor, torch.Tensor.detach, out)))
         return out
 
     def play(self):
         with torch.no_grad():
-            for func, args, kwargs, out in self.notes:
+            for func, args, kwargs, out in self.operations:
                 again = func(*args, **kwargs)
                 for old, new in zip(tree_flatten(out)[0], tree_flatten(again)[0], strict=True):
                     if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():
@@ -63,7 +62,7 @@ class Tape(TorchDispatchMode):
 
 
 def record(body):
-    """A recorder without a GPU: warms up, notes one run, plays that."""
+    """Record without a GPU: warm up, and record one run on a tape."""
     body()
     body()
     with Tape() as tape:
@@ -73,8 +72,8 @@ def record(body):
 
 @pytest.fixture
 def as_device(monkeypatch):
-    """What is asked on a CPU alone is not asked."""
-    for module in (layers, losses, networks, step, devices, reference):
+    """Switch off the code that reads values on a CPU alone."""
+    for module in (gradient_kinds, layers, losses, networks, step, devices):
         monkeypatch.setattr(module, "is_on_cpu", lambda tensor: False)
 
 
@@ -119,23 +118,23 @@ KINDS = [
 @pytest.mark.parametrize("settings", KINDS, ids=str)
 def test_nothing_in_a_step_waits_for_the_device(settings, as_device):
     one, pairs = training(engine="reference", **settings)
-    with NoLooks():
+    with NoWaiting():
         one(*pairs[0])
     assert one.totals.batches == 1
 
 
 @pytest.mark.parametrize("look", [lambda x: x.sum().item(), lambda x: bool(x.any()), lambda x: x[x > 0], torch.nonzero])
 def test_what_waits_is_seen(look):
-    with pytest.raises(AssertionError, match="waits"), NoLooks():
+    with pytest.raises(AssertionError, match="waits"), NoWaiting():
         look(torch.ones(3))
 
 
-class NoHost(TorchDispatchMode):
-    """Fails where a tensor of the host takes part, which would be sent over; numbers may, as arguments of a kernel."""
+class NoCopies(TorchDispatchMode):
+    """Fail where a tensor on the CPU is an argument, which would be copied. Numbers are arguments of a kernel."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         tensors = [each for each in tree_flatten((args, kwargs))[0] if isinstance(each, torch.Tensor)]
-        assert all(each.device.type == "meta" for each in tensors), f"{func} takes a tensor of the host"
+        assert all(each.device.type == "meta" for each in tensors), f"{func} takes a tensor on the CPU"
         return func(*args, **(kwargs or {}))
 
 
@@ -148,7 +147,7 @@ def test_nothing_in_a_step_is_sent_to_the_device_or_back(settings):
     one = TrainingStep(one.experiment, one.net.to(meta), totals, static=True)
     one.optimiser.step = lambda: None  # fused, it knows real devices only
     images_and_labels = [each.to(meta) for each in pairs[0]]
-    with NoHost():
+    with NoCopies():
         one(*images_and_labels)
     assert one.optimiser.found_inf.device == meta
 
@@ -174,7 +173,7 @@ def test_a_broken_batch_changes_nothing_and_is_reported(optimiser, where, as_dev
         monkeypatch.setattr(one._loss, "value_and_times", lambda *a: (value(*a)[0] * float("inf"), value(*a)[1]))
         one(*pairs[1])
     same(everything(one)[:-2], state)
-    one(*pairs[2])  # a sound batch after it: still nothing, until somebody looks
+    one(*pairs[2])  # a sound batch after it: still nothing, until the sums are read
     same(everything(one)[:-2], state)
     with pytest.raises(UserError, match="training broke down"):
         one.totals.read()
@@ -184,7 +183,7 @@ def test_a_broken_batch_changes_nothing_and_is_reported(optimiser, where, as_dev
             one.totals.read(net=one.net)
 
 
-def test_sound_batches_are_not_held_up():
+def test_sound_batches_update_the_weights():
     one, pairs = training()
     before = everything(one)
     one(*pairs[0])
@@ -235,12 +234,18 @@ def test_a_record_plays_what_steps_do(settings, as_device):
 def test_what_is_recorded_is_played(as_device):
     """The step itself runs for the record and for the smaller batch alone."""
     one, pairs = training(engine="reference")
-    calls, compute = [], one.compute
-    one.compute = lambda images, labels: (calls.append(len(labels)), compute(images, labels))
+    compute = one.compute
+    sizes = []
+
+    def logged(images, labels):
+        sizes.append(len(labels))
+        compute(images, labels)
+
+    one.compute = logged
     run = RecordedStep(one, record)
     for images, labels in (*pairs, (pairs[0][0][:3], pairs[0][1][:3]), *pairs):
         run(images, labels)
-    assert calls == [BATCH] * 3 + [3]
+    assert sizes == [BATCH] * 3 + [3]
 
 
 def test_recording_leaves_no_trace(as_device):
@@ -262,13 +267,13 @@ def test_what_cannot_be_recorded_runs_as_it_is():
     for refused in (False, True):
         one, pairs = training(dropout=0.3)
         run = RecordedStep(one, refuse) if refused else one
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             for pair in pairs:
                 run(*pair)
-        assert len(told) == refused
+        assert len(warned) == refused
         ends.append(everything(one))
-    assert str(told[0].message) == (
+    assert str(warned[0].message) == (
         "the training step could not be recorded as a CUDA graph (operation not permitted when stream is capturing); "
         "it runs without, more slowly"
     )
@@ -333,7 +338,7 @@ def test_a_rate_in_a_tensor_stays_there_and_is_saved_as_a_number():
 
 def test_on_a_cpu_steps_run_as_they_are():
     trainer = Trainer(small(), CPU)
-    assert isinstance(trainer._step, TrainingStep)
+    assert isinstance(trainer._run_step, TrainingStep)
     assert all(isinstance(group["lr"], float) for group in trainer.optimiser.param_groups)
 
 
@@ -342,11 +347,14 @@ def test_on_a_cpu_steps_run_as_they_are():
 
 @pytest.mark.parametrize("engine", ["reference", "auto"])
 def test_bf16_backward_keeps_spikes_and_nearly_the_gradients(engine, monkeypatch):
+    pytest.importorskip("numba")
+    from snnbook.ops.cpu import sparse
+
     found = {}
     for precision in ("float32", "bf16_backward"):
         one, pairs = training(engine=engine, precision=precision)
         if precision == "bf16_backward":  # spike by spike there are no products that could be rounded
-            monkeypatch.setattr(ops, "backward_events", lambda *_: pytest.fail("the event-driven way was taken"))
+            monkeypatch.setattr(sparse, "backward", lambda *_: pytest.fail("the event-driven way was taken"))
         spikes, _ = one.net(pairs[0][0], labels=pairs[0][1])
         one._loss(spikes, pairs[0][1]).backward()
         found[precision] = spikes, [layer.weight.grad.flatten() for layer in one.net.spiking]

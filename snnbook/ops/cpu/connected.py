@@ -9,15 +9,9 @@ from numba import prange
 from .events import _by_channel, _filter
 from .jit import compiled
 from .llvm_rows import LANES, add_rows, aligned, turn
+from .tuning import CACHED, MOST
 
 _driver = compiled(parallel=True, fastmath={"contract"})
-
-CACHED = 2**16
-"""Filtered inputs that a fully connected map works on at a time (two arrays of them lie in the second cache); of
-weights, on the way to the inputs, twice as many."""
-
-MOST = 128
-"""Columns that the backward passes work on at a time, at most."""
 
 
 @compiled()
@@ -42,9 +36,11 @@ def list_entries(x, span, width, bounds, offsets, factors):
     for k in prange(len(bounds)):
         start = k * span
         for r in range(len(x)):
-            row, at = x[r, start : start + span], bounds[k, r]
+            row = x[r, start : start + span]
+            at = bounds[k, r]
             for i in range(len(row)):
-                offsets[at], factors[at] = i * width, row[i]
+                offsets[at] = i * width
+                factors[at] = row[i]
                 at += row[i] != 0
 
 
@@ -55,7 +51,8 @@ def connected(weight, span, width, bounds, offsets, factors, current):
     A part of the weights, `width` outputs and `span` inputs, is transposed into the first cache and serves all rows.
     """
     outputs, inputs = weight.shape
-    weights, total = weight.reshape(-1), current.reshape(-1)
+    weights = weight.reshape(-1)
+    total = current.reshape(-1)
     for block in prange((outputs + width - 1) // width):
         part = aligned(span * width, weight)
         first = block * width
@@ -77,7 +74,8 @@ def connected_input(bounds, channel, timing, decay, weight, x, threads, grad_x):
     for block in prange((features + columns - 1) // columns):
         start = block * columns
         size = min(columns, features - start)
-        trace, near = np.empty(size, weight.dtype), aligned(len(weight) * columns, weight)
+        trace = np.empty(size, weight.dtype)
+        near = aligned(len(weight) * columns, weight)
         for c in range(len(weight)):
             # side by side: rows some power of two apart would share few places in a cache
             near[c * columns : c * columns + size] = weight[c, start : start + size]
@@ -85,7 +83,8 @@ def connected_input(bounds, channel, timing, decay, weight, x, threads, grad_x):
             trace[:] = 0
             for t in range(steps - 1, -1, -1):
                 add_rows(trace, 0, near, 0, offsets, timing, bounds[n, t], bounds[n, t + 1], size)
-                spikes, out = x[t, n, start : start + size], grad_x[t, n, start : start + size]
+                spikes = x[t, n, start : start + size]
+                out = grad_x[t, n, start : start + size]
                 for i in range(size):
                     trace[i] *= decay
                     out[i] = trace[i] * spikes[i]
@@ -95,12 +94,17 @@ def connected_input(bounds, channel, timing, decay, weight, x, threads, grad_x):
 def connected_weight(bounds, channel, membrane, synaptic, k, x, threads, grad_weight):
     """grad_W, (F_out, F_in), some columns at a time. Eq. (eq-grad-weight)."""
     steps, images, features = x.shape
-    channels, spikes = len(grad_weight), len(channel)
+    channels = len(grad_weight)
+    spikes = len(channel)
     zero = k.dtype.type(0)
     columns = _columns(features, CACHED // (steps * images), threads)
-    rows, offsets = np.empty(spikes, np.int64), np.empty(spikes, np.int64)
-    responses, traces = np.empty(spikes, k.dtype), np.empty(spikes, k.dtype)
-    ends, later, behind = np.empty(channels + 1, np.int64), np.empty(channels, np.int64), np.empty(channels, np.int64)
+    rows = np.empty(spikes, np.int64)
+    offsets = np.empty(spikes, np.int64)
+    responses = np.empty(spikes, k.dtype)
+    traces = np.empty(spikes, k.dtype)
+    ends = np.empty(channels + 1, np.int64)
+    later = np.empty(channels, np.int64)
+    behind = np.empty(channels, np.int64)
     for n in range(images):
         for t in range(steps):
             for j in range(bounds[n, t], bounds[n, t + 1]):  # as one assignment, threads would be started for each
@@ -110,10 +114,12 @@ def connected_weight(bounds, channel, membrane, synaptic, k, x, threads, grad_we
         start = block * columns
         size = min(columns, features - start)
         entries = (images * steps + 1) * columns  # the last row is 0, and what comes before a first step
-        slow, response = aligned(entries, x), aligned(entries, x)
+        slow = aligned(entries, x)
+        response = aligned(entries, x)
         slow[:] = zero
         response[:] = zero
-        slow_rows, response_rows = slow.reshape((-1, columns)), response.reshape((-1, columns))
+        slow_rows = slow.reshape((-1, columns))
+        response_rows = response.reshape((-1, columns))
         for n in range(images):
             for t in range(steps):
                 r = n * steps + t

@@ -18,12 +18,10 @@ from numba import prange
 from .jit import compiled
 from .llvm_rows import WORD, add_rows, aligned, raised, trailing_zeros
 from .neurons import _replay, _unpack_window, _widen
+from .tuning import SMALL
 
 _run_kernel = compiled(fastmath={"contract"})
 _driver = compiled(parallel=True, fastmath={"contract"})
-
-SMALL = 2**14
-"""Filtered inputs of a small map, of which several steps are worked on together, and so fewer and longer sums made."""
 
 
 @_driver
@@ -39,7 +37,8 @@ def number_spikes(bits, height, first, bounds):
         for t in range(steps):
             flag = np.uint8(1 << (t % 8))
             for y in range(height):
-                byte, total = bits[t // 8, n * height + y], 0
+                byte = bits[t // 8, n * height + y]
+                total = 0
                 for i in range(len(byte)):
                     total += (byte[i] & flag) != 0
                 first[n, t, y] = total
@@ -61,14 +60,25 @@ def _impulses(
     e, potential u and backward trace are (T, L); fired is (T, L) and then zeros up to a multiple of WORD. The inputs of
     the row's neurons begin at `start` + places (L,), their channels are `channels` (L,); a, b and g are scratch, (L,).
     """
-    decay_m, decay_s, decay_g, gain, bound_weight, bound_timing = k[0], k[1], k[2], k[3], k[6], k[7]
-    leaky, zero, one = k[4] > 0, k.dtype.type(0), k.dtype.type(1)
+    decay_m = k[0]
+    decay_s = k[1]
+    decay_g = k[2]
+    gain = k[3]
+    bound_weight = k[6]
+    bound_timing = k[7]
+    leaky = k[4] > 0
+    zero = k.dtype.type(0)
+    one = k.dtype.type(1)
     a[:] = zero
     b[:] = zero
     g[:] = zero
     for t in range(len(e) - 1, -1, -1):
         at = np.uint64(first[t])  # unsigned: no index counts from the end
-        e_t, u_t, g_t, before, kept = e[t], u[t], trace[t], u[max(t - 1, 0)], fired[max(t - 1, 0)]
+        e_t = e[t]
+        u_t = u[t]
+        g_t = trace[t]
+        before = u[max(t - 1, 0)]
+        kept = fired[max(t - 1, 0)]
         for low in range(0, fired.shape[1], WORD):
             word = raised(fired[t], low)
             while word:  # a bit for every spike
@@ -76,14 +86,17 @@ def _impulses(
                 word &= word - np.uint64(1)
                 dg = g_t[i]
                 du = u_t[i] - (before[i] if t > 0 and kept[i] == 0 else zero) if leaky else dg
-                by_weight, by_timing = one / du, one / dg
+                by_weight = one / du
+                by_timing = one / dg
                 by_weight = by_weight if by_weight < bound_weight else bound_weight
                 by_timing = by_timing if by_timing < bound_timing else bound_timing
                 started = e_t[i] * (by_weight if du > zero else zero)
                 credited = e_t[i] * (by_timing if dg > zero else zero)
-                place[at], channel[at] = start + places[i], channels[i]
+                place[at] = start + places[i]
+                channel[at] = channels[i]
                 timing[at] = credited - g[i]
-                membrane[at], synaptic[at] = (a[i] - started) * gain, (b[i] - started) * gain
+                membrane[at] = (a[i] - started) * gain
+                synaptic[at] = (b[i] - started) * gain
                 a[i], b[i], g[i] = started, started, credited
                 at += np.uint64(1)
         for i in range(len(a)):
@@ -105,20 +118,26 @@ def impulses(
     steps, rows, _ = grad.shape
     length = current.shape[2]
     map_rows = height // window
-    places, numbers = np.empty(length, np.int32), np.empty(length, np.int32)
+    places = np.empty(length, np.int32)
+    numbers = np.empty(length, np.int32)
     for i in range(length):
-        places[i], numbers[i] = i // channels * inputs, i % channels
+        places[i] = i // channels * inputs
+        numbers[i] = i % channels
     for part in prange(shares):
         x = np.empty((3, length), k.dtype)
-        wide, sums = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
-        u, trace = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
+        wide = np.empty((steps, length), k.dtype)
+        sums = np.empty((steps, length), k.dtype)
+        u = np.empty((steps, length), k.dtype)
+        trace = np.empty((steps, length), k.dtype)
         fired = np.zeros((window, steps, (length + WORD - 1) // WORD * WORD), np.uint8)
         for row in range(rows * part // shares, rows * (part + 1) // shares):
-            n, top = row // map_rows, row % map_rows * window
+            n = row // map_rows
+            top = row % map_rows * window
             _unpack_window(bits, n * height + top, fired, sums)
             _widen(grad, row, sums, window, channels, wide)
             for offset in range(window):
-                y, one = top + offset, fired[offset]
+                y = top + offset
+                one = fired[offset]
                 _replay(current, n * height + y, one, k, u, trace, x[0], x[1], x[2])
                 _impulses(
                     wide, one, u, trace, k, first[n, :, y], y * line, places, numbers,
@@ -144,23 +163,29 @@ def convolution_input(bounds, place, channel, timing, decay, weight, span, input
     """
     steps, images, rows, length = x.shape
     side, channels, apart = weight.shape
-    line, weights = length + 2 * padding * inputs, weight.reshape(-1)
+    line = length + 2 * padding * inputs
+    weights = weight.reshape(-1)
     for n in prange(images):
         total = aligned(rows * line, weight)
         total[:] = 0
         trace = total.reshape((rows, line))
         begin = bounds[n, 0]
-        where, factors = place[begin : bounds[n, steps]], timing[begin : bounds[n, steps]]
-        offsets, ends = np.empty(len(where), np.int64), np.empty(len(where) + 1, np.int64)
+        where = place[begin : bounds[n, steps]]
+        factors = timing[begin : bounds[n, steps]]
+        offsets = np.empty(len(where), np.int64)
+        ends = np.empty(len(where) + 1, np.int64)
         for j in range(len(where)):
             offsets[j] = channel[begin + j] * apart
         for t in range(steps - 1, -1, -1):
-            ends[0], end, places = bounds[n, t] - begin, bounds[n, t + 1] - begin, 0
+            ends[0] = bounds[n, t] - begin
+            end = bounds[n, t + 1] - begin
+            places = 0
             for j in range(ends[0], end):  # the spikes of a place are neighbours, and end where the next one's begin
                 ends[places + 1] = j + 1
                 places += j + 1 == end or where[j + 1] != where[j]
             for row in range(side):  # the weights of one row of the kernel stay near the first cache
-                up, shift = (row - padding) * line, row * channels * apart
+                up = (row - padding) * line
+                shift = row * channels * apart
                 for p in range(places):
                     at = where[ends[p]] + up
                     if 0 <= at < rows * line:
@@ -169,7 +194,8 @@ def convolution_input(bounds, place, channel, timing, decay, weight, span, input
                 for i in range(line):
                     trace[y, i] *= decay
                 inside = trace[y, padding * inputs : padding * inputs + length]
-                spikes, out = x[t, n, y], grad_x[t, n, y]
+                spikes = x[t, n, y]
+                out = grad_x[t, n, y]
                 for i in range(length):
                     out[i] = inside[i] * spikes[i]
 
@@ -196,12 +222,15 @@ def _by_channel(channel, rows, membrane, synaptic, ends, later, behind, offsets,
         ends[c + 1] += ends[c]
         behind[c] = ends[c + 1]
     for j in range(len(channel)):
-        c, trace = channel[j], membrane[j] - synaptic[j]
+        c = channel[j]
+        trace = membrane[j] - synaptic[j]
         both = np.int64(trace != 0)  # a number and no branch, which would be guessed wrong again and again
         behind[c] -= 1 - both
         at = later[c] * both + behind[c] * (1 - both)
         later[c] += both
-        offsets[at], responses[at], traces[at] = rows[j], membrane[j], trace
+        offsets[at] = rows[j]
+        responses[at] = membrane[j]
+        traces[at] = trace
 
 
 @_driver
@@ -214,7 +243,8 @@ def convolution_weight(bounds, place, channel, membrane, synaptic, k, inputs, pa
     shares, channels, side, span = partial.shape
     zero = k.dtype.type(0)
     line = length + 2 * padding * inputs
-    height, size = rows + 2 * padding, (rows + 2 * padding) * line
+    height = rows + 2 * padding
+    size = (rows + 2 * padding) * line
     together = min(max(SMALL // size, 1), steps)
     most = 0
     for n in range(images):
@@ -225,24 +255,28 @@ def convolution_weight(bounds, place, channel, membrane, synaptic, k, inputs, pa
         total[:] = zero
         inside = slice(padding * inputs, padding * inputs + length)
         maps = together + 1  # one to begin with: results in place of what they are made from would not be vectors
-        slow, response = aligned(maps * size, x), aligned(maps * size, x)
+        slow = aligned(maps * size, x)
+        response = aligned(maps * size, x)
         slow[:] = zero
         response[:] = zero
-        slow_maps, response_maps = slow.reshape((maps, height, line)), response.reshape((maps, height, line))
-        ends, later, behind = (
-            np.empty(channels + 1, np.int64),
-            np.empty(channels, np.int64),
-            np.empty(channels, np.int64),
-        )
-        offsets, responses, traces = np.empty(most, np.int64), np.empty(most, k.dtype), np.empty(most, k.dtype)
+        slow_maps = slow.reshape((maps, height, line))
+        response_maps = response.reshape((maps, height, line))
+        ends = np.empty(channels + 1, np.int64)
+        later = np.empty(channels, np.int64)
+        behind = np.empty(channels, np.int64)
+        offsets = np.empty(most, np.int64)
+        responses = np.empty(most, k.dtype)
+        traces = np.empty(most, k.dtype)
         inputs_of = np.empty(most, np.int64)
         for n in range(share, images, shares):
             slow_maps[-1] = zero
             response_maps[-1] = zero
             for start in range(0, steps, together):
-                begin, end = bounds[n, start], bounds[n, min(start + together, steps)]
+                begin = bounds[n, start]
+                end = bounds[n, min(start + together, steps)]
                 for t in range(start, min(start + together, steps)):
-                    before, now = (t + together) % maps, t % maps
+                    before = (t + together) % maps
+                    now = t % maps
                     for y in range(rows):
                         _filter(
                             x[t, n, y], k[0], k[1],
@@ -257,6 +291,7 @@ def convolution_weight(bounds, place, channel, membrane, synaptic, k, inputs, pa
                 )  # fmt: skip
                 for c in range(channels):
                     for row in range(side):
-                        at, shift = (c * side + row) * span, row * line
+                        at = (c * side + row) * span
+                        shift = row * line
                         add_rows(total, at, response, shift, offsets, responses, ends[c], ends[c + 1], span)
                         add_rows(total, at, slow, shift, offsets, traces, ends[c], later[c], span)

@@ -19,6 +19,8 @@ from numba.extending import intrinsic
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..engine import Pass
+from . import tuning
 from .calls import call, constants, runs_of, shares
 from .jit import compiled
 from .llvm_rows import LANES, Vectors, aligned, going_round, own_function
@@ -26,22 +28,14 @@ from .neurons import _sum_back, _unpack_window, _widen
 
 _driver = compiled(parallel=True, fastmath={"contract"})
 
-NARROW = 8
-"""Input channels from which on currents are made spike by spike; with fewer the dense product is the faster one."""
-
-FEW_OUTPUTS = 64
-"""Output channels up to which such a product is the engine's own; from 128 on torch's is as fast."""
-
-SUMS, WIDE_SUMS = 4, 12
-"""Vectors of sums that run side by side, on processors without and with AVX-512."""
-
 
 def _products_function(module: Any, element: Any, size: int, most: int) -> ir.Function:
     """What `add_products` calls, with its arguments from `total` on, arrays as pointers to where they begin.
 
     It takes up to `most` sums at a time, each number of them by loops of its own.
     """
-    word, pointer = ir.IntType(64), element.as_pointer()
+    word = ir.IntType(64)
+    pointer = element.as_pointer()
     arguments = [pointer, word, pointer, word, word, pointer, *[word] * 7]
     function, empty = own_function(module, f"snnbook_add_products_{8 * size}", arguments)
     if not empty:
@@ -54,7 +48,9 @@ def _products_function(module: Any, element: Any, size: int, most: int) -> ir.Fu
     builder.branch(piece)
 
     builder.position_at_end(piece)
-    total, factors, number = builder.phi(pointer), builder.phi(pointer), builder.phi(word)
+    total = builder.phi(pointer)
+    factors = builder.phi(pointer)
+    number = builder.phi(word)
     sums = builder.select(builder.icmp_signed("<", number, word(most)), number, word(most))
     choice = builder.switch(sums, done)
     for chosen in range(1, most + 1):
@@ -69,7 +65,8 @@ def _products_function(module: Any, element: Any, size: int, most: int) -> ir.Fu
     left = builder.sub(number, sums)
     next_total = builder.gep(total, [builder.mul(sums, apart)])
     next_factors = builder.gep(factors, [builder.mul(sums, across)])
-    begin, ahead = (all_total, all_factors, all_number), (next_total, next_factors, left)
+    begin = (all_total, all_factors, all_number)
+    ahead = (next_total, next_factors, left)
     going_round((total, factors, number), begin, entry, ahead, following)
     builder.cbranch(builder.icmp_signed(">", left, word(0)), piece, done)
     builder.position_at_end(done)
@@ -92,12 +89,16 @@ def _emit_products(
     builder.branch(outer)
 
     builder.position_at_end(outer)
-    r, source_row, factor_row = builder.phi(word), builder.phi(source.type), builder.phi(factors.type)
+    r = builder.phi(word)
+    source_row = builder.phi(source.type)
+    factor_row = builder.phi(factors.type)
     of_row = [builder.phi(vectors.type) for _ in begun]
     builder.branch(inner)
 
     builder.position_at_end(inner)
-    j, vector_at, factor_at = builder.phi(word), builder.phi(source.type), builder.phi(factors.type)
+    j = builder.phi(word)
+    vector_at = builder.phi(source.type)
+    factor_at = builder.phi(factors.type)
     sums = [builder.phi(vectors.type) for _ in begun]
     vector = vectors.load(vector_at, lanes)
     added = []
@@ -141,7 +142,7 @@ def add_products(
 
         element = context.get_value_type(signature.args[0].dtype)
         size = context.get_abi_sizeof(element)
-        most = WIDE_SUMS if "+avx512f" in context.codegen().magic_tuple()[2] else SUMS
+        most = tuning.WIDE_SUMS if "+avx512f" in context.codegen().magic_tuple()[2] else tuning.SUMS
         function = _products_function(builder.module, element, size, most)
         arguments = begin(0, 1), values[2], begin(3, 4), values[5], values[6], begin(7, 8), *values[9:]
         builder.call(function, arguments)
@@ -160,8 +161,12 @@ def _currents(image, weight, side, inputs, channels, current):
     """
     images, height, length = current.shape
     blocks, taps, _ = weight.shape
-    line, span, width = image.shape[2], taps // side, length // channels
-    factors, weights, total = image.reshape(-1), weight.reshape(-1), current.reshape(-1)
+    line = image.shape[2]
+    span = taps // side
+    width = length // channels
+    factors = image.reshape(-1)
+    weights = weight.reshape(-1)
+    total = current.reshape(-1)
     for r in prange(images * height):
         at = r * length
         total[at : at + length] = 0
@@ -185,17 +190,21 @@ def _weight_gradient(current, grad, k, height, channels, window, bits, image, si
     length = current.shape[2]
     map_rows = height // window
     shares, blocks, taps, _ = partial.shape
-    line, span, width = image.shape[2], taps // side, length // channels
+    line = image.shape[2]
+    span = taps // side
+    width = length // channels
     factors = image.reshape(-1)
     for share in prange(shares):
         total = partial[share].reshape(-1)
         total[:] = 0
         x = np.empty((3, length), k.dtype)
         gradient = aligned(length, current)
-        wide, sums = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
+        wide = np.empty((steps, length), k.dtype)
+        sums = np.empty((steps, length), k.dtype)
         fired = np.empty((window, steps, length), np.uint8)
         for row in range(rows * share // shares, rows * (share + 1) // shares):
-            n, top = row // map_rows, row % map_rows * window
+            n = row // map_rows
+            top = row % map_rows * window
             _unpack_window(bits, n * height + top, fired, sums)
             _widen(grad, row, sums, window, channels, wide)
             for offset in range(window):
@@ -211,8 +220,16 @@ def _weight_gradient(current, grad, k, height, channels, window, bits, image, si
                         )  # fmt: skip
 
 
-def image_currents(x: Tensor, weight: Tensor, padding: int) -> Tensor | None:
-    """Arguments and results as in `snnbook.ops.image_currents`."""
+def currents(x: Tensor, weight: Tensor, padding: int) -> Tensor | None:
+    """Input currents of a first layer, or None where torch's product is faster.
+
+    Args:
+        x: the steps that differ, (S, N, C_in, H, W)
+        weight: W_hat, (C_out, C_in, K, K)
+        padding: zeros on every side of the map, positions
+    Returns:
+        (S, N, C_out, H', W')
+    """
     if not _of_images(x, weight, padding):
         return None
     outputs, inputs, side, _ = weight.shape
@@ -227,25 +244,33 @@ def image_currents(x: Tensor, weight: Tensor, padding: int) -> Tensor | None:
     return current.view(*x.shape[:2], *map_, outputs).movedim(-1, 2)
 
 
-def backward_image(grad_pooled: Tensor, saved: Any, x: Tensor, weight: Tensor, padding: int) -> Tensor | None:
-    """Arguments and results as in `snnbook.ops.backward_image`."""
-    if not _of_images(x, weight, padding) or len(saved.current) > 1:
+def backward(grad_out: Tensor, pass_: Pass, x: Tensor, weight: Tensor, padding: int) -> tuple[None, Tensor] | None:
+    """Gradient of the weight of a first layer whose image repeats at every step; None where this way does not apply.
+
+    Args:
+        grad_out, pass_: as in `Engine.layer_backward`
+        x: the image, (1, N, C_in, H, W)
+        weight, padding: as in `currents`
+    """
+    runs, bits = pass_.tensors
+    neuron, window, shape, _ = pass_.plan
+    if not _of_images(x, weight, padding) or len(runs) > 1:
         return None
-    (outputs, inputs, side, _), shape, k = weight.shape, saved.current_shape, constants(saved.neuron, x.dtype)
-    grad = runs_of(grad_pooled.to(x.dtype))
+    outputs, inputs, side, _ = weight.shape
+    grad = runs_of(grad_out.to(x.dtype))
     partial = x.new_empty((shares(grad.shape[1]), math.ceil(outputs / LANES), side * side * inputs, LANES))
-    settings = (k, shape[3], outputs, saved.window, saved.bits, _framed(x, padding), side, inputs)
-    call(_weight_gradient, saved.current, grad, *settings, partial)
+    settings = (constants(neuron, x.dtype), shape[3], outputs, window, bits, _framed(x, padding), side, inputs)
+    call(_weight_gradient, runs, grad, *settings, partial)
     taps = partial.sum(0).movedim(0, 1).flatten(1)[:, :outputs]
-    return taps.view(side, side, inputs, outputs).permute(3, 2, 0, 1)
+    return None, taps.view(side, side, inputs, outputs).permute(3, 2, 0, 1)
 
 
 def _of_images(x: Tensor, weight: Tensor, padding: int) -> bool:
-    """Whether this is a layer for images.py."""
+    """Whether this is a first layer that the products here are made for."""
     return (
         weight.dim() == 4
-        and weight.shape[1] < NARROW
-        and len(weight) <= FEW_OUTPUTS
+        and weight.shape[1] < tuning.NARROW
+        and len(weight) <= tuning.FEW_OUTPUTS
         and padding < weight.shape[2] == weight.shape[3]
         and x.dtype == weight.dtype
     )
@@ -254,4 +279,6 @@ def _of_images(x: Tensor, weight: Tensor, padding: int) -> bool:
 def _framed(x: Tensor, padding: int) -> Tensor:
     """Maps (T, N, C, H, W) with their zeros around them, (T N, H + 2 padding, (W + 2 padding) C)."""
     maps = x.flatten(0, 1).movedim(1, -1)
-    return (F.pad(maps, (0, 0, *[padding] * 4)) if padding else maps).contiguous().flatten(2)
+    if padding:
+        maps = F.pad(maps, (0, 0, padding, padding, padding, padding))
+    return maps.contiguous().flatten(2)

@@ -18,6 +18,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from . import tuning
 from .jit import compiled
 
 LANES = 16
@@ -25,9 +26,6 @@ LANES = 16
 
 WORD = 64
 """Flags that are looked at together, as the bits of one integer."""
-
-REGISTERS, WIDE_REGISTERS = 384, 1024
-"""Bytes of sums that stay in registers, on processors without and with AVX-512."""
 
 LINE = 64
 """Bytes of a cache line. A vector that lies across two of them costs twice as much to load."""
@@ -50,12 +48,15 @@ class Vectors:
     """
 
     def __init__(self, builder: Any, element: Any, size: int) -> None:
-        self.builder, self.size, self.type = builder, size, ir.VectorType(element, LANES)
+        self.builder = builder
+        self.size = size
+        self.type = ir.VectorType(element, LANES)
         self.zeros = self.type([0.0] * LANES)
 
     def spread(self, scalar: Any) -> Any:
         """The same number in every lane."""
-        kind, index = ir.VectorType(scalar.type, LANES), ir.IntType(32)
+        kind = ir.VectorType(scalar.type, LANES)
+        index = ir.IntType(32)
         one = self.builder.insert_element(kind(ir.Undefined), scalar, index(0))
         lanes = ir.VectorType(index, LANES)([index(0)] * LANES)
         return self.builder.shuffle_vector(one, kind(ir.Undefined), lanes)
@@ -129,7 +130,8 @@ def _sum_function(module: Any, element: Any, size: int, most: int, masks: bool) 
         most: vectors that fit into the processor's registers
         masks: whether it can load a part of a vector at once; if not, what fills no vector is added by itself
     """
-    word, pointer = ir.IntType(64), element.as_pointer()
+    word = ir.IntType(64)
+    pointer = element.as_pointer()
     arguments = [pointer, pointer, word.as_pointer(), pointer, word, word, word]
     function, empty = own_function(module, f"snnbook_add_rows_{8 * size}", arguments)
     if not empty:
@@ -140,7 +142,9 @@ def _sum_function(module: Any, element: Any, size: int, most: int, masks: bool) 
     builder.cbranch(builder.icmp_signed("<", first, last), piece, done)
 
     builder.position_at_end(piece)
-    total, source, length = builder.phi(pointer), builder.phi(pointer), builder.phi(word)
+    total = builder.phi(pointer)
+    source = builder.phi(pointer)
+    length = builder.phi(word)
     vectors = builder.sdiv(builder.add(length, word(LANES - 1 if masks else 0)), word(LANES))
     half = builder.sdiv(builder.add(vectors, word(1)), word(2))
     long = builder.select(builder.icmp_signed("<=", vectors, word(2 * most)), half, word(most))
@@ -158,7 +162,8 @@ def _sum_function(module: Any, element: Any, size: int, most: int, masks: bool) 
     builder.position_at_end(following)
     used = builder.mul(builder.select(builder.icmp_signed(">", count, word(0)), count, word(1)), word(LANES))
     left = builder.sub(length, used)
-    begin, ahead = (all_total, all_source, all_length), (builder.gep(total, [used]), builder.gep(source, [used]), left)
+    begin = (all_total, all_source, all_length)
+    ahead = (builder.gep(total, [used]), builder.gep(source, [used]), left)
     going_round((total, source, length), begin, entry, ahead, following)
     builder.cbranch(builder.icmp_signed(">", left, word(0)), piece, done)
     builder.position_at_end(done)
@@ -181,7 +186,8 @@ def _emit_sum(
     builder.branch(body)
 
     builder.position_at_end(body)
-    j, sums = builder.phi(word), [builder.phi(vectors.type) for _ in begun]
+    j = builder.phi(word)
+    sums = [builder.phi(vectors.type) for _ in begun]
     row = builder.gep(source, [builder.load(builder.gep(offsets, [j]))])
     factor = vectors.spread(builder.load(builder.gep(factors, [j])))
     rows = [vectors.load(*at) for at in zip(places(row), lengths, strict=True)]
@@ -212,7 +218,7 @@ def add_rows(typing: Any, total: Any, at: Any, source: Any, shift: Any, offsets:
         element = context.get_value_type(signature.args[0].dtype)
         size = context.get_abi_sizeof(element)
         features = context.codegen().magic_tuple()[2]
-        registers = WIDE_REGISTERS if "+avx512f" in features else REGISTERS
+        registers = tuning.WIDE_REGISTERS if "+avx512f" in features else tuning.REGISTERS
         function = _sum_function(builder.module, element, size, registers // (LANES * size), "+avx" in features)
         starts = builder.gep(total, [values[1]]), builder.gep(source, [values[3]])
         builder.call(function, [*starts, offsets, factors, *values[6:]])
@@ -257,7 +263,8 @@ def _turn_square(typing: Any, source: Any, start: Any, stride: Any, total: Any, 
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         array, to = (context.make_array(signature.args[i])(context, builder, values[i]).data for i in (0, 3))
         element = context.get_value_type(signature.args[0].dtype)
-        vector, size = ir.VectorType(element, LANES), context.get_abi_sizeof(element)
+        vector = ir.VectorType(element, LANES)
+        size = context.get_abi_sizeof(element)
         lanes = ir.VectorType(ir.IntType(32), LANES)
 
         def place(pointer: Any, first: Any, step: Any, number: int) -> Any:

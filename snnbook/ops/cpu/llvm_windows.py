@@ -16,8 +16,10 @@ from .llvm_rows import LANES, Vectors, own_function
 
 def _function(module: Any, element: Any, size: int, shared: bool) -> ir.Function:
     """(pooled, sums, windows, channels, window) or, `shared`, (..., wide), as below; arrays are pointers."""
-    word, pointer = ir.IntType(64), element.as_pointer()
-    name, arguments = f"snnbook_{'share' if shared else 'pool'}_{8 * size}", [pointer, pointer, word, word, word]
+    word = ir.IntType(64)
+    pointer = element.as_pointer()
+    name = f"snnbook_{'share' if shared else 'pool'}_{8 * size}"
+    arguments = [pointer, pointer, word, word, word]
     function, empty = own_function(module, name, [*arguments, pointer] if shared else arguments)
     if not empty:
         return function

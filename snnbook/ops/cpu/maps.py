@@ -53,15 +53,20 @@ def _sum(a, part):
 @_run_kernel
 def _fold(c, weight, threshold, gamma, beta, bound):
     """Channel c's threshold and beta over gamma, gamma to 1, weights to within +- bound."""
-    row, beyond = weight[c], 0
+    row = weight[c]
+    beyond = 0
     threshold[c] /= gamma[c]
     beta[c] /= gamma[c]
     gamma[c] = 1
     for i in range(len(row)):
         beyond += abs(row[i]) > bound
-    if beyond > 0:  # seldom: a look costs less than writing all again
+    # Weights are seldom beyond the bound, and reading them costs less than writing them all.
+    if beyond > 0:
         for i in range(len(row)):
-            row[i] = bound if row[i] > bound else -bound if row[i] < -bound else row[i]
+            if row[i] > bound:
+                row[i] = bound
+            elif row[i] < -bound:
+                row[i] = -bound
 
 
 @_run_kernel
@@ -106,9 +111,15 @@ def standardise_backward(grad, weight, gamma, mean, std, grad_weight, grad_gamma
     """Gradients of raw weights, gamma and beta, as in `reference.standardise_backward`."""
     channels, size = weight.shape
     for c in prange(channels):
-        g, row, to, middle, part = grad[c], weight[c], grad_weight[c], mean[c], np.empty(PARTS, weight.dtype)
-        total, product = _sum(g, part), _sum_of_products(g, row, middle, part)
-        grad_beta[c], grad_gamma[c] = total, product / std[c]
+        g = grad[c]
+        row = weight[c]
+        to = grad_weight[c]
+        middle = mean[c]
+        part = np.empty(PARTS, weight.dtype)
+        total = _sum(g, part)
+        product = _sum_of_products(g, row, middle, part)
+        grad_beta[c] = total
+        grad_gamma[c] = product / std[c]
         scale = gamma[c] / std[c]
         evenly = scale * total / row.dtype.type(size)
         along = scale * product / (row.dtype.type(size - 1) * std[c] * std[c])
@@ -122,7 +133,8 @@ def count(x, span, counts):
     for k in prange(len(counts)):
         columns = slice(k * span, min((k + 1) * span, x.shape[1]))
         for r in range(len(x)):
-            row, total = x[r, columns], 0
+            row = x[r, columns]
+            total = 0
             for i in range(len(row)):
                 total += row[i] != 0
             counts[k, r] = total
@@ -144,8 +156,11 @@ def convolution(x, steps, weight, padding, together, current):
     _, height, width, channels = current.shape
     # An entry adds to `side` columns of the output map from `column - cut` on, but for those that lie beside it; to
     # output row `to` with row `to + cut - y` of the turned kernel.
-    outputs, cut = channels // blocks, side - 1 - padding
-    line, apart, weights = width * outputs, inputs * span, weight.reshape(-1)
+    outputs = channels // blocks
+    cut = side - 1 - padding
+    line = width * outputs
+    apart = inputs * span
+    weights = weight.reshape(-1)
     for number in prange(images):
         # Threads get stretches of numbers. Some steps hold more spikes than others: a stretch has an image's steps.
         image = number % steps * (images // steps) + number // steps
@@ -154,24 +169,31 @@ def convolution(x, steps, weight, padding, together, current):
         # The list goes column by column, so that what meets one stretch of an output row lies side by side. An offset
         # says where the weights would begin for `to + cut` = 0: it may be negative, until `shift` is added.
         places = rows * columns * inputs  # zeros are written, too, and the next entry over them
-        offsets, factors = np.empty(places, np.int64), np.empty(places, x.dtype)
-        ends, end = np.zeros(columns * rows + 1, np.int64), 0
+        offsets = np.empty(places, np.int64)
+        factors = np.empty(places, x.dtype)
+        ends = np.zeros(columns * rows + 1, np.int64)
+        end = 0
         for column in range(columns):
             for y in range(rows):
                 found = x[image, y, column]
                 for c in range(inputs):
-                    offsets[end], factors[end] = c * span - y * apart, found[c]
+                    offsets[end] = c * span - y * apart
+                    factors[end] = found[c]
                     end += found[c] != 0
                 ends[column * rows + y + 1] = end
         for block in range(blocks):
             for begin in range(0, side, together):
                 stop = min(begin + together, side)
                 for to in range(height):
-                    top, bottom = max(0, to + cut - stop + 1), min(rows, to + cut - begin + 1)
-                    at, shift = (block * height + to) * line, (block * side + to + cut) * apart
+                    top = max(0, to + cut - stop + 1)
+                    bottom = min(rows, to + cut - begin + 1)
+                    at = (block * height + to) * line
+                    shift = (block * side + to + cut) * apart
                     for column in range(columns if top < bottom else 0):
-                        first, last = ends[column * rows + top], ends[column * rows + bottom]
-                        left, right = max(0, cut - column), min(side, width + cut - column)
+                        first = ends[column * rows + top]
+                        last = ends[column * rows + bottom]
+                        left = max(0, cut - column)
+                        right = min(side, width + cut - column)
                         if first < last and left < right:
                             add_rows(
                                 total, at + (column - cut + left) * outputs, weights, shift + left * outputs,

@@ -25,13 +25,18 @@ _driver = compiled(parallel=True)
 @_run_kernel
 def _fire(current, r, theta, k, spikes, m, s):
     """Integrate and fire in run r. Eq. (eq-neuron). Writes spikes (T, L); m and s are scratch, (L,)."""
-    decay_m, decay_s, decay_g, gain, leaky = k[0], k[1], k[2], k[3], k[4] > 0
+    decay_m = k[0]
+    decay_s = k[1]
+    decay_g = k[2]
+    gain = k[3]
+    leaky = k[4] > 0
     zero = k.dtype.type(0)
     repeats = len(current) == 1
     m[:] = zero
     s[:] = zero
     for t in range(len(spikes)):
-        c, o = current[0 if repeats else t, r], spikes[t]
+        c = current[0 if repeats else t, r]
+        o = spikes[t]
         if leaky:
             for i in range(len(theta)):
                 m_i = (m[i] + c[i]) * decay_m
@@ -53,14 +58,21 @@ def _fire(current, r, theta, k, spikes, m, s):
 @_run_kernel
 def _replay(current, r, spikes, k, u, g, m, s, trace):
     """Potential u (if the neuron leaks) and backward trace g, (T, L), before any reset, in run r from spikes (T, L)."""
-    decay_m, decay_s, decay_g, gain, leaky = k[0], k[1], k[2], k[3], k[4] > 0
+    decay_m = k[0]
+    decay_s = k[1]
+    decay_g = k[2]
+    gain = k[3]
+    leaky = k[4] > 0
     zero = k.dtype.type(0)
     repeats = len(current) == 1
     m[:] = zero
     s[:] = zero
     trace[:] = zero
     for t in range(len(spikes)):
-        c, o, u_t, g_t = current[0 if repeats else t, r], spikes[t], u[t], g[t]
+        c = current[0 if repeats else t, r]
+        o = spikes[t]
+        u_t = u[t]
+        g_t = g[t]
         if leaky:
             for i in range(len(m)):
                 m_i = (m[i] + c[i]) * decay_m
@@ -77,9 +89,13 @@ def _replay(current, r, spikes, k, u, g, m, s, trace):
 @_run_kernel
 def _slopes(spikes, k, du, dg):
     """Slopes du and dg in place of potential and backward trace, all (T, L)."""
-    leaky, exact, zero = k[4] > 0, k[5] > 0, k.dtype.type(0)
+    leaky = k[4] > 0
+    exact = k[5] > 0
+    zero = k.dtype.type(0)
     for t in range(len(spikes) - 1, -1, -1):
-        now, before, o = du[t], du[max(t - 1, 0)], spikes[max(t - 1, 0)]
+        now = du[t]
+        before = du[max(t - 1, 0)]
+        o = spikes[max(t - 1, 0)]
         if not leaky:
             now[:] = dg[t]
         elif t > 0:
@@ -92,7 +108,8 @@ def _slopes(spikes, k, du, dg):
 @_run_kernel
 def _time_slope(slope, bound, moved):
     """min(1 / slope, bound), and 0 where the slope does not rise: minus eq. (eq-time-slope). All (L,)."""
-    zero, one = slope.dtype.type(0), slope.dtype.type(1)
+    zero = slope.dtype.type(0)
+    one = slope.dtype.type(1)
     for i in range(len(slope)):
         inverse = one / slope[i]
         inverse = inverse if inverse < bound else bound
@@ -120,7 +137,11 @@ def _carry_back(grad, spikes, du, dg, k, grad_timing, grad_weight, r, a, b, move
 
     The other arguments are (T, L), or scratch (L,). Two sweeps over time, one for each.
     """
-    decay_m, decay_s, decay_g, gain, exact = k[0], k[1], k[2], k[3], k[5] > 0
+    decay_m = k[0]
+    decay_s = k[1]
+    decay_g = k[2]
+    gain = k[3]
+    exact = k[5] > 0
     zero = k.dtype.type(0)
     a[:] = zero
     b[:] = zero
@@ -134,7 +155,8 @@ def _carry_back(grad, spikes, du, dg, k, grad_timing, grad_weight, r, a, b, move
     earlier[:] = zero
     for t in range(len(grad_timing) - 1, -1, -1):
         _time_slope(dg[t], k[7], moved)
-        out, fired = grad_timing[t, r], spikes[t]
+        out = grad_timing[t, r]
+        fired = spikes[t]
         if exact:
             _restart(grad[t], moved, fired, decay_m, a)
             _restart(grad[t], moved, fired, decay_s, b)
@@ -154,16 +176,24 @@ def _sum_back(e, fired, c, k, total, m, s, before):
     Slopes are c times those of that response, so nothing is replayed. e and fired are (T, L); the last three, scratch
     (L,), are the response's two traces, and the response before (the backward trace where the neuron does not leak).
     """
-    decay_m, decay_s, decay_g, gain, leaky, bound = k[0], k[1], k[2], k[3], k[4] > 0, k[6]
-    zero, one = k.dtype.type(0), k.dtype.type(1)
+    decay_m = k[0]
+    decay_s = k[1]
+    decay_g = k[2]
+    gain = k[3]
+    leaky = k[4] > 0
+    bound = k[6]
+    zero = k.dtype.type(0)
+    one = k.dtype.type(1)
     total[:] = zero
     m[:] = zero
     s[:] = zero
     before[:] = zero
     for t in range(len(e)):
-        e_t, o = e[t], fired[t]
+        e_t = e[t]
+        o = fired[t]
         for i in range(len(total)):
-            m_i, s_i = (m[i] + one) * decay_m, (s[i] + one) * decay_s
+            m_i = (m[i] + one) * decay_m
+            s_i = (s[i] + one) * decay_s
             response = (m_i - s_i) * gain
             now = response if leaky else (before[i] + one) * decay_g
             slope = c[i] * (now - before[i] if leaky else now)
@@ -192,9 +222,11 @@ def _widen(grad, row, sums, window, channels, wide):
 def _unpack_window(bits, first, fired, sums):
     """Spikes of the runs of a window from `first` on, (window, T, L or more), and their sums over the runs, (T, L)."""
     for t in range(len(sums)):
-        total, flag = sums[t], np.uint8(1 << (t % 8))
+        total = sums[t]
+        flag = np.uint8(1 << (t % 8))
         for offset in range(len(fired)):
-            byte, one = bits[t // 8, first + offset], fired[offset, t]
+            byte = bits[t // 8, first + offset]
+            one = fired[offset, t]
             for i in range(len(byte)):
                 one[i] = np.uint8(byte[i] & flag) != 0  # uint8 & uint8 is of 64 bits in Numba
         for offset in range(len(fired)):
@@ -226,7 +258,10 @@ def backward(grad, spikes, du, dg, k, grad_timing, grad_weight):
     """G_t and G_w of every run, (T, R, L)."""
     for r in prange(grad.shape[1]):
         x = np.empty((4, grad.shape[2]), k.dtype)
-        e, o, u, g = grad[:, r], spikes[:, r], du[:, r], dg[:, r]
+        e = grad[:, r]
+        o = spikes[:, r]
+        u = du[:, r]
+        g = dg[:, r]
         _carry_back(e, o, u, g, k, grad_timing, grad_weight, r, x[0], x[1], x[2], x[3])
 
 
@@ -238,10 +273,12 @@ def forward_pooled(current, theta, k, height, channels, window, shares, bits, po
     make room for it each time.
     """
     steps, rows, _ = pooled.shape
-    length, size = len(theta), k.dtype.type(window * window)
+    length = len(theta)
+    size = k.dtype.type(window * window)
     map_rows = height // window
     for part in prange(shares):
-        x, fired = np.empty((2, length), k.dtype), np.empty((steps, length), np.uint8)
+        x = np.empty((2, length), k.dtype)
+        fired = np.empty((steps, length), np.uint8)
         sums = np.empty((steps, length), k.dtype)
         for row in range(rows * part // shares, rows * (part + 1) // shares):
             for offset in range(window):
@@ -249,7 +286,10 @@ def forward_pooled(current, theta, k, height, channels, window, shares, bits, po
                 _fire(current, r, theta, k, fired, x[0], x[1])
                 for t in range(steps):
                     # written out, here and in `_unpack_window`: as functions of their own these loops took longer
-                    byte, one, total, flag = bits[t // 8, r], fired[t], sums[t], np.uint8(1 << (t % 8))
+                    byte = bits[t // 8, r]
+                    one = fired[t]
+                    total = sums[t]
+                    flag = np.uint8(1 << (t % 8))
                     if flag == 1:
                         for i in range(length):
                             byte[i] = one[i]
@@ -280,15 +320,18 @@ def backward_pooled(current, grad, k, height, channels, window, shares, bits, su
     map_rows = height // window
     for part in prange(shares):
         x = np.empty((4, length), k.dtype)
-        wide, sums = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
-        du, dg = np.empty((steps, length), k.dtype), np.empty((steps, length), k.dtype)
+        wide = np.empty((steps, length), k.dtype)
+        sums = np.empty((steps, length), k.dtype)
+        du = np.empty((steps, length), k.dtype)
+        dg = np.empty((steps, length), k.dtype)
         fired = np.empty((window, steps, length), np.uint8)
         for row in range(rows * part // shares, rows * (part + 1) // shares):
             first = row // map_rows * height + row % map_rows * window
             _unpack_window(bits, first, fired, sums)
             _widen(grad, row, sums, window, channels, wide)
             for offset in range(window):
-                r, one = first + offset, fired[offset]
+                r = first + offset
+                one = fired[offset]
                 if sum_weight:
                     _sum_back(wide, one, current[0, r], k, grad_weight[0, r], x[0], x[1], x[2])
                 else:

@@ -43,9 +43,13 @@ def split(
 
     Of scaled maps `largest` gives the scale; for others `more` becomes 1 where the second half holds anything.
     """
-    row, channel = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.program_id(1) * WIDE + tl.arange(0, WIDE)
-    high_of, wide_of = height + 2 * padding, width + 2 * padding
-    b, y, x_of = row // wide_of // high_of, row // wide_of % high_of - padding, row % wide_of - padding
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    channel = tl.program_id(1) * WIDE + tl.arange(0, WIDE)
+    high_of = height + 2 * padding
+    wide_of = width + 2 * padding
+    b = row // wide_of // high_of
+    y = row // wide_of % high_of - padding
+    x_of = row % wide_of - padding
     inside = (y >= 0) & (y < height) & (x_of >= 0) & (x_of < width)
     there = (row < pixels)[:, None] & (channel < channels)[None, :]
     start = b.to(tl.int64) * channels * height * width + y * width + x_of
@@ -66,7 +70,9 @@ def split(
 @triton.jit
 def _corner(pixel, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, SIDE: tl.constexpr):
     """Where the first input of an output pixel's window lies in maps with zeros around them, in pixels."""
-    x, y, b = pixel % WIDTH, pixel // WIDTH % HEIGHT, pixel // WIDTH // HEIGHT
+    x = pixel % WIDTH
+    y = pixel // WIDTH % HEIGHT
+    b = pixel // WIDTH // HEIGHT
     return (b * (HEIGHT + SIDE - 1) + y) * (WIDTH + SIDE - 1) + x
 
 
@@ -86,7 +92,8 @@ def _product(
     TAPS: tl.constexpr = SIDE * SIDE
     FAN: tl.constexpr = TAPS * CHANNELS
     k = start + tl.arange(0, DEEP)
-    tap, channel = k // CHANNELS, k % CHANNELS
+    tap = k // CHANNELS
+    channel = k % CHANNELS
     of_weight = (channel * TAPS + (TAPS - 1 - tap)) * rows if BACK else k
     if FAN % DEEP == 0:
         w = tl.load(weight[:, None] + of_weight[None, :])
@@ -114,7 +121,8 @@ def convolve(
     pixel = tl.minimum(pixel, count - 1)
     corner = _corner(pixel, HEIGHT, WIDTH, SIDE) * CHANNELS
     FAN: tl.constexpr = SIDE * SIDE * CHANNELS
-    double, single = tl.arange(0, 2 * BLOCK), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    double = tl.arange(0, 2 * BLOCK)
+    single = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     row = tl.program_id(1) * BLOCK + double % BLOCK
     both = weight + (double // BLOCK).to(tl.int64) * rows * FAN + row * (1 if BACK else FAN)
     total = tl.zeros((WIDE, 2 * BLOCK), tl.float32)
@@ -176,5 +184,7 @@ def collect(parts, out, rows, channels, area, shares, WIDE: tl.constexpr):
     total = tl.zeros((WIDE,), tl.float32)
     for share in range(shares):
         total += tl.load(parts + tl.cast(share, tl.int64) * size + at, at < size, 0.0)
-    row, tap, channel = at // channels // area, at // channels % area, at % channels
+    row = at // channels // area
+    tap = at // channels % area
+    channel = at % channels
     tl.store(out + (row * channels + channel) * area + tap, total, at < size)

@@ -78,7 +78,8 @@ def split(
     else `marks`, two int32 of 0, or new ones take it.
     """
     x = x.contiguous()
-    channels, (height, width) = x.shape[1], sides(x.shape)
+    channels = x.shape[1]
+    (height, width) = sides(x.shape)
     pixels = len(x) * (height + 2 * padding) * (width + 2 * padding)
     if known is None:
         largest, more = (x.new_zeros(2, dtype=torch.int32) if marks is None else marks).unbind()
@@ -89,11 +90,16 @@ def split(
         if scaled and known is None:
             kernels.largest[(triton.cdiv(x.numel(), 4 * WIDE),)](x, largest, x.numel(), WIDE=4 * WIDE)
         if height * width == 1 and padding == 0:  # nothing changes its place
-            pixels, channels, rows, wide = 1, x.numel(), 1, 4 * WIDE
+            pixels = 1
+            channels = x.numel()
+            rows = 1
+            wide = 4 * WIDE
         else:
-            rows, wide = 32, math.gcd(channels, SPLIT)
+            rows = 32
+            wide = math.gcd(channels, SPLIT)
         grid = triton.cdiv(pixels, rows), triton.cdiv(channels, wide)
-        settings, warps = (pixels, channels, height, width, padding), 8 if wide == SPLIT else 4
+        settings = (pixels, channels, height, width, padding)
+        warps = 8 if wide == SPLIT else 4
         kernels.split[grid](
             x, values, largest, more, *settings, SCALED=scaled, ROWS=rows, WIDE=wide, num_warps=warps
         )  # fmt: skip
@@ -156,8 +162,11 @@ def grad_input(grad: Halves, weight: Halves, x: Tensor) -> Tensor:
 
 def _convolve(maps: Halves, weight: Halves, factor: Tensor, out: Tensor, back: bool) -> None:
     """The product, forward or back, into `out`; weights in halves are (2, C_out * K * K, C_in)."""
-    rows, channels, (height, width) = out.shape[1], maps.values.shape[2], sides(out.shape)
-    count, side = len(out) * height * width, math.isqrt(weight.values[0].numel() // (rows * channels))
+    rows = out.shape[1]
+    channels = maps.values.shape[2]
+    (height, width) = sides(out.shape)
+    count = len(out) * height * width
+    side = math.isqrt(weight.values[0].numel() // (rows * channels))
     cut = _for_size(CONVOLVE, LARGE_CONVOLVE, rows, count, out.device) if height * width > 1 else CONNECT
     options = fitted(cut, rows, side * side * channels)
     grid = triton.cdiv(count, options["WIDE"]), rows // options["BLOCK"]
@@ -171,8 +180,11 @@ def _convolve(maps: Halves, weight: Halves, factor: Tensor, out: Tensor, back: b
 
 def grad_weight(grad: Halves, x: Halves, shape: torch.Size, map_: tuple[int, int]) -> Tensor:
     """Sum over the batch of grad (x) x, in the shape of the weight, for gradients on maps of these sides."""
-    side, (rows, channels), count = _side(shape), shape[:2], grad.values.shape[1]
-    pairs, device = side * side * channels, x.values.device
+    side = _side(shape)
+    (rows, channels) = shape[:2]
+    count = grad.values.shape[1]
+    pairs = side * side * channels
+    device = x.values.device
     even = pairs % LARGE_CORRELATE["WIDE"] == 0
     cut = _for_size(CORRELATE, LARGE_CORRELATE, rows, pairs * (count // SHARE), device) if even else CORRELATE
     options = fitted(cut, rows)

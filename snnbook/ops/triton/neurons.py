@@ -34,7 +34,8 @@ def forward(
         inputs = neuron.chunk(current, start, stride, at, there, steps, CHUNK)
         for i in tl.static_range(CHUNK):
             m, s, g, u, du, dg = neuron.step(m, s, g, before, inputs[i], decay_m, decay_s, decay_g, gain, LEAKY, EXACT)
-            fired, now = u >= threshold, there & (start + i < steps)
+            fired = u >= threshold
+            now = there & (start + i < steps)
             tl.store(neuron.row(spikes, start + i, size) + at, fired.to(tl.float32), now)
             tl.store(neuron.row(du_out, start + i, size) + at, du, now)
             tl.store(neuron.row(dg_out, start + i, size) + at, dg, now)
@@ -61,7 +62,8 @@ def forward_pooled(
     for _ in tl.static_range(WINDOW * WINDOW):
         states += ((rest, rest, rest, rest),)
     for start in range(0, steps, CHUNK):
-        totals, before_chunk = (), states
+        totals = ()
+        before_chunk = states
         for _ in tl.static_range(CHUNK):
             totals += (rest,)
         states = ()
@@ -69,7 +71,8 @@ def forward_pooled(
             at = first + (place // WINDOW * width + place % WINDOW)
             m, s, g, before = before_chunk[place]
             inputs = neuron.chunk(current, start, stride, at, exist, steps, CHUNK)
-            packed, so_far = tl.zeros((WIDE,), tl.int32), totals
+            packed = tl.zeros((WIDE,), tl.int32)
+            so_far = totals
             totals = ()
             for i in tl.static_range(CHUNK):
                 m, s, g, u, _du, _dg = neuron.step(
@@ -106,7 +109,8 @@ def backward(
         du = neuron.chunk(du_in, start, size, at, there, steps, CHUNK)
         dg = neuron.chunk(dg_in, start, size, at, there, steps, CHUNK)
         for i in tl.static_range(CHUNK - 1, -1, -1):
-            fired, now = out[i] > 0, there & (start + i < steps)
+            fired = out[i] > 0
+            now = there & (start + i < steps)
             a, b, f, h, earlier, g_t, g_w = neuron.carry_back(
                 given[i], fired, du[i], dg[i], a, b, f, h, earlier, decay_m, decay_s, decay_g, gain, bound_weight,
                 bound_timing, EXACT,
@@ -147,7 +151,8 @@ def backward_pooled(
         tl.store(neuron.row(weight, start + 1, size) + at, before, there)
     a = tl.zeros((WIDE,), tl.float32)
     b, f, h, earlier = a, a, a, a
-    most_timing, most_weight = neuron.magnitude(a), neuron.magnitude(a)
+    most_timing = neuron.magnitude(a)
+    most_weight = neuron.magnitude(a)
     for back in range(0, steps, CHUNK):
         start = last - back
         tl.debug_barrier()  # what one thread stored another may load
@@ -159,7 +164,8 @@ def backward_pooled(
         inputs = neuron.chunk(current, start, stride, at, owned, steps, CHUNK)
         fired = neuron.fired(bits, at, owned, start, steps, size, CHUNK)
         shares = neuron.shares(grad, pooled, start, output, owned, count, steps, WINDOW, CHUNK)
-        du, dg = (), ()
+        du = ()
+        dg = ()
         for i in tl.static_range(CHUNK):
             m, s, g, u, slope, credit = neuron.step(
                 m, s, g, before, inputs[i], decay_m, decay_s, decay_g, gain, LEAKY, EXACT
@@ -205,5 +211,6 @@ def backward_summed(
             credit = shares[i] * neuron.moved(du, bound_weight) * ((steady_s - steady_m) * gain)
             total += tl.where(fired[i], credit, 0.0)
             m, s, g, before = neuron.reset(fired[i], m, s, g, u)
-            steady_m, steady_s = tl.where(fired[i], 0.0, steady_m), tl.where(fired[i], 0.0, steady_s)
+            steady_m = tl.where(fired[i], 0.0, steady_m)
+            steady_s = tl.where(fired[i], 0.0, steady_s)
     tl.store(weight + at, total, there)

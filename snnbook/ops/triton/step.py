@@ -60,7 +60,8 @@ def carry_back(
     Eq. (eq-grad-timing), (eq-grad-weight). a and b are the two traces of G_w, f and h those of G_t, of which
     the exponential kernel needs the first alone.
     """
-    started, credited = e * moved(du, bound_weight), e * moved(dg, bound_timing)
+    started = e * moved(du, bound_weight)
+    credited = e * moved(dg, bound_timing)
     a = tl.where(fired, started, a) * decay_m
     b = tl.where(fired, started, b) * decay_s
     if EXACT:
@@ -80,8 +81,11 @@ def window_of(at, height, width, WINDOW: tl.constexpr):
     """Which output a neuron's window makes, and whether it lies in a window at all."""
     if WINDOW == 1:
         return at, at >= 0
-    high, wide = height // WINDOW, width // WINDOW
-    plane, y, x = at // width // height, at // width % height // WINDOW, at % width // WINDOW
+    high = height // WINDOW
+    wide = width // WINDOW
+    plane = at // width // height
+    y = at // width % height // WINDOW
+    x = at % width // WINDOW
     return (plane * high + y) * wide + x, (y < high) & (x < wide)
 
 
@@ -90,7 +94,8 @@ def first_of(output, height, width, WINDOW: tl.constexpr):
     """The first neuron of an output's window."""
     if WINDOW == 1:
         return output
-    high, wide = height // WINDOW, width // WINDOW
+    high = height // WINDOW
+    wide = width // WINDOW
     return (output // wide // high * height + output // wide % high * WINDOW) * width + output % wide * WINDOW
 
 
@@ -105,7 +110,8 @@ def mean(total, WINDOW: tl.constexpr):
 @triton.jit
 def fired(bits, at, there, start, steps, size, CHUNK: tl.constexpr):
     """Whether the neurons fired at the steps of a chunk, from their bits, as a tuple."""
-    byte, last = start // 8, (tl.minimum(start + CHUNK, steps) - 1) // 8
+    byte = start // 8
+    last = (tl.minimum(start + CHUNK, steps) - 1) // 8
     word = tl.load(row(bits, byte, size) + at, there, 0).to(tl.int32)
     word = word | (tl.load(row(bits, last, size) + at, there & (last > byte), 0).to(tl.int32) << 8)
     word = word >> (start % 8)
@@ -123,7 +129,8 @@ def shares(grad, pooled, start, output, exist, count, steps, WINDOW: tl.constexp
     """
     shares = chunk(grad, start, count, output, exist, steps, CHUNK)
     if WINDOW > 1:
-        whole, means = shares, chunk(pooled, start, count, output, exist, steps, CHUNK)
+        whole = shares
+        means = chunk(pooled, start, count, output, exist, steps, CHUNK)
         shares = ()
         for i in tl.static_range(CHUNK):
             shares += (whole[i] / (means[i] * (WINDOW * WINDOW)),)

@@ -21,7 +21,9 @@ def _part(pointer, start, fan, WIDE: tl.constexpr):
 def fold(weight, threshold, gamma, beta, bound, fan, WIDE: tl.constexpr):
     """theta and beta over gamma, gamma to 1, weights to within +- bound, all in place. Eq. (eq-fold)."""
     row = tl.program_id(0)
-    by, theta, shift = tl.load(gamma + row), tl.load(threshold + row), tl.load(beta + row)
+    by = tl.load(gamma + row)
+    theta = tl.load(threshold + row)
+    shift = tl.load(beta + row)
     tl.debug_barrier()  # every thread has read them
     tl.store(threshold + row, tl.div_rn(theta, by))
     tl.store(beta + row, tl.div_rn(shift, by))
@@ -49,7 +51,8 @@ def standardise(weight, gamma, beta, out, mean_out, std_out, floor, fan, WIDE: t
     std = tl.sqrt_rn(tl.div_rn(tl.sum(squares, 0), tl.cast(fan - 1, tl.float32)) + floor)
     tl.store(mean_out + row, mean)
     tl.store(std_out + row, std)
-    scale, shift = tl.load(gamma + row), tl.load(beta + row)
+    scale = tl.load(gamma + row)
+    shift = tl.load(beta + row)
     for start in range(0, fan, WIDE):
         w, at, there = _part(weight, start, fan, WIDE)
         tl.store(out + at, tl.div_rn(scale * (w - mean), std) + shift, there)
@@ -61,14 +64,17 @@ def standardise_backward(
 ):  # fmt: skip
     """Gradients of raw weights, gamma and beta, as in `reference.standardise_backward`."""
     row = tl.program_id(0)
-    mean, std = tl.load(mean_in + row), tl.load(std_in + row)
-    total, product = tl.zeros((WIDE,), tl.float32), tl.zeros((WIDE,), tl.float32)
+    mean = tl.load(mean_in + row)
+    std = tl.load(std_in + row)
+    total = tl.zeros((WIDE,), tl.float32)
+    product = tl.zeros((WIDE,), tl.float32)
     for start in range(0, fan, WIDE):
         g, _at, _there = _part(grad, start, fan, WIDE)
         w, _at, _there = _part(weight, start, fan, WIDE)
         total += g
         product += g * (w - mean)  # g is 0 beyond the row's end
-    total, product = tl.sum(total, 0), tl.sum(product, 0)
+    total = tl.sum(total, 0)
+    product = tl.sum(product, 0)
     tl.store(by_beta + row, total)
     tl.store(by_gamma + row, tl.div_rn(product, std))
     scale = tl.div_rn(tl.load(gamma + row), std)

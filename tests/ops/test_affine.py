@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch.nn.grad import conv2d_input
 
 from snnbook.events import Convolution
-from snnbook.ops import dense
-from snnbook.ops.dense import image_products, map_gradient, needs_care, product
+from snnbook.ops import affine
+from snnbook.ops.affine import image_products, map_gradient, needs_care, product
 
 from ..conftest import relative
 
@@ -55,7 +55,7 @@ def test_a_maps_gradient_in_either_order_of_memory(size, padding, places):
 @pytest.fixture
 def asked(monkeypatch):
     """What oneDNN is asked for, as shapes."""
-    shapes, way = [], dense._onednn()
+    shapes, way = [], affine._onednn()
     if way is None:
         pytest.skip("this torch has no oneDNN")
 
@@ -63,7 +63,7 @@ def asked(monkeypatch):
         shapes.append((tuple(a.shape), tuple(b.shape)))
         return way(a, b)
 
-    monkeypatch.setattr(dense, "_onednn", lambda: ask)
+    monkeypatch.setattr(affine, "_onednn", lambda: ask)
     return shapes
 
 
@@ -75,7 +75,7 @@ def test_a_product_in_any_order_of_memory(turned, rows, columns, inner):
     a, b = torch.randn(rows, inner, generator=generator), torch.randn(columns, inner, generator=generator)
     a, b = (x.T.contiguous().T if t else x for x, t in zip((a, b), turned, strict=True))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dense, "MANY", 0)
+        patch.setattr(affine, "MANY", 0)
         error = (product(a, b).double() - a.double() @ b.double().T).abs()
     rounding = (inner + 2) * 2**-24 * (a.double().abs() @ b.double().abs().T)  # of every product and sum, at most
     assert (error <= rounding).all()
@@ -123,10 +123,10 @@ def test_a_torch_whose_call_is_another_keeps_its_usual_way(error, monkeypatch):
         raise error("not like this")
 
     monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", other)
-    assert dense._onednn.__wrapped__() is None
+    assert affine._onednn.__wrapped__() is None
 
 
 def test_without_onednn_torchs_own_way_is_taken(monkeypatch):
-    monkeypatch.setattr(dense, "_onednn", lambda: None)
+    monkeypatch.setattr(affine, "_onednn", lambda: None)
     a, b = torch.randn(300, 1024), torch.randn(64, 1024)
     assert torch.equal(product(a, b), torch.nn.functional.linear(a, b))
