@@ -152,7 +152,7 @@ def train(
     except KeyboardInterrupt as stop:
         if progress.folder is None or isinstance(stop, signals.Stopped):
             raise
-        again = run_folder.go_on(progress.folder)
+        again = run_folder.resume_hint(progress.folder)
         raise KeyboardInterrupt(f"stopped; all finished epochs are kept. {again}") from stop
     if progress.folder is not None:  # else another process of the job talks
         print(terminal.summary(record, progress.folder))

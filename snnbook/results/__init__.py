@@ -163,7 +163,7 @@ def _listed(root: Path) -> dict[str, str]:
         return found
     try:
         for number, line in enumerate(files.read(path).splitlines(), start=1):
-            with files.place(path, number):
+            with files.error_context(path, number):
                 entry = files.from_json(line)
                 if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
                     raise UserError("this is no line of an index")

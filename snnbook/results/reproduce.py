@@ -249,7 +249,7 @@ def do_all(
 def _begin(run: Run, words: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen:
     """Start a process that does a run and writes its lines beside the run's folder."""
     files.make_folder(run.folder.parent)
-    with files.open_to_add(run.folder.with_suffix(".log")) as log:
+    with files.open_to_append(run.folder.with_suffix(".log")) as log:
         command = [sys.executable, "-m", "snnbook", *words]
         return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 

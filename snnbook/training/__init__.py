@@ -108,7 +108,7 @@ def fit(
         locks: list[run_folder.Lock] = []
 
         def birth() -> tuple[Path, Provenance]:
-            folder = run_folder.make(out, experiment)
+            folder = run_folder.create(out, experiment)
             locks.append(held.enter_context(run_folder.locked(folder)))
             run_folder.refuse_full(folder)  # once more: another process may have been faster
             run_folder.prepare(folder)
@@ -201,7 +201,7 @@ def evaluate(run: str | Path, which: str = "best", device: str | torch.device = 
         if not file.exists():
             if which == "best" and (folder / records.EPOCHS).exists():
                 raise UserError(f"{file} is missing; put it back, or test the last one: --checkpoint last")
-            raise UserError(f"{file} is not there: no epoch is done yet. {run_folder.go_on(folder)}")
+            raise UserError(f"{file} is not there: no epoch is done yet. {run_folder.resume_hint(folder)}")
         return experiment, origin, _same_settings(checkpoints.read(file, experiment), file, experiment)
 
     with _working(device, trains=False) as (team, where, _):

@@ -84,7 +84,7 @@ class Course:
                 self._trainer.initialise()
             self._save()
         except KeyboardInterrupt as stop:
-            message = f"stopped before the first step. {run_folder.go_on(self._folder)}"
+            message = f"stopped before the first step. {run_folder.resume_hint(self._folder)}"
             raise signals.Stopped.by(stop, message) from stop
 
     def go(self) -> RunRecord:
@@ -162,7 +162,7 @@ class Course:
         if done == wanted:
             return signals.Stopped(f"stopped, but the run in {self._folder} is finished", signal)
         within = f" and {step} batch(es) of the next" if step else ""
-        again = run_folder.go_on(self._folder)
+        again = run_folder.resume_hint(self._folder)
         return signals.Stopped(f"stopped after epoch {done} of {wanted}{within}; all is saved. {again}", signal)
 
 
