@@ -132,7 +132,7 @@ def train(
         folder = terminal_progress.folder
         if folder is None or isinstance(stop, signals.Stopped):
             raise
-        raise KeyboardInterrupt(f"stopped; all finished epochs are kept. {run_folder.go_on(folder)}") from stop
+        raise KeyboardInterrupt(f"stopped; all finished epochs are kept. {run_folder.resume_hint(folder)}") from stop
     # Of several processes that train together, one reports progress, and that one alone knows the folder.
     if terminal_progress.folder is not None:
         print(terminal.summary(record, terminal_progress.folder))

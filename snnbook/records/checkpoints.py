@@ -1,9 +1,8 @@
-"""Checkpoints: everything that the next step of a run depends on, in one file that loads without running anything."""
+"""Checkpoints: everything that the next step of a run depends on, in one file that loads without running code."""
 
 import io
 import math
 from dataclasses import dataclass, fields
-from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -16,13 +15,17 @@ from . import checkpoint_schema, files
 from .checkpoint_schema import kind_of
 from .tensor_file import Described, OddFile, TensorFile
 
-LAST, BEST = "last.pt", "best.pt"
+LAST = "last.pt"
+BEST = "best.pt"
 
-FORMAT, VERSION = "snnbook checkpoint", 2
-"""First entries of a checkpoint."""
+FORMAT = "snnbook checkpoint"
+"""The first entry of a checkpoint."""
+
+VERSION = 2
+"""The second entry of a checkpoint."""
 
 LARGEST = 2**34
-"""Bytes of a checkpoint whose settings are not known before it is read."""
+"""Most bytes of a checkpoint whose settings are not known before it is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +34,10 @@ class Checkpoint:
 
     Args:
         experiment: the settings
-        epoch: epochs done
-        step: batches of the next epoch done
+        epoch: number of epochs done
+        step: number of batches of the next epoch done
         sums: over these batches, (len(figures.TRAIN_SUMS),), float64
-        seconds: spent on these batches
+        seconds: of training on these batches
         model: the network's state_dict: weights, gamma, beta, thresholds
         optimiser: the optimiser's state_dict
         generators: state of torch's random generators, by device type
@@ -51,6 +54,8 @@ class Checkpoint:
 
 
 _FIELDS = tuple(field.name for field in fields(Checkpoint))
+
+# Types of the entries in the file, where a tensor is not read yet.
 _KINDS = {
     "experiment": dict,
     "epoch": int,
@@ -64,7 +69,7 @@ _KINDS = {
 
 
 def write(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint, whole or not at all.
+    """Write a checkpoint whole or not at all.
 
     Raises:
         UserError: if it cannot be written
@@ -78,25 +83,26 @@ def write(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def read(path: str | Path, experiment: Experiment | None = None) -> Checkpoint:
-    """Read a checkpoint, onto the CPU. No code in the file is run, and nothing is read before it is known to fit.
+    """Read a checkpoint to the CPU. No code in the file is run, and shapes are checked before values are read.
 
     Args:
         path: of the file
-        experiment: the settings that it should be of, by which its size is bounded
+        experiment: the expected settings, which bound its size
     Raises:
-        UserError: if the file is missing, cut, damaged or something else, or does not hold what its settings call for
+        UserError: if the file is missing, cut short, damaged or something else, or contradicts its settings
     """
     path = as_path("path", path)
     instance("experiment", experiment, (Experiment, NoneType), "an Experiment or None")
     with files.opened(path) as file:
         size = file.seek(0, io.SEEK_END)
-        _bound(path, size, LARGEST if experiment is None else _largest(experiment))
+        _check_size(path, size, LARGEST if experiment is None else _largest(experiment))
         try:
             found = TensorFile(file)
-        except Exception as error:  # a damaged file can break the reader in any way; the cause stays attached
+        except Exception as error:
+            # A damaged file can raise any error in the reader; the cause stays attached.
             raise _damaged(path, error) from error
         values, own = _head(path, found.values)
-        _bound(path, size, _largest(own))
+        _check_size(path, size, _largest(own))
         checkpoint_schema.check_shapes(values, own, path)
         try:
             values = _filled(values, found)
@@ -108,38 +114,41 @@ def read(path: str | Path, experiment: Experiment | None = None) -> Checkpoint:
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
+    """Create the error for a file that cannot be decoded."""
+    # Other errors than OddFile say nothing to the user.
     reason = f" ({visible(str(error))})" if isinstance(error, OddFile) else ""
     return UserError(f"{path} is cut short, damaged or not a checkpoint{reason}. Train again, or use another one")
 
 
 def _largest(experiment: Experiment) -> int:
-    """Bytes that a checkpoint of these settings may have: weights, two moments of each, and what is said of them."""
+    """Bound the bytes of a checkpoint of these settings: weights, two moments of each, names and shapes."""
     with torch.device("meta"):
         state = experiment.build_network().state_dict()
     return files.MEGABYTE + sum(3 * value.nbytes + 4096 for value in state.values())
 
 
-def _bound(path: Path, size: int, most: int) -> None:
+def _check_size(path: Path, size: int, most: int) -> None:
+    """Check that a file is not too large."""
     if size > most:
         raise UserError(f"{path} has {size:,} bytes, and a checkpoint of its settings has {most:,} or less")
 
 
 def _head(path: Path, values: Any) -> tuple[dict[str, Any], Experiment]:
-    """The entries of a checkpoint and its settings, after a look at the entries' types."""
-    with files.place(path):
+    """Check the types and numbers of a checkpoint's entries, and return the entries and the settings."""
+    with files.error_context(path):
         if not isinstance(values, dict) or not _same(values.get("format"), FORMAT):
             raise UserError("this is not a checkpoint of snnbook")
         version = values.get("version")
         if not _same(version, VERSION):
-            shown = f"{version!r:.50}" if type(version) in (int, str) else kind_of(version)
-            raise UserError(f"this checkpoint has version {shown}; this program reads {VERSION}")
+            raise UserError(f"this checkpoint has version {_shown(version)}; this program reads {VERSION}")
         values = exactly("entry", values, ("format", "version", *_FIELDS))
         for name, kind in _KINDS.items():
             if not isinstance(values[name], kind) or isinstance(values[name], bool):
-                word = "Tensor" if kind is Described else kind.__name__
-                raise UserError(f"{name} of the checkpoint must be {word}, not {kind_of(values[name])}")
+                wanted = "Tensor" if kind is Described else kind.__name__
+                raise UserError(f"{name} of the checkpoint must be {wanted}, not {kind_of(values[name])}")
         experiment = Experiment.from_dict(values["experiment"])
-        epoch, steps = values["epoch"], values["step"]
+        epoch = values["epoch"]
+        steps = values["step"]
         if not 0 <= epoch <= experiment.epochs or steps < 0 or (epoch == experiment.epochs and steps):
             raise UserError(f"epoch {epoch} of {experiment.epochs}, step {steps} cannot be")
         seconds = values["seconds"]
@@ -149,24 +158,33 @@ def _head(path: Path, values: Any) -> tuple[dict[str, Any], Experiment]:
 
 
 def _same(value: Any, wanted: int | str) -> bool:
-    """Whether a value from a file is this one, and no other kind of value that equals it."""
+    """Check whether a value from a file equals another one and has the same type."""
     return type(value) is type(wanted) and value == wanted
 
 
+def _shown(version: Any) -> str:
+    """Format a version from a file, which may be anything, for a message."""
+    if type(version) in (int, str):
+        return f"{version!r:.50}"
+    return kind_of(version)
+
+
 def _filled(values: Any, found: TensorFile) -> Any:
-    """The same values with the tensors themselves."""
+    """Read the tensors among the values."""
     if isinstance(values, Described):
         return found.tensor(values)
     if isinstance(values, dict):
         return {name: _filled(value, found) for name, value in values.items()}
-    return list(map(partial(_filled, found=found), values)) if isinstance(values, list) else values
+    if isinstance(values, list):
+        return [_filled(value, found) for value in values]
+    return values
 
 
 def fit_into(model: torch.nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
-    """Give a network the state of a checkpoint.
+    """Load the state of a checkpoint into a network.
 
     Raises:
-        UserError: if names or shapes do not fit
+        UserError: if names or shapes differ
     """
     try:
         model.load_state_dict(state)

@@ -1,7 +1,7 @@
-"""The figures of an epoch, and what they must agree with: each other, and the settings of the run.
+"""The figures of an epoch, and checks that they agree with each other and with the settings of the run.
 
-A figure that cannot be is refused wherever it comes from. Figures are kept to DIGITS significant digits, so two of
-them agree where they differ by less than that leaves open.
+An impossible figure is refused wherever it comes from. Figures are rounded to DIGITS significant digits, so two figures
+agree if they differ by less than the rounding explains.
 """
 
 import dataclasses
@@ -18,16 +18,16 @@ from ..settings import Experiment
 from . import files
 
 DIGITS = 7
-"""Significant digits of a figure that are kept: those of the float32 that it was computed in."""
+"""Significant digits of a figure: those of the float32 in which it was computed."""
 
 CLOSE = 2e-6
-"""Relative difference of figures that agree: twice what the rounding of both to DIGITS leaves open."""
+"""Largest relative difference of figures that agree: twice what rounding both to DIGITS explains."""
 
 CLOSE_SHARES = 2e-7
-"""Difference of shares, and of their means, that agree."""
+"""Largest difference of figures in 0..1, and of their means, that agree."""
 
 ABOVE = 1e-4
-"""Firing rates may be so much above 1."""
+"""Firing rates may exceed 1 by this much, because sums over millions of float32 round."""
 
 LARGEST = 1e300
 """Figures are smaller than this, so that their sums are finite."""
@@ -39,9 +39,9 @@ TRAIN_SUMS = ("loss", "correct", "samples", "grad_sum", "grad_abs_sum", "positiv
 """What is added up over an epoch's batches; `positive` and `spikes` count output spikes with e > 0, and all."""
 
 SPREAD = ("mean", "std", "min", "max")
-"""What is kept of a layer's thresholds."""
+"""The recorded statistics of a layer's thresholds."""
 
-SHARES = ("train_accuracy", "test_accuracy", "exit_time", "positive_share")
+FRACTIONS = ("train_accuracy", "test_accuracy", "exit_time", "positive_share")
 """Figures that lie in 0..1."""
 
 AMOUNTS = ("grad_abs_sum", "learning_rate", *TIMES)
@@ -50,23 +50,24 @@ AMOUNTS = ("grad_abs_sum", "learning_rate", *TIMES)
 
 @dataclass(frozen=True, kw_only=True)
 class EpochFigures:
-    """What is monitored each epoch (App. Fig. 1-3), to DIGITS significant digits.
+    """The monitored figures of one epoch (App. Fig. 1-3), to DIGITS significant digits.
 
     Args:
         epoch: counted from 1
         loss: mean over the epoch's batches
-        train_accuracy: share, from the spikes without the supervisory one, while the weights move
-        test_accuracy: share, at the end of the epoch
-        test_accuracy_halves: the same of the test images with even, and with odd places in their order
-        exit_time: mean early-exit step on the test set, as a share of T
-        grad_sum, grad_abs_sum: sum of e and of |e| over the output spikes of the epoch's batches, 1/step
-        positive_ratio: grad_sum / grad_abs_sum; None where all e are 0
-        positive_share: share of output spikes with e > 0; None without a spike
+        train_accuracy: fraction, from the spikes without the supervisory one, while the weights change
+        test_accuracy: fraction, at the end of the epoch
+        test_accuracy_halves: the same for the test images with even, and with odd indices
+        exit_time: mean early-exit step on the test set, as a fraction of T
+        grad_sum: sum of e over the output spikes of the epoch's batches, 1/step
+        grad_abs_sum: sum of |e|, as grad_sum
+        positive_ratio: grad_sum / grad_abs_sum; None if all e are 0
+        positive_share: fraction of output spikes with e > 0; None without a spike
         firing_rates: spikes per neuron on the test set: a list of layers, each a list of T steps
         thresholds: mean, std, min and max over each layer's channels
         output_thresholds: of the output layer, one per class
         learning_rate: of this epoch
-        seconds: of the whole epoch, test included
+        seconds: of the whole epoch, including the test
         images_per_second: in training
 
     Raises:
@@ -95,20 +96,22 @@ class EpochFigures:
         for name in NAMES[1:]:
             value = getattr(self, name)
             if name == "firing_rates":
-                kept: Any = [_rates(name, rates) for rates in _list(name, value)]
+                checked: Any = [_rates(name, rates) for rates in _list(name, value)]
             elif name == "thresholds":
-                kept = [_spread(spread) for spread in _list(name, value)]
+                checked = [_spread(spread) for spread in _list(name, value)]
             elif name == "output_thresholds":
-                kept = [_number(name, threshold, least=-math.inf, above=0) for threshold in _list(name, value)]
+                checked = [_number(name, threshold, least=-math.inf, above=0) for threshold in _list(name, value)]
             elif name == "test_accuracy_halves":
-                kept = _halves(name, value)
+                checked = _halves(name, value)
             elif value is None and name in ("positive_ratio", "positive_share"):
-                kept = None
-            elif name in SHARES:
-                kept = _share(name, value)
+                checked = None
+            elif name in FRACTIONS:
+                checked = _fraction(name, value)
+            elif name in AMOUNTS:
+                checked = _number(name, value, least=0)
             else:
-                kept = _number(name, value, least=0 if name in AMOUNTS else -LARGEST)
-            object.__setattr__(self, name, kept)
+                checked = _number(name, value)
+            object.__setattr__(self, name, checked)
         _check_accuracies(self)
         _check_sums(self)
         _check_layers(self)
@@ -117,12 +120,12 @@ class EpochFigures:
 _FIELDS = dataclasses.fields(EpochFigures)
 NAMES = tuple(field.name for field in _FIELDS)
 DEFAULTS = {field.name: field.default for field in _FIELDS if field.default is not dataclasses.MISSING}
-"""Figures that came after the first records of version 2, with their values in older ones. Such a figure gets a default
-in `EpochFigures`, and that is all."""
+"""Figures that were added after the first records of version 2, with their values in older records. To add one, give it
+a default in `EpochFigures`."""
 
 
 def from_dict(values: Any) -> EpochFigures:
-    """The figures of a line of JSON. What was added after the line was written gets its default.
+    """Create figures from decoded JSON. A figure that was added after the line was written gets its default.
 
     Raises:
         UserError: if a figure is missing, unknown or wrong
@@ -131,66 +134,77 @@ def from_dict(values: Any) -> EpochFigures:
 
 
 def _number(name: str, value: Any, least: float = -LARGEST, above: float = -math.inf) -> float:
+    """Check a number, and round it to DIGITS."""
     return float(f"{real(name, value, least, above, LARGEST):.{DIGITS}g}")
 
 
-def _share(name: str, value: Any) -> float:
-    kept = _number(name, value)
-    if not 0 <= kept <= 1:
+def _fraction(name: str, value: Any) -> float:
+    """Check and round a number in 0..1."""
+    rounded = _number(name, value)
+    if not 0 <= rounded <= 1:
         raise UserError(f"{name} must lie in 0..1, not {value!r}")
-    return kept
+    return rounded
 
 
 def _list(name: str, value: Any) -> list[Any]:
+    """Check that a value is a list that is not empty."""
     if not isinstance(value, list) or not value:
         raise UserError(f"{name} must be a list with one entry or more, not {value!r}")
     return value
 
 
 def _rates(name: str, values: Any) -> list[float]:
-    """Means of spikes, which a sum over millions of float32 may leave a little above 1."""
-    kept = [_number(name, value) for value in _list(name, values)]
-    if not all(0 <= value <= 1 + ABOVE for value in kept):
+    """Check and round the firing rates of a layer."""
+    rounded = [_number(name, value) for value in _list(name, values)]
+    if not all(0 <= value <= 1 + ABOVE for value in rounded):
         raise UserError(f"{name} must lie in 0..1, not {values!r}")
-    return kept
+    return rounded
 
 
 def _halves(name: str, values: Any) -> list[float]:
-    kept = [_number(name, value) for value in _list(name, values)]
-    if len(kept) != 2 or not all(0 <= value <= 1 for value in kept):
+    """Check and round the accuracies of the two halves of the test images."""
+    rounded = [_number(name, value) for value in _list(name, values)]
+    if len(rounded) != 2 or not all(0 <= value <= 1 for value in rounded):
         raise UserError(f"{name} must be two numbers in 0..1, not {values!r}")
-    return kept
+    return rounded
 
 
 def _spread(values: Any) -> dict[str, float]:
+    """Check and round the statistics of a layer's thresholds."""
     values = exactly("threshold figure", values, SPREAD)
-    kept = {name: _number(f"threshold {name}", values[name], least=0) for name in SPREAD}
-    slack = CLOSE * kept["max"]
-    if not kept["min"] - slack <= kept["mean"] <= kept["max"] + slack:
-        raise UserError(f"thresholds contradict each other: their mean is not from min to max in {kept}")
-    if kept["std"] > (kept["max"] - kept["min"]) / 2 + slack:
-        raise UserError(f"thresholds contradict each other: std is above half of what max and min differ by in {kept}")
-    return kept
+    spread = {name: _number(f"threshold {name}", values[name], least=0) for name in SPREAD}
+    slack = CLOSE * spread["max"]
+    if not spread["min"] - slack <= spread["mean"] <= spread["max"] + slack:
+        raise UserError(f"thresholds contradict each other: their mean is not from min to max in {spread}")
+    if spread["std"] > (spread["max"] - spread["min"]) / 2 + slack:
+        raise UserError(
+            f"thresholds contradict each other: std is above half of what max and min differ by in {spread}"
+        )
+    return spread
 
 
 def _close(a: float, b: float, slack: float = 0.0) -> bool:
+    """Check whether two figures agree."""
     return math.isclose(a, b, rel_tol=CLOSE, abs_tol=slack)
 
 
 def _check_accuracies(figures: EpochFigures) -> None:
-    """The halves are those of n images, of which the first half has one more where n is odd; n is not recorded.
+    """Check that the accuracy is the mean of its halves for some number n of test images, which is not recorded.
 
-    The accuracy is the mean of the halves, moved towards the first one by their difference / 2n where n is odd.
+    If n is odd, the first half has one image more. The accuracy is then nearer to the first half than the mean of the
+    two, by their difference / 2n.
     """
     even, odd = figures.test_accuracy_halves
-    off, difference = figures.test_accuracy - (even + odd) / 2, even - odd
+    off = figures.test_accuracy - (even + odd) / 2
     if abs(off) <= CLOSE_SHARES:
         return
-    images = difference / (2 * off)
-    left_open = 2 * abs(images) * CLOSE_SHARES / abs(off)
-    least, most = math.ceil(max(images - left_open, 1)), math.floor(images + left_open)
+    images = (even - odd) / (2 * off)
+    uncertainty = 2 * abs(images) * CLOSE_SHARES / abs(off)
+    least = math.ceil(max(images - uncertainty, 1))
+    most = math.floor(images + uncertainty)
+    # The odd numbers from least to most. Among many, one fits in any case.
     numbers = range(least + 1 - least % 2, most + 1, 2)
-    few = len(numbers) < 1000  # else some number of images fits
+    few = len(numbers) < 1000
     if few and not any(_is_count(even, n // 2 + 1) and _is_count(odd, n // 2) for n in numbers):
         raise UserError(
             f"test_accuracy {figures.test_accuracy} contradicts test_accuracy_halves {figures.test_accuracy_halves}, "
@@ -198,15 +212,20 @@ def _check_accuracies(figures: EpochFigures) -> None:
         )
 
 
-def _is_count(share: float, images: int) -> bool:
-    """Whether this is a share of so many images."""
-    count = share * images
-    return abs(count - round(count)) <= CLOSE_SHARES * images if images else not share
+def _is_count(fraction: float, images: int) -> bool:
+    """Check whether a fraction of this many images is a whole number of images."""
+    if images == 0:
+        return fraction == 0
+    count = fraction * images
+    return abs(count - round(count)) <= CLOSE_SHARES * images
 
 
 def _check_sums(figures: EpochFigures) -> None:
-    total, absolute = figures.grad_sum, figures.grad_abs_sum
-    ratio, share = figures.positive_ratio, figures.positive_share
+    """Check that the sums of gradients agree with the figures that follow from them."""
+    total = figures.grad_sum
+    absolute = figures.grad_abs_sum
+    ratio = figures.positive_ratio
+    share = figures.positive_share
     if abs(total) > absolute * (1 + CLOSE):
         raise UserError(f"grad_sum {total} contradicts grad_abs_sum {absolute}, which cannot be smaller")
     known = ratio is not None
@@ -217,13 +236,17 @@ def _check_sums(figures: EpochFigures) -> None:
 
 
 def _check_layers(figures: EpochFigures) -> None:
-    layers, spreads, output = figures.firing_rates, figures.thresholds, figures.output_thresholds
+    """Check that rates and thresholds are of the same layers, and the output layer's thresholds agree."""
+    layers = figures.firing_rates
+    spreads = figures.thresholds
+    output = figures.output_thresholds
     if len(layers) != len(spreads):
         raise UserError(f"firing_rates are of {len(layers)} layers, thresholds of {len(spreads)}")
     if len(set(map(len, layers))) > 1:
         steps = ", ".join(str(len(rates)) for rates in layers)
         raise UserError(f"firing_rates are of {steps} steps, and all layers must have the same number")
-    last, mean = spreads[-1], math.fsum(output) / len(output)
+    last = spreads[-1]
+    mean = math.fsum(output) / len(output)
     for name, value in (("min", min(output)), ("max", max(output)), ("mean", mean)):
         if not _close(last[name], value):
             raise UserError(f"output_thresholds have {name} {value:.7g}, but thresholds of that layer {last[name]}")
@@ -231,19 +254,20 @@ def _check_layers(figures: EpochFigures) -> None:
 
 @lru_cache(maxsize=256)
 def _layers(experiment: Experiment) -> int:
-    """How many layers hold neurons."""
-    with torch.device("meta"):  # shapes only
+    """Count the layers of neurons."""
+    # Shapes are enough.
+    with torch.device("meta"):
         return len(experiment.build_network().spiking)
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the settings of a run say of its figures.
+    """The figures that the settings of a run allow.
 
     Args:
         experiment: the settings
-        layers: how many hold neurons
-        images: of the training and the test set, where the data are the published ones, else None
+        layers: number of layers of neurons
+        images: of the training and the test set, if the data are the published ones, else None
     """
 
     experiment: Experiment
@@ -252,12 +276,12 @@ class Wanted:
 
     @classmethod
     def of(cls, experiment: Experiment, images: tuple[int | None, int | None] = (None, None)) -> "Wanted":
-        """What these settings say."""
+        """Derive the wanted figures from settings."""
         return cls(experiment, _layers(experiment), images)
 
     @property
     def line(self) -> int:
-        """Bytes that a line with the figures of an epoch may have."""
+        """Most bytes of a line with the figures of an epoch."""
         numbers = self.layers * (self.experiment.steps + 100) + 10 * self.experiment.classes
         return files.MEGABYTE + 64 * numbers
 
@@ -286,12 +310,11 @@ class Wanted:
         self._check_images(figures)
 
     def _check_images(self, figures: EpochFigures) -> None:
-        """Where it is known how many images there are, accuracies are shares of so many."""
+        """Check that accuracies are possible for the number of images, where it is known."""
         for name, images in zip(("train_accuracy", "test_accuracy"), self.images, strict=True):
-            if images is not None:
-                share = getattr(figures, name)
-                if not _is_count(share, images):
-                    raise UserError(f"{name} {share} is no share of {images:,} images")
+            accuracy = getattr(figures, name)
+            if images is not None and not _is_count(accuracy, images):
+                raise UserError(f"{name} {accuracy} is no share of {images:,} images")
         images = self.images[1]
         if images is not None:
             even, odd = figures.test_accuracy_halves
@@ -301,13 +324,13 @@ class Wanted:
 
 
 def check_sessions(begun: Sequence[int], epochs: int) -> None:
-    """See that every session of a run began where an earlier one had come to.
+    """Check that every session of a run started at an epoch that an earlier one had reached.
 
     Args:
-        begun: epochs that were done before each session
-        epochs: that are done now
+        begun: number of epochs that were done before each session
+        epochs: number of epochs that are done now
     Raises:
-        UserError: if one cannot have begun there
+        UserError: if one cannot have started there
     """
     for number, (epoch, before) in enumerate(zip(begun, (0, *begun), strict=False), start=1):
         if number == 1 and epoch != 0:

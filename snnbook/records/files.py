@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and JSON read strictly: what a run's folder rests on."""
+"""Write files whole or not at all, and read files and JSON strictly."""
 
 import contextlib
 import json
@@ -10,59 +10,53 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ..datasets.archives import kind_of
 from ..errors import UserError
 
 MEGABYTE = 2**20
 
 LARGEST = 16 * MEGABYTE
-"""Bytes of a file that is read whole, unless another bound is named: an index of 10,000 runs."""
+"""Default bound on the bytes of a file that is read whole: an index of 10,000 runs."""
 
 NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
-"""Opens no symbolic link, where a system can say so."""
+"""Flag with which opening a symbolic link fails, on systems that have it."""
 
-AT_ONCE = getattr(os, "O_NONBLOCK", 0)
-"""Opens a pipe without waiting for somebody at its other end."""
-
-KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFLNK: "a symbolic link",
-}
+NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+"""Flag with which opening a pipe does not wait for a process at its other end."""
 
 PART = re.compile(r"\.(?P<name>.+?)(\.[0-9a-f]{16})?\.part")
-"""Names of part files, those of older versions, which ended in .part alone, included."""
+"""Names of part files. Those of older versions have no random number."""
 
 
 def write_atomic(path: Path, content: bytes | memoryview) -> None:
-    """Put a file in its place whole, or leave what was there. A symbolic link in its place is replaced, not followed.
+    """Write a file whole, or leave the old one unchanged. A symbolic link is replaced, not followed.
 
     Raises:
         UserError: if it cannot be written: no room, no permission
     """
     written = part(path)
     try:
-        with open(written, "xb", opener=_without_links) as file:
+        with open(written, "xb", opener=_open_no_link) as file:
             _to_disk(file, content)
         os.replace(written, path)
     except OSError as error:
         raise _unwritable(path, error) from error
     finally:
-        with contextlib.suppress(OSError):  # gone after a success; what a lost folder keeps, `sweep` takes away
+        # After a success the part file no longer exists. If it cannot be removed, `sweep` removes it later.
+        with contextlib.suppress(OSError):
             written.unlink()
 
 
-def _without_links(path: str | Path, flags: int) -> int:
-    return os.open(path, flags | NO_LINKS | AT_ONCE, 0o666)
+def _open_no_link(path: str | Path, flags: int) -> int:
+    """Open a file, but no symbolic link, and do not wait for the other end of a pipe."""
+    return os.open(path, flags | NO_LINKS | NO_WAIT, 0o666)
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those around it, unless it is there.
+    """Create a folder and its parents unless they exist.
 
     Raises:
-        UserError: if it cannot be made
+        UserError: if it cannot be created
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -71,38 +65,41 @@ def make_folder(path: Path) -> None:
 
 
 def part(path: Path) -> Path:
-    """A new name, which nobody can guess, for a file's content until all of it is on the disk."""
+    """Return a new, random path for a file's content until all of it is on the disk."""
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
 
 
 def part_of(name: str) -> str | None:
-    """The name of the file whose content a part file holds; None for the name of another file."""
+    """Return the name of the file that a part file belongs to; None if this is not the name of a part file."""
     match = PART.fullmatch(name)
-    return match and match["name"]
+    return None if match is None else match["name"]
 
 
 def sweep(folder: Path, whose: Callable[[str], bool]) -> None:
-    """Remove the part files that killed processes left in a folder. Only who holds its lock may do this.
+    """Remove the part files that killed processes left in a folder. The caller must hold the folder's lock.
 
     Args:
-        folder: to clear; nothing happens where there is none
-        whose: whether a file of this name is written by the caller
+        folder: to clear; nothing happens if it does not exist
+        whose: whether a file of this name is one of the caller's
     """
-    for path in folder.iterdir() if folder.is_dir() else ():
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
         name = part_of(path.name)
         if name is not None and whose(name):
-            with contextlib.suppress(OSError):  # one that cannot be removed is in nobody's way
+            # A part file that cannot be removed does no harm.
+            with contextlib.suppress(OSError):
                 path.unlink()
 
 
 def append(path: Path, content: bytes) -> None:
-    """Add to the end of a file, and wait until it is on the disk. A file with a second name keeps what it had there.
+    """Append to a file, and wait until the content is on the disk. A hard link's other name keeps the old content.
 
     Raises:
-        UserError: if it cannot be written, or is no file: a symbolic link, a pipe, ...
+        UserError: if it cannot be written, or is not a regular file: a symbolic link, a pipe, ...
     """
     try:
-        with open_to_add(path) as file:
+        with open_to_append(path) as file:
             if os.fstat(file.fileno()).st_nlink < 2:
                 _to_disk(file, content)
                 return
@@ -111,67 +108,66 @@ def append(path: Path, content: bytes) -> None:
     write_atomic(path, read(path) + content)
 
 
-def open_to_add(path: Path, buffering: int = -1) -> BinaryIO:
-    """Open a file of one's own to add to it; a new one where there is none. No symbolic link is followed.
+def open_to_append(path: Path, buffering: int = -1) -> BinaryIO:
+    """Open a file for appending, or create it. No symbolic link is followed.
 
     Args:
         path: of the file
-        buffering: as `open` takes it
+        buffering: as for `open`
     Raises:
         OSError: if it cannot be opened
-        UserError: if it is no file
+        UserError: if it is not a regular file
     """
     if path.is_symlink():
         raise UserError(f"{path} is a symbolic link, through which nothing is written; remove it")
-    descriptor = _without_links(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    descriptor = _open_no_link(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise UserError(f"cannot write {path}: it is {_kind(mode)}, not a file; remove it")
+        raise UserError(f"cannot write {path}: it is {kind_of(mode)}, not a file; remove it")
     return os.fdopen(descriptor, "r+b", buffering)
 
 
-def _kind(mode: int) -> str:
-    return KINDS.get(stat.S_IFMT(mode), "something else")
-
-
 def _to_disk(file: Any, content: bytes | memoryview) -> None:
+    """Write, and wait until the content is on the disk."""
     file.write(content)
     file.flush()
     os.fsync(file.fileno())
 
 
 def _unwritable(path: Path, error: OSError) -> UserError:
+    """Create the error for a file that cannot be written."""
     return UserError(f"cannot write {path}: {error.strerror}. Make room or set the permissions; nothing else is lost")
 
 
 def opened(path: Path) -> BinaryIO:
-    """Open a file to read it. Nothing is waited for, and no device is touched.
+    """Open a file for reading, without waiting and without opening a device.
 
     Raises:
-        UserError: if it cannot be opened, or is no file: a pipe, a device, a folder, ...
+        UserError: if it cannot be opened, or is not a regular file: a pipe, a device, a folder, ...
     """
     try:
         mode = path.stat().st_mode
         if stat.S_ISREG(mode):
-            descriptor = os.open(path, os.O_RDONLY | AT_ONCE)
+            descriptor = os.open(path, os.O_RDONLY | NO_WAIT)
+            # Another file may have taken the path in the meantime.
             mode = os.fstat(descriptor).st_mode
             if stat.S_ISREG(mode):
                 return os.fdopen(descriptor, "rb")
             os.close(descriptor)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
-    raise UserError(f"cannot read {path}: it is {_kind(mode)}, not a file")
+    raise UserError(f"cannot read {path}: it is {kind_of(mode)}, not a file")
 
 
 def read(path: Path, most: int = LARGEST) -> bytes:
-    """A file's content.
+    """Read a file's content.
 
     Args:
         path: of the file
-        most: bytes that it may have
+        most: its largest size in bytes
     Raises:
-        UserError: if it cannot be read, is no file, or is larger
+        UserError: if it cannot be read, is not a regular file, or is larger
     """
     try:
         with opened(path) as file:
@@ -184,12 +180,12 @@ def read(path: Path, most: int = LARGEST) -> bytes:
 
 
 def lines(path: Path, file: BinaryIO, most: int) -> Iterator[bytes]:
-    """The lines of an open file, one after the other, so that memory holds one at a time.
+    """Yield the lines of an open file, so that only one at a time is in memory.
 
     Args:
         path: of the file, for the error
         file: open
-        most: bytes that a line may have
+        most: largest size of a line in bytes
     Raises:
         UserError: if the file cannot be read, or a line is longer
     """
@@ -203,36 +199,38 @@ def lines(path: Path, file: BinaryIO, most: int) -> Iterator[bytes]:
 
 
 def to_json(values: Any, indent: int | None = None) -> bytes:
-    """JSON with a line's end; NaN and infinities are refused (ValueError)."""
+    """Encode values as JSON with a newline; a ValueError for NaN and infinities."""
     return json.dumps(values, indent=indent, allow_nan=False).encode() + b"\n"
 
 
 def from_json(content: bytes) -> Any:
-    """The values of a JSON text.
+    """Decode JSON strictly.
 
     Raises:
-        UserError: if it is none; NaN and infinities, which JSON lacks, and names that are there twice included
+        UserError: if it is not JSON, or has a NaN, an infinity or a duplicate name
     """
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is no number")
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         values = dict(pairs)
         if len(values) < len(pairs):
             raise ValueError("a name is there twice")
         return values
 
     try:
-        return json.loads(content, parse_constant=refuse, object_pairs_hook=once)
-    except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+        return json.loads(content, parse_constant=refuse, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        # JSONDecodeError and UnicodeDecodeError are ValueErrors.
         raise UserError(f"this is not JSON: {error}") from error
 
 
 @contextlib.contextmanager
-def place(path: Path, line: int | None = None) -> Iterator[None]:
-    """Put the file, and the line's number, in front of what a UserError says."""
+def error_context(path: Path, line: int | None = None) -> Iterator[None]:
+    """Prepend the path, and the line's number, to the message of a UserError."""
     try:
         yield
     except UserError as error:
-        raise UserError(f"{path}{'' if line is None else f', line {line}'}: {error}") from error
+        where = f"{path}" if line is None else f"{path}, line {line}"
+        raise UserError(f"{where}: {error}") from error

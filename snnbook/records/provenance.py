@@ -1,4 +1,4 @@
-"""Where a run's numbers come from: sources, versions, hardware, data. Nothing in it names a person or a folder."""
+"""The provenance of a run's numbers: sources, versions, hardware, data. It names no person and no folder."""
 
 import dataclasses
 import os
@@ -17,26 +17,26 @@ import torch
 from ..errors import UserError, exactly, whole
 
 PACKAGES = ("snnbook", "torch", "numpy", "numba")
-"""Packages whose versions are recorded, beside Python's."""
+"""Packages whose versions are recorded, in addition to Python's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """One process that worked on a run: the first, or one that went on with it.
+    """One process that worked on a run: the first, or one that resumed it.
 
-    What is added later gets a default here: the value of records that were written without it.
+    A field that is added later gets a default: its value in records that were written without it.
 
     Args:
         started: UTC, ISO 8601, to the second
-        from_epoch: epochs that were done before
-        command: the command line, paths outside the working folder cut to their names; None from Python
-        commit: of the source tree, "+dirty" where files outside results/ differ from it; None where there is no tree
-        versions: by package; None where one is not installed
+        from_epoch: number of epochs that were done before
+        command: the command line, with only the names of paths outside the working folder; None from Python
+        commit: of the source tree, with "+dirty" if files outside results/ differ from it; None if there is no tree
+        versions: by package; None if one is not installed
         device: "cpu", or the GPU's name; "4 x cpu" for the devices of four processes
-        engine: that ran the neurons
+        engine: the neurons' engine
         processor: the CPU's model
-        cores: logical CPUs
-        threads: that torch used
+        cores: number of logical CPUs
+        threads: number of torch's threads
         system: operating system and machine type
     """
 
@@ -59,7 +59,7 @@ class Provenance:
 
     Args:
         data: SHA-256 of the images and labels used, by split
-        sessions: the first, and one for every time that the run went on
+        sessions: the first, and one for each time that the run was resumed
     """
 
     data: dict[str, str]
@@ -67,7 +67,7 @@ class Provenance:
 
     @classmethod
     def from_dict(cls, values: Any) -> "Provenance":
-        """What was written as JSON.
+        """Create the provenance from decoded JSON.
 
         Raises:
             UserError: if an entry is missing, unknown or of the wrong type
@@ -82,13 +82,16 @@ class Provenance:
 
 
 def _session(values: Any) -> Session:
+    """Check the values of a session, and create it."""
     fields = dataclasses.fields(Session)
     defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
     values = exactly("session entry", values, tuple(field.name for field in fields), defaults)
     for field in fields:
+        value = values[field.name]
+        # `isinstance` does not accept the parametrised type of `versions`.
         kind = dict if field.name == "versions" else field.type
-        if not isinstance(values[field.name], kind) or isinstance(values[field.name], bool):
-            raise UserError(f"{field.name} of a session cannot be {values[field.name]!r}")
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise UserError(f"{field.name} of a session cannot be {value!r}")
     if not all(isinstance(number, str | None) for number in values["versions"].values()):
         raise UserError(f"versions of a session must be text or null, not {values['versions']!r}")
     for name, least in (("from_epoch", 0), ("cores", 1), ("threads", 1)):
@@ -99,23 +102,30 @@ def _session(values: Any) -> Session:
 def session(
     device: torch.device, engine: str, from_epoch: int, command: Sequence[str] | None, processes: int = 1
 ) -> Session:
-    """What there is to say about this process.
+    """Describe this process.
 
     Args:
-        device: that trains
-        engine: its name, "auto" resolved
-        from_epoch: epochs done before
+        device: of the training
+        engine: its name, with "auto" resolved
+        from_epoch: number of epochs done before
         command: arguments of the command line, without the program; None from Python
-        processes: that train together
+        processes: number of processes that train together
     """
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    devices = device.type
+    if device.type == "cuda":
+        devices = torch.cuda.get_device_name(device)
+    if processes > 1:
+        devices = f"{processes} x {devices}"
+    command_line = None
+    if command is not None:
+        command_line = shlex.join(["snnbook", *map(_without_folders, command)])
     return Session(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         from_epoch=from_epoch,
-        command=None if command is None else shlex.join(["snnbook", *map(_without_folders, command)]),
+        command=command_line,
         commit=_commit(Path(__file__).parents[2]),
         versions=versions(),
-        device=name if processes == 1 else f"{processes} x {name}",
+        device=devices,
         engine=engine,
         processor=_processor(),
         cores=os.cpu_count() or 1,
@@ -125,20 +135,24 @@ def session(
 
 
 def _without_folders(argument: str) -> str:
-    """The argument, with an absolute path, or one that leaves the working folder, cut to its last name."""
+    """Cut an absolute path, or one that leaves the working folder, to its last name."""
     option, equals, value = argument.rpartition("=")
     path = Path(value)
-    outside = path.is_absolute() or ".." in path.parts or value.startswith("~")
-    return f"{option}{equals}{path.name if outside else value}"
+    if path.is_absolute() or ".." in path.parts or value.startswith("~"):
+        value = path.name
+    return f"{option}{equals}{value}"
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of Python and PACKAGES; None for what is not installed."""
+    """Return the versions of Python and PACKAGES; None for a package that is not installed."""
     found = {"python": platform.python_version()} | {package: _version(package) for package in PACKAGES}
-    return found | {"torch": str(torch.__version__)}  # names the CUDA build, which the package's metadata may leave out
+    # This version names the CUDA build, which the package's metadata may omit.
+    found["torch"] = str(torch.__version__)
+    return found
 
 
 def _version(package: str) -> str | None:
+    """Return the installed version of a package."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -146,24 +160,29 @@ def _version(package: str) -> str | None:
 
 
 def _commit(tree: Path) -> str | None:
-    """Commit of the git tree that this package stands in as source; None where it is installed elsewhere."""
+    """Return the commit of the git tree with this package's source; None if the package is installed elsewhere."""
     try:
         top, commit = _git(tree, "rev-parse", "--show-toplevel", "HEAD").split("\n")
         if not Path(top).samefile(tree):
             return None
-        return commit + ("+dirty" if _git(tree, "status", "--porcelain", "--", ".", ":!results") else "")
-    except (OSError, ValueError, subprocess.SubprocessError):  # no git, no tree, no commit yet
+        changes = _git(tree, "status", "--porcelain", "--", ".", ":!results")
+    except (OSError, ValueError, subprocess.SubprocessError):
+        # There is no git, no tree, or no commit yet.
         return None
+    return f"{commit}+dirty" if changes else commit
 
 
 def _git(tree: Path, *arguments: str) -> str:
+    """Run git, and return its output."""
     done = subprocess.run(["git", "-C", tree, *arguments], capture_output=True, text=True, check=True, timeout=20)
     return done.stdout.strip()
 
 
 def _processor() -> str:
-    """The CPU's model as the system names it."""
+    """Return the CPU's model as the system names it."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

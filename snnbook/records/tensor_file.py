@@ -1,9 +1,8 @@
-"""What torch.save writes, read without torch: nothing in the file is run, and nothing is larger than it says.
+"""Read what torch.save writes, without torch: no code in the file is run, and nothing is larger than it says.
 
-Such a file is a zip archive. One entry is a pickle, in which tensors are named by type, shape and the entry with their
-values. Here the pickle is read into plain values and a `Described` for each tensor; only once somebody has looked at
-these and found that they are what he expects are the values of a tensor read, each checked against the archive's
-checksums.
+Such a file is a zip archive. One entry is a pickle, which names the type and shape of each tensor and the entry with
+its values. The pickle is read into plain values and a `Described` for each tensor. The caller checks these first, and
+then reads the values of the tensors, which are compared with the archive's checksums.
 """
 
 import io
@@ -18,13 +17,13 @@ from typing import Any, BinaryIO, NamedTuple
 import torch
 
 LARGEST_PICKLE = 2**20
-"""Bytes of the pickle, which holds names and shapes; a layer takes some 1,500."""
+"""Most bytes of the pickle, which contains names and shapes; a layer takes some 1,500."""
 
 LONG_NUMBERS = 100
-"""Whole numbers above 32 bits; very many could be chosen so that a dict takes hours to hold them."""
+"""Most integers above 32 bits; very many could be chosen so that their hashes collide and a dict takes hours."""
 
 DEEPEST = 12
-"""Containers within containers."""
+"""Most levels of containers within containers."""
 
 CONSTANTS = ("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE")
 CONTAINERS = ("EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")
@@ -32,8 +31,8 @@ FILLING = ("MARK", "APPEND", "APPENDS", "SETITEM", "SETITEMS")
 MEMORY = ("BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET")
 CALLS = ("GLOBAL", "REDUCE", "BUILD", "BINPERSID")
 OPCODES = frozenset(("PROTO", "STOP", *CONSTANTS, *CONTAINERS, *FILLING, *MEMORY, *CALLS))
-"""What torch's pickles consist of. Nothing among it can take more memory than the pickle has bytes, but a place to
-remember a value at, which is looked at."""
+"""The opcodes of torch's pickles. None can take more memory than the pickle has bytes, except for the index at which a
+value is memoised, which `_unpickle` checks."""
 
 STORAGES = {
     "FloatStorage": torch.float32,
@@ -52,19 +51,19 @@ STORAGES = {
 
 
 class OddFile(Exception):
-    """The file is none that torch.save writes of plain values and dense tensors."""
+    """The file is not what torch.save writes of plain values and dense tensors."""
 
 
 class Described(NamedTuple):
     """A tensor whose values are not read yet.
 
     Args:
-        dtype: of its entries
+        dtype: of its elements
         shape: its size
-        stride: entries from one place to the next, by axis
-        offset: entries before the first
+        stride: in elements, of each axis
+        offset: of the first element, in elements
         key: of the archive's entry with the values
-        stored: how many that one has
+        stored: number of elements in that entry
     """
 
     dtype: torch.dtype
@@ -81,9 +80,9 @@ class TensorFile:
     Args:
         file: open, of bounded size
     Attributes:
-        values: what was saved, with a `Described` in the place of each tensor
+        values: what was saved, with a `Described` instead of each tensor
     Raises:
-        OddFile: if the file holds anything else than plain values and dense tensors
+        OddFile: if the file contains anything but plain values and dense tensors
         Exception: of any other kind, if the file is damaged
     """
 
@@ -93,30 +92,34 @@ class TensorFile:
         entries = self._archive.infolist()
         self._entries = {entry.filename: entry for entry in entries}
         for entry in entries:
+            # torch packs nothing, and a packed entry may unpack to any size.
             if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
-                raise OddFile("it is packed")  # torch packs nothing; what is packed may unpack to any size
-        # one block of the file may be named by many entries
-        places = {entry.header_offset for entry in entries}
-        if min(len(self._entries), len(places)) < len(entries) or sum(entry.file_size for entry in entries) > size:
+                raise OddFile("it is packed")
+        # Without this check, many entries could name one block of the file.
+        offsets = {entry.header_offset for entry in entries}
+        total = sum(entry.file_size for entry in entries)
+        if len(self._entries) < len(entries) or len(offsets) < len(entries) or total > size:
             raise OddFile("its entries overlap")
         pickles = [name for name in self._entries if name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise OddFile("it holds no data.pkl")
         self._folder = pickles[0].removesuffix("data.pkl")
-        order = self._read("byteorder", 16) if self._folder + "byteorder" in self._entries else b"little"
+        order = b"little"
+        if self._folder + "byteorder" in self._entries:
+            order = self._read("byteorder", 16)
         if order.decode() != sys.byteorder:
             raise OddFile("it comes from a machine with the bytes of a number in another order")
         self.values = _unpickle(self._read("data.pkl", LARGEST_PICKLE))
 
     def _read(self, name: str, most: int) -> bytes:
-        """An entry of at most so many bytes, checked against its checksum."""
+        """Read an entry of at most `most` bytes; zipfile compares it with its checksum."""
         entry = self._entries[self._folder + name]
         if entry.file_size > most:
             raise OddFile(f"its {name} is too large")
         return self._archive.read(entry)
 
     def tensor(self, described: Described) -> torch.Tensor:
-        """Read a tensor, onto the CPU, into memory of its own."""
+        """Read a tensor to the CPU, into separate memory."""
         dtype, shape, stride, offset, key, stored = described
         block = bytearray(self._read(f"data/{key}", stored * dtype.itemsize))
         if len(block) != stored * dtype.itemsize:
@@ -127,24 +130,26 @@ class TensorFile:
 
 
 def _unpickle(content: bytes) -> Any:
-    """The values of a pickle, after a look at all that it would do."""
-    count = long = 0
+    """Check all opcodes of a pickle, and decode its values."""
+    count = 0
+    long = 0
     for opcode, argument, _ in pickletools.genops(content):
         count += 1
-        long += opcode.name == "LONG1"
         if opcode.name not in OPCODES:
             raise OddFile("it holds more than plain values and tensors")
+        if opcode.name == "LONG1":
+            long += 1
         if opcode.name in ("BINPUT", "LONG_BINPUT") and argument > count:
             raise OddFile("its data.pkl remembers values in places that there are not")
         if long > LONG_NUMBERS:
             raise OddFile("its data.pkl holds too many large numbers")
     values = _Unpickler(io.BytesIO(content)).load()
-    _bounded(values, count)
+    _check_nesting(values, count)
     return values
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes plain values, and `Described` for tensors; whatever else a pickle names is refused, and never called."""
+    """Unpickler of plain values and `Described`; whatever else a pickle names is refused, and never called."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
@@ -163,16 +168,17 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _NewDict:
-    """What a pickle calls for an OrderedDict. Always an empty one: copies of a full one could take any memory."""
+    """Stand-in for OrderedDict that a pickle calls. It takes no values: copies of a full one could take any memory."""
 
-    __slots__ = ()  # so that a pickle cannot set an attribute
+    # So that a pickle cannot set an attribute.
+    __slots__ = ()
 
     def __call__(self) -> OrderedDict:
         return OrderedDict()
 
 
 class _Describe:
-    """What a pickle calls in the place of torch's function that rebuilds a tensor."""
+    """Stand-in for torch's function that rebuilds a tensor."""
 
     __slots__ = ()
 
@@ -186,17 +192,18 @@ class _Describe:
         return Described(dtype, shape, stride, offset, key, stored)
 
 
-def _bounded(values: Any, most: int) -> None:
-    """See that walking through the values, or showing them, ends soon.
+def _check_nesting(values: Any, opcodes: int) -> None:
+    """Check that a walk through the values ends soon, and that they are plain values and `Described`.
 
-    A container that is there twice, or within itself, makes a small file a tree without end. Each value that is there
-    once takes an opcode or more.
+    A container that contains itself, or occurs many times, turns a small file into an endless tree. In other files each
+    value takes at least one opcode.
     """
-    waiting, seen = [(values, 0)], 0
+    waiting = [(values, 0)]
+    seen = 0
     while waiting:
         value, depth = waiting.pop()
         seen += 1
-        if seen > 2 * most or depth > DEEPEST:
+        if seen > 2 * opcodes or depth > DEEPEST:
             raise OddFile("its values are nested too deep")
         if isinstance(value, dict):
             waiting += [(each, depth + 1) for pair in value.items() for each in pair]

@@ -193,7 +193,7 @@ def _listed_checksums(root: Path) -> dict[str, str]:
     checksums: dict[str, str] = {}
     try:
         for number, line in enumerate(files.read(path).splitlines(), start=1):
-            with files.place(path, number):
+            with files.error_context(path, number):
                 entry = files.from_json(line)
                 if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
                     raise UserError("this is not a line of an index")

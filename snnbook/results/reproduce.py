@@ -307,7 +307,7 @@ def _device_options(jobs: int, devices: Sequence[str]) -> list[list[str]]:
 def _start(run: Run, words: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen:
     """Start a process that trains a run and writes its lines to the run's log."""
     files.make_folder(run.folder.parent)
-    with files.open_to_add(run.log) as log:
+    with files.open_to_append(run.log) as log:
         command = [sys.executable, "-m", "snnbook", *words]
         return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 

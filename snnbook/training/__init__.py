@@ -179,7 +179,7 @@ def evaluate(run: str | Path, which: str = "best", device: str | torch.device = 
         if not file.exists():
             if which == "best" and (folder / records.EPOCHS).exists():
                 raise UserError(f"{file} is missing; put it back, or test the last one: --checkpoint last")
-            raise UserError(f"{file} is not there: no epoch is done yet. {run_folder.go_on(folder)}")
+            raise UserError(f"{file} is not there: no epoch is done yet. {run_folder.resume_hint(folder)}")
         return experiment, origin, _check_settings(checkpoints.read(file, experiment), file, experiment)
 
     with _open_job(device, trains=False) as job:
@@ -229,7 +229,7 @@ class _Job:
 
     def create_folder(self, out: Path | None, experiment: Experiment, origin: Provenance) -> tuple[Path, Provenance]:
         """Create the folder of a new run, and lock it."""
-        folder = run_folder.make(out, experiment)
+        folder = run_folder.create(out, experiment)
         self._lock(folder)
         # Another process may have used the folder since it was checked first.
         run_folder.refuse_full(folder)

@@ -98,7 +98,7 @@ class TrainingLoop:
                 self._trainer.initialise()
             self._save()
         except KeyboardInterrupt as stop:
-            message = f"stopped before the first step. {run_folder.go_on(self._folder)}"
+            message = f"stopped before the first step. {run_folder.resume_hint(self._folder)}"
             raise signals.Stopped.from_interrupt(stop, message) from stop
 
     def run(self) -> RunRecord:
@@ -182,7 +182,7 @@ class TrainingLoop:
         reached = f"epoch {done} of {wanted}"
         if self._trainer.batches_done:
             reached += f" and {self._trainer.batches_done} batch(es) of the next"
-        again = run_folder.go_on(self._folder)
+        again = run_folder.resume_hint(self._folder)
         return signals.Stopped(f"stopped after {reached}; all is saved. {again}", signal)
 
 

@@ -289,7 +289,7 @@ def test_no_more_processes_than_runs(call, tiny, monkeypatch):
 def test_a_folder_without_settings_is_begun_again(tiny):
     run = plan("table4", epochs=1)[0]
     run.folder.mkdir(parents=True)
-    for name in run_folder.AT_BIRTH:
+    for name in run_folder.LEFTOVERS:
         (run.folder / name).write_text("{")
     reproduce.train(run, Path("results"), "cpu", training.Progress(), [])
     assert run.record.exists()

@@ -153,7 +153,7 @@ def test_a_signal_before_the_first_step(number, finished, experiment, tmp_path, 
 
 
 def test_a_signal_before_there_is_a_folder(experiment, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_folder, "make", lambda *_: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(run_folder, "create", lambda *_: signal.raise_signal(signal.SIGTERM))
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(signals.Stopped, match="the same command begins again"):
         training.fit(experiment, tmp_path / "run", "cpu")
@@ -219,8 +219,8 @@ def test_killed_runs_end_as_one_left_alone():
 def test_a_run_killed_before_it_began_can_be_started_again(finished, experiment, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
-    left = [files.part(folder / name).name for name in run_folder.BORN_WITH] + [f".{run_folder.BORN_WITH[0]}.part"]
-    for name in (*run_folder.AT_BIRTH, *left):
+    left = [files.part(folder / name).name for name in run_folder.FIRST_FILES] + [f".{run_folder.FIRST_FILES[0]}.part"]
+    for name in (*run_folder.LEFTOVERS, *left):
         (folder / name).write_bytes(b"half")
     training.fit(experiment, folder, "cpu")
     same_run(finished, folder)
@@ -253,14 +253,14 @@ def test_two_processes_do_not_write_to_one_folder(stopped):
 
 def test_two_new_runs_do_not_share_a_folder(experiment, tmp_path, monkeypatch):
     """Both found it empty; one was faster."""
-    make = run_folder.make
+    create = run_folder.create
 
     def late(*arguments):
-        folder = make(*arguments)
+        folder = create(*arguments)
         records.write_settings(folder, experiment)
         return folder
 
-    monkeypatch.setattr(run_folder, "make", late)
+    monkeypatch.setattr(run_folder, "create", late)
     with pytest.raises(UserError, match="holds a run already"):
         training.fit(small(seed=5), tmp_path / "run", "cpu")
     assert records.read_settings(tmp_path / "run") == experiment
@@ -284,7 +284,7 @@ def test_a_link_to_a_disk_that_is_not_there(named, experiment, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     Path("runs").symlink_to(tmp_path / "gone")
     with pytest.raises(UserError, match="cannot make the folder runs"):
-        run_folder.make("runs" if named else None, experiment)
+        run_folder.create("runs" if named else None, experiment)
 
 
 def test_output_that_finds_no_room(tmp_path):
