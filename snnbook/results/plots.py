@@ -10,12 +10,9 @@ from typing import Any
 from .. import inputs, records
 from ..errors import UserError, as_path, visible
 from ..records import EpochFigures, RunRecord, files
+from . import style
 
 FORMATS = ("png", "svg")
-
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "X", "P", "*", "<")
-"""Told apart without colour too: their numbers have no common factor, so that 63 runs differ."""
 
 CURVES: dict[str, str] = {
     "test_accuracy": "accuracy on test images, %",
@@ -30,18 +27,6 @@ TRAINING = "train_accuracy"
 
 INCHES = (12.0, 6.6)
 DOTS_PER_INCH = 120
-
-STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": "#d9d9d9",
-    "svg.hashsalt": "snnbook",  # the same runs give the same bytes
-    "svg.fonttype": "path",
-}
 
 
 def plot(runs: Sequence[str | Path], out: str | Path) -> Path:
@@ -87,13 +72,12 @@ def _draw(found: list[RunRecord], names: list[str], form: str) -> bytes:
         from matplotlib.ticker import MaxNLocator
     except ImportError as error:
         raise UserError("pictures need matplotlib; install it: pip install matplotlib") from error
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(style.SETTINGS):
         figure = Figure(figsize=INCHES, layout="constrained")
         axes = figure.subplots(2, 3).flat
         lines = []
         for index, record in enumerate(found):
-            look = {"color": COLORS[index % len(COLORS)], "marker": MARKERS[index % len(MARKERS)]}
-            look |= {"markersize": 4, "markevery": max(1, len(record.epochs) // 12)}
+            look = style.run_line(index) | {"markersize": 4, "markevery": max(1, len(record.epochs) // 12)}
             epochs = [figures.epoch for figures in record.epochs]
             for axis, name in zip(axes, CURVES, strict=False):
                 lines += axis.plot(epochs, _curve(record.epochs, name), **look)
