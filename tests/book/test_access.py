@@ -187,7 +187,8 @@ def test_a_click_on_a_solution_s_title_unfolds_it(served):
     served.page.reload()
     title = served.page.locator(".solution.dropdown > .admonition-title").first
     title.scroll_into_view_if_needed()
-    box, address = title.locator("a").bounding_box(), served.page.url
+    box = title.locator("a").bounding_box()
+    address = served.page.url
     served.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     assert not title.evaluate("t => t.closest('.dropdown').classList.contains('toggle-hidden')")
     assert served.page.url == address

@@ -225,7 +225,8 @@ def test_the_cell_fetches_the_package(notebooks, addressed, tmp_path, monkeypatc
     if "is there" not in where:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     shell = Shell()
-    shell.folder, shell.scope = folder, {"get_ipython": lambda: shell}
+    shell.folder = folder
+    shell.scope = {"get_ipython": lambda: shell}
     exec(TransformerManager().transform_cell(source), shell.scope)
 
     home = {"alone": folder / "mine", "in a copy of the project": project}.get(where)

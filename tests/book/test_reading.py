@@ -66,7 +66,8 @@ def test_a_chapter_asks_first_and_answers_on_a_click(name):
     """A question to predict stands before the first cell of code, and its answer is folded."""
     first = nbformat.read(BOOK / f"{name}.ipynb", as_version=4).cells
     opening = prose(name)
-    question, answer = opening.find("```{admonition} Predict first"), opening.find("```{admonition} And now look")
+    question = opening.find("```{admonition} Predict first")
+    answer = opening.find("```{admonition} And now look")
     assert 0 < question < answer
     assert ":class: note dropdown" in opening[answer : answer + 80]
     assert first[0].cell_type == "markdown"

@@ -69,7 +69,8 @@ def test_the_book_opens_where_it_is_unpacked(zipped, chromium, tmp_path):
     assert {path.stem for path in book.glob("*.html")} >= set(PAGES)
 
     context = chromium.new_context(offline=True)
-    page, complaints = context.new_page(), []
+    page = context.new_page()
+    complaints = []
     page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto((book / "index.html").as_uri())
