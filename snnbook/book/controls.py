@@ -45,7 +45,8 @@ class Control:
         named = isinstance(choices, dict)
         words_among_them = any(isinstance(value, (str, bool)) for value in self.values)
         self.by_name = words_among_them or (named and len(self.values) <= FEW)
-        self.shown = [str(choice) for choice in choices] if named else [show_value(value) for value in self.values]
+        names = choices if named else map(show_value, self.values)
+        self.shown = [str(name) for name in names]
         self.words = self.shown if self.by_name or named else self.values
         if len(self.values) < 2:
             raise UserError(f"{name}={choices!r} leaves nothing to choose: give two values or more")
@@ -67,7 +68,9 @@ class Control:
             group: the figure's own name, which keeps its radio buttons apart from those of other figures
         """
         label = SUBSCRIPT.sub(r"\1<sub>\2</sub>", html.escape(self.label))
-        return self._radio_buttons(label, start, group) if self.by_name else self._slider(label, start)
+        if self.by_name:
+            return self._radio_buttons(label, start, group)
+        return self._slider(label, start)
 
     def _radio_buttons(self, label: str, start: int, group: str) -> str:
         """Write one radio button for each value."""
@@ -76,8 +79,9 @@ class Control:
             button = {"type": "radio", "name": f"{group}-{self.name}", "value": str(place), "autocomplete": "off"}
             button |= {"disabled": True, "checked": place == start}
             options.append(element("label", {}, void_element("input", button), " ", html.escape(shown)))
-        wide = len("".join([self.label, *self.shown])) > WIDE
-        kind = "snn-control snn-wide" if wide else "snn-control"
+        kind = "snn-control"
+        if len("".join([self.label, *self.shown])) > WIDE:
+            kind += " snn-wide"
         return element("fieldset", {"class": kind}, element("legend", {}, label), *options)
 
     def _slider(self, label: str, start: int) -> str:

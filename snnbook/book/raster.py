@@ -80,7 +80,7 @@ class Raster(Shown):
             role = ", the label," if i == self.label else ""
             fires = f"fires at {steps}" if steps else "is silent"
             trains.append(f"neuron {i + 1}{role} {fires}")
-        prints = [f"{LOSSES[name].title}: {tell(fingerprint(e))}" for name, e in self.pushes.items()]
+        prints = [f"{LOSSES[name].title}: {describe(fingerprint(e))}" for name, e in self.pushes.items()]
         return f"Spike trains: {'; '.join(trains)}. Gradients of the six losses. {'. '.join(prints)}."
 
     def _draw(self, axes) -> None:
@@ -97,7 +97,7 @@ class Raster(Shown):
                     _draw_arrows(ax, t + 1, i, -LONGEST * e[t, i] / longest)
             ax.set(xlim=(0, steps + 1), ylim=(neurons - 0.4, -0.6), xticks=range(1, steps + 1))
             ax.set_yticks(range(neurons), roles)
-            ax.set_title(f"{LOSSES[name].title}\n{tell(fingerprint(e))}", fontsize=9)
+            ax.set_title(f"{LOSSES[name].title}\n{describe(fingerprint(e))}", fontsize=9)
             ax.grid(False)
         for ax in axes[-1]:
             ax.set_xlabel("step   (← earlier, later →)", fontsize=10)
@@ -177,7 +177,7 @@ def _draw_arrows(ax: Any, steps: Tensor, row: int, lengths: Tensor) -> None:
     ax.quiver(steps, [row] * len(steps), lengths, [0] * len(steps), color=colors, **settings)
 
 
-def tell(found: Fingerprint) -> str:
+def describe(found: Fingerprint) -> str:
     """Return a fingerprint in words, rounded."""
     if found.ratio is None:
         return "no push"

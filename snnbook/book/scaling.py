@@ -47,7 +47,7 @@ def lines(rows: Sequence[Mapping[str, Any]], axis: str) -> dict[str, Line]:
     return {who: sorted(line) for who, line in found.items()}
 
 
-def tell(rows: Sequence[Mapping[str, Any]]) -> str:
+def describe(rows: Sequence[Mapping[str, Any]]) -> str:
     """Describe the picture."""
     if not rows:
         return f"Cost of a training step per image against T, batch and width: {NOT_YET}."
@@ -90,7 +90,7 @@ def scaling(root: Path = ROOT) -> Growing:
             # The lines of the second panel are level, which leaves room for the legend.
             axes[1].legend()
 
-    return growing(figure(draw, alt=tell(rows), figsize=(6.4, 2.8), subplots={"ncols": 3, "sharey": True}), TEXT)
+    return growing(figure(draw, alt=describe(rows), figsize=(6.4, 2.8), subplots={"ncols": 3, "sharey": True}), TEXT)
 
 
 def _logarithmic(ax: Any, found: Mapping[str, Line]) -> None:

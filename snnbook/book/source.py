@@ -95,10 +95,12 @@ def _name(item: Any) -> str:
 def _place(item: Any) -> str:
     """Return an object's file and name, for the caption."""
     path = Path(inspect.getsourcefile(item)).resolve()
-    file = path.name
+    place = path.name
     if path.is_relative_to(PACKAGE_ROOT):
-        file = path.relative_to(PACKAGE_ROOT).as_posix()
-    return f"{file}: {item.__qualname__}" if hasattr(item, "__qualname__") else file
+        place = path.relative_to(PACKAGE_ROOT).as_posix()
+    if hasattr(item, "__qualname__"):
+        place += f": {item.__qualname__}"
+    return place
 
 
 def _text(item: Any, doc: bool, start: str | None, stop: str | None) -> str:

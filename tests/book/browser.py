@@ -96,9 +96,9 @@ class Visit:
         self.context.route("**/*", self.filter)
         self.page = self.context.new_page()
         self.page.set_default_timeout(PATIENCE)
-        self.page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.on("console", self.note_message)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("websocket", lambda socket: None if self.own(socket.url) else self.asked.append(socket.url))
+        self.page.on("websocket", self.note_socket)
         self.page.goto(address)
         self.page.wait_for_load_state("load")
 
@@ -107,7 +107,18 @@ class Visit:
         server = self.origin and address.replace("ws:", "http:", 1).startswith(self.origin + "/")
         return address.split(":")[0] in LOCAL or bool(server)
 
+    def note_message(self, message) -> None:
+        """Record an error or warning on the console."""
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def note_socket(self, socket) -> None:
+        """Record a connection to another host."""
+        if not self.own(socket.url):
+            self.asked.append(socket.url)
+
     def filter(self, route) -> None:
+        """Let a request to our own server pass, and abort and record every other."""
         address = route.request.url
         if self.own(address):
             self.loaded.add(address)

@@ -1,4 +1,4 @@
-"""Equations have numbers that tell where they stand."""
+"""The notation page's equations have numbers of their own."""
 
 import re
 from pathlib import Path

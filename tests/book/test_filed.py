@@ -1,4 +1,4 @@
-"""What the book shows of the records: fixed texts, tables made from the records, links that lead somewhere."""
+"""Tables and figures from the records: fixed texts, the records' numbers, links that lead somewhere."""
 
 import os
 import re

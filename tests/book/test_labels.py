@@ -1,4 +1,4 @@
-"""Code and book cite the same equations: every label that the package names stands in the book, once."""
+"""Code and book cite the same equations: every label in the package is in the book, once."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The raster to edit: its tables are the losses' own gradients, and what a page carries is these tables."""
+"""The raster to edit: its tables are the losses' own gradients, and the page has these tables."""
 
 import base64
 import gzip

@@ -1,4 +1,4 @@
-"""The book as one file: what is built is in it, it opens elsewhere, the same book gives the same bytes."""
+"""The book as one file: it has every page, opens in another folder, and the same book gives the same bytes."""
 
 import os
 import zipfile
