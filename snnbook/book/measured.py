@@ -104,10 +104,10 @@ def _text(value: Any) -> str:
 
 def _folded(name: str, record: Any) -> str:
     """Write a record that a click on its name and question unfolds."""
-    question = record.get("question") if isinstance(record, dict) else None
     title = _bold(name)
-    if isinstance(question, str):
-        title += f": {html.escape(question)}"
+    if isinstance(record, dict) and isinstance(record.get("question"), str):
+        record = dict(record)
+        title += f": {html.escape(record.pop('question'))}"
     shown = [render.to_html(table) for table in tables(name, record)]
     return element("details", {"open": name == FIRST}, element("summary", {}, title), *shown)
 

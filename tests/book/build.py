@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from .browser import ROOT
+
 COMMAND = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from . import browser
+from .browser import ROOT
 
-ROOT = Path(__file__).parents[2]
 STATES_COMPARED = 3
 
 

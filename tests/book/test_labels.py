@@ -2,11 +2,11 @@
 
 import re
 from collections import Counter
-from pathlib import Path
 
 import nbformat
 
-ROOT = Path(__file__).parents[2]
+from .browser import ROOT
+
 CITED = re.compile(r"\((eq-[\w-]+)\)")
 DEFINED = re.compile(r"^\$\$ \((eq-[\w-]+)\)\s*$|^:label: (eq-[\w-]+)\s*$", re.M)
 REFERRED = re.compile(r"\{eq\}`(eq-[\w-]+)`")

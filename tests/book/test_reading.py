@@ -1,14 +1,13 @@
 """A chapter takes a quarter of an hour, begins with a question, has exercises, and defines each symbol."""
 
 import re
-from pathlib import Path
 
 import nbformat
 import pytest
 
+from .browser import BOOK
 from .expected import PAGES
 
-BOOK = Path(__file__).parents[2] / "book"
 CHAPTERS = sorted(name for name in PAGES if name[0].isdigit())
 
 PACE = 200  # words a minute

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from .browser import HTML, ROOT
 from .conftest import load
 from .expected import PAGES
-
-ROOT = Path(__file__).parents[2]
-HTML = ROOT / "book" / "_build" / "html"
 
 
 @pytest.fixture(scope="module")
