@@ -1,10 +1,10 @@
-"""Sphinx extension of the book: repairs of built pages for readers by ear, and for pages opened from the disk.
+"""Sphinx extension of the book: repairs of built pages for screen readers, and for pages opened from the disk.
 
-Checked by axe-core in tests/book/test_access.py.
+axe-core checks the pages in tests/book/test_access.py.
 
-- a signature's parameters, one a line, are no list of definitions without terms;
-- references in a list are items of that list;
-- the search shows no summaries from the disk, where a page may not read another page.
+- A signature's parameters, one a line, are no definition list without terms.
+- The references in a list are items of that list.
+- The search shows no summaries from the disk, where a page may not read another page.
 """
 
 import re
@@ -22,7 +22,7 @@ def setup(app: Sphinx) -> dict:
 
 
 def repair_page(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
-    """Mend one page's body; the search page gets its switch."""
+    """Repair one page's body; the search page gets NO_SUMMARIES."""
     if "body" in context:
         context["body"] = repaired(context["body"])
     if pagename == "search":
@@ -30,6 +30,10 @@ def repair_page(app: Sphinx, pagename: str, templatename: str, context: dict, do
 
 
 def repaired(body: str) -> str:
-    """A body whose lists are lists."""
+    """Return a body whose lists are lists."""
+
+    def without_list(found: re.Match) -> str:
+        return PARAMETER.sub(r'<span class="snn-parameter">\1</span>', found[1])
+
     body = body.replace('role="doc-biblioentry"', 'role="listitem"')
-    return PARAMETERS.sub(lambda found: PARAMETER.sub(r'<span class="snn-parameter">\1</span>', found[1]), body)
+    return PARAMETERS.sub(without_list, body)

@@ -1,8 +1,8 @@
 """Sphinx extension of the book: the API page from the package's docstrings.
 
-- docstrings are plain text here, with `code` in backticks and equation labels such as (eq-neuron): made into markup,
-  with each label a link to its equation;
-- the line "% api: the rest" on a page stands for all modules that the page does not name, so that none is missing.
+- The package's docstrings are plain text, with `code` in backticks and equation labels such as (eq-neuron). The page
+  gets them as reStructuredText, with a link from each label to its equation.
+- The line "% api: the rest" on a page is replaced by all modules that the page does not name, so that none is missing.
 """
 
 import pkgutil
@@ -17,8 +17,16 @@ NAMED = re.compile(r"^\.\. automodule:: (\S+)", re.M)
 LEFT_OUT = re.compile(r"(^|\.)_|\.ops\.|\.book\.")
 """Private modules, the engines' insides (compiled, for some machines only), and the chapters' checkers and tools."""
 
-BEFORE_NAPOLEON, AFTER_NAPOLEON = 400, 600  # event priorities
-ONE_LINERS, COLON = ("attribute", "data", "property"), "\ue000"  # a letter for private use
+# Event priorities: napoleon's own handler runs at 500.
+BEFORE_NAPOLEON = 400
+AFTER_NAPOLEON = 600
+
+ONE_LINERS = ("attribute", "data", "property")
+"""Kinds of objects whose docstrings napoleon reads in another way: "Such: so" as a type and a description."""
+
+COLON = "\ue000"
+"""Hides a colon from napoleon: a character for private use, which no docstring has."""
+
 CODE = re.compile(r"`([^`]+)`")
 EQUATION = re.compile(r"\((eq-[\w-]+)\)")
 MARKUP = re.compile(r"([*|\\])")
@@ -35,37 +43,32 @@ def setup(app: Sphinx) -> dict:
 
 
 def configure(app: Sphinx, config) -> None:
-    """Members in the order of the source, short names, one parameter a line where a signature is long."""
+    """List members in the order of the source, with short names, and long signatures with one parameter a line."""
     config.autodoc_member_order = "bysource"
     config.add_module_names = False
     config.autodoc_preserve_defaults = True
     config.python_maximum_signature_line_length = 60
     config.toc_object_entries = False
-    config.nitpick_ignore_regex = [
-        *config.nitpick_ignore_regex,
-        ("py:.*", ".*"),
-    ]  # types of other packages have no page
+    # Types of other packages have no page that a signature could link to.
+    config.nitpick_ignore_regex = [*config.nitpick_ignore_regex, ("py:.*", ".*")]
 
 
 def add_the_rest(app: Sphinx, page: str, source: list[str]) -> None:
-    """Put the modules that a page does not name in place of its mark."""
+    """Replace the mark of a page by the modules that the page does not name."""
     if THE_REST in source[0]:
-        blocks = [
-            f".. automodule:: {name}\n   :members:\n   :no-value:\n"
-            for name in modules()
-            if name not in NAMED.findall(source[0])
-        ]
+        rest = [name for name in modules() if name not in NAMED.findall(source[0])]
+        blocks = [f".. automodule:: {name}\n   :members:\n   :no-value:\n" for name in rest]
         source[0] = source[0].replace(THE_REST, "```{eval-rst}\n" + "\n".join(blocks) + "```")
 
 
 def modules() -> list[str]:
-    """The package's public modules, by name."""
+    """Return the names of the package's public modules."""
     walked = pkgutil.walk_packages(find_spec(PACKAGE).submodule_search_locations, f"{PACKAGE}.")
     return [module.name for module in walked if not LEFT_OUT.search(module.name)]
 
 
 def mark_up(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """A docstring of the package as reStructuredText."""
+    """Turn a docstring of the package into reStructuredText."""
     if name.startswith(PACKAGE):
         lines[:] = [marked(line) for line in lines]
         if what in ONE_LINERS:
@@ -73,13 +76,17 @@ def mark_up(app: Sphinx, what: str, name: str, obj: object, options: object, lin
 
 
 def restore_colons(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Put back what `mark_up` hid from napoleon, which reads "Such: so" of a constant as a type and a description."""
+    """Put back the colons that `mark_up` hid from napoleon."""
     lines[:] = [line.replace(COLON, ":") for line in lines]
 
 
 def marked(line: str) -> str:
-    """One line: signs that would be markup are escaped, code is code, equation labels are links."""
-    parts = CODE.split(line)
-    parts[::2] = [EQUATION.sub(r":eq:`\1`", MARKUP.sub(r"\\\1", part)) for part in parts[::2]]
-    parts[1::2] = [f"``{part}``" for part in parts[1::2]]
-    return "".join(parts)
+    """Turn one line into reStructuredText, with code as code and equation labels as links."""
+    marked_up = ""
+    # Every other part is what stood between backticks.
+    for place, part in enumerate(CODE.split(line)):
+        if place % 2:
+            marked_up += f"``{part}``"
+        else:
+            marked_up += EQUATION.sub(r":eq:`\1`", MARKUP.sub(r"\\\1", part))
+    return marked_up

@@ -1,12 +1,12 @@
-"""Sphinx extension of the book: pages that ask nothing of any other host, pictures that all have words.
+"""Sphinx extension of the book: pages that load nothing from other hosts, and pictures that all have alt texts.
 
-- bakes slider figures: kernels that the build starts inherit the environment variable that says so;
-- runs notebooks again when the package changes, not only when they do;
-- puts MathJax and the records of results/ into the built book;
-- numbers theorems, exercises, equations and figures by chapter: the title "4. ..." makes them 4.1, 4.2;
-- links the equation labels in listings of the package's source;
-- leaves out the scripts of a service for live code that the book does not use;
-- fails the build on a picture without alt text, or a page that would load something from elsewhere.
+- It bakes figures with controls: the kernels that the build starts inherit the environment variable BAKE.
+- It runs notebooks again when the package changes, not only when they do.
+- It copies MathJax and the records of results/ into the built book.
+- It numbers theorems, exercises, equations and figures by chapter: the title "4. ..." makes them 4.1, 4.2.
+- It links the equation labels in listings of the package's source.
+- It leaves out the scripts of a service for live code that the book does not use.
+- It fails the build on a picture without alt text, or a page that would load something from another host.
 """
 
 import hashlib
@@ -27,13 +27,19 @@ from sphinx.util import logging
 logger = logging.getLogger(__name__)
 
 BAKE = "SNNBOOK_BAKE"
-ONE_PAGE = "singlehtml"  # the builder that puts all chapters into one page
+ONE_PAGE = "singlehtml"
+"""The builder that puts all chapters into one page."""
+
 RESULTS = "results"
 LIBRARIES = ("torch", "numpy", "matplotlib")
 MATHJAX = "mathjax/tex-svg.js"
 CHAPTER = re.compile(r"(\d+|[A-Z])\. ")
-UNUSED = "sphinx_thebe"  # jupyter-book loads it always; it would fetch its code from a CDN
-AFTER_SPHINX = 900  # event priority: Sphinx's own handlers run at 500
+UNUSED = "sphinx_thebe"
+"""Jupyter Book always loads this extension, which would fetch its code from a CDN."""
+
+AFTER_SPHINX = 900
+"""Event priority: Sphinx's own handlers run at 500."""
+
 EQUATION_LINK = re.compile(r'<a class="snn-equation" data-label="([\w-]+)">')
 FILE_NAME = re.compile(r"\S+\.(png|svg|jpe?g|gif)$", re.I)
 ELSEWHERE = re.compile(r"(https?:)?//", re.I)
@@ -42,7 +48,8 @@ LOADED_BY_LINK = {"stylesheet", "preload", "prefetch", "modulepreload", "icon", 
 
 def setup(app: Sphinx) -> dict:
     os.environ[BAKE] = "1"
-    app.add_config_value("book_package_hash", package_hash(), "env")  # changed: every page is read again
+    # Where this value has changed, Sphinx reads every page again.
+    app.add_config_value("book_package_hash", package_hash(), "env")
     app.connect("config-inited", configure, priority=100)
     app.connect("builder-inited", place_mathjax)
     app.connect("builder-inited", place_records)
@@ -53,7 +60,7 @@ def setup(app: Sphinx) -> dict:
 
 
 def package_hash() -> str:
-    """A digest of what the notebooks' outputs depend on beside themselves: the package, the libraries, the records."""
+    """Return a digest of what the notebooks' outputs depend on: the package, the libraries, the records."""
     root = Path(importlib.util.find_spec("snnbook").origin).parent
     digest = hashlib.sha256(repr([(name, version(name)) for name in LIBRARIES]).encode())
     for path in [*sorted(root.rglob("*")), *sorted((root.parent / "results").rglob("*"))]:
@@ -63,15 +70,16 @@ def package_hash() -> str:
 
 
 def records() -> list[Path]:
-    """The records of finished runs, which stand beside the package's sources."""
+    """List the records of finished runs, which are next to the package's sources."""
     root = Path(importlib.util.find_spec("snnbook").origin).parents[1] / RESULTS
     return sorted(root.glob("*/*.jsonl"))
 
 
 def configure(app: Sphinx, config) -> None:
-    """A fresh execution cache for every state of the package, and MathJax from the book itself."""
+    """Set a new execution cache for every state of the package, and MathJax from the book itself."""
     config.nb_execution_cache_path = str(Path(app.outdir).parent / ".jupyter_cache" / config.book_package_hash)
-    config.mathjax_path = f"../{MATHJAX}"  # seen from _static
+    # The path is relative to _static.
+    config.mathjax_path = f"../{MATHJAX}"
     if not config.html_theme_options.get("launch_buttons", {}).get("thebe"):
         for event in ("env-before-read-docs", "doctree-resolved"):
             for listener in list(app.events.listeners[event]):
@@ -80,7 +88,7 @@ def configure(app: Sphinx, config) -> None:
 
 
 def place_mathjax(app: Sphinx) -> None:
-    """Copy MathJax (one file, no fonts) out of the Python package that carries it."""
+    """Copy MathJax (one file, no fonts) from the Python package that includes it."""
     if app.builder.format != "html":
         return
     spec = importlib.util.find_spec("sphinx-mathjax-offline")
@@ -93,7 +101,7 @@ def place_mathjax(app: Sphinx) -> None:
 
 
 def place_records(app: Sphinx) -> None:
-    """Copy the records beside the pages, which link to them."""
+    """Copy the records into the built book, whose pages link to them."""
     if app.builder.format != "html":
         return
     for path in records():
@@ -103,7 +111,7 @@ def place_records(app: Sphinx) -> None:
 
 
 def number_by_chapter(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """Number what is numbered within its chapter, 4.1, 4.2; pages without a chapter's number share one count."""
+    """Number theorems, figures and the rest as 4.1, 4.2; pages without a chapter's number have one common count."""
     counts: Counter = Counter()
     for page, kinds in env.toc_fignumbers.items():
         chapter = CHAPTER.match(env.titles[page].astext())
@@ -120,26 +128,27 @@ def link_equations(app: Sphinx, pagename: str, templatename: str, context: dict,
     equations = app.env.get_domain("math").equations
 
     def link(found: re.Match) -> str:
+        """Return the link for one label; its number is where Sphinx has counted it for this builder."""
         label = found[1]
         if label not in equations:
             logger.warning("a source listing cites the equation %s, which no page has", label, location=pagename)
             return found[0]
         page = equations[label][0]
-        numbers = app.env.toc_fignumbers
         if app.builder.name == ONE_PAGE:
-            found_there, address = numbers[app.config.root_doc][f"{page}/displaymath"], ""
+            numbers = app.env.toc_fignumbers[app.config.root_doc][f"{page}/displaymath"]
+            address = ""
         else:
-            found_there, address = numbers[page]["displaymath"], app.builder.get_relative_uri(pagename, page)
-        number = ".".join(map(str, found_there[f"equation-{label}"]))
-        address += f"#equation-{label}"
-        return f'<a class="snn-equation" href="{address}" title="equation ({number})">'
+            numbers = app.env.toc_fignumbers[page]["displaymath"]
+            address = app.builder.get_relative_uri(pagename, page)
+        number = ".".join(map(str, numbers[f"equation-{label}"]))
+        return f'<a class="snn-equation" href="{address}#equation-{label}" title="equation ({number})">'
 
     if "body" in context:
         context["body"] = EQUATION_LINK.sub(link, context["body"])
 
 
 class PageInspector(HTMLParser):
-    """Collects what is wrong with one built page."""
+    """Collects the faults of one built page."""
 
     def __init__(self):
         super().__init__()
@@ -159,7 +168,7 @@ class PageInspector(HTMLParser):
 
 
 def inspect_pages(app: Sphinx, exception: Exception | None) -> None:
-    """Fail the build where a page, rebuilt or not, has a picture without words or loads from elsewhere."""
+    """Fail the build where a page, rebuilt or not, has a picture without alt text or loads from another host."""
     if exception is not None or app.builder.format != "html":
         return
     faults = []

@@ -1,8 +1,8 @@
-"""Sphinx extension of the book: other forms than one page a chapter (`jupyter-book build --builder ...`).
+"""Sphinx extension of the book: other forms than one page per chapter (`jupyter-book build --builder ...`).
 
-- What extensions say about "html" holds for every builder that writes HTML, such as singlehtml.
-- Links in tables and listings lead to the right place there too.
-- A builder that cannot show the book ends in one sentence that says what to do instead.
+- Every builder that writes HTML, such as singlehtml, handles nodes of extensions as the builder "html" does.
+- Links in tables and listings lead to the right place there, too.
+- A builder that cannot show the book ends with one sentence that says what to do instead.
 """
 
 import re
@@ -22,7 +22,9 @@ HTML = "html"
 ONE_PAGE = "singlehtml"
 EPUB = "epub"
 TEX = "latexmk"
-INNER = "-content"  # how the names of the parts of exercises and theorems end, which style sheets know
+INNER = "-content"
+"""Ends the ids of exercises' and theorems' parts, which style sheets use."""
+
 HELP = ("htmlhelp", "qthelp", "devhelp")
 LISTS = ("linkcheck", "changes", "dummy")
 TREES = ("xml", "pseudoxml")
@@ -36,7 +38,7 @@ SEARCH = re.compile(
     r"|<button[^>]*search-button__button[^>]*>.*?</button>",
     re.S,
 )
-"""What the theme puts into each page for a search and an index, which one page has not."""
+"""The theme's parts of each page for a search and an index, which a book of one page lacks."""
 
 PRINT = "build with --builder singlehtml, open _build/singlehtml/index.html in a browser, and print it to a PDF file"
 
@@ -54,14 +56,15 @@ def setup(app: Sphinx) -> dict:
 
 
 def asked_for() -> str | None:
-    """The builder on Jupyter Book's command line, which knows more names than Sphinx; None where Sphinx is called."""
+    """Return the builder's name on Jupyter Book's command line, which Sphinx may not know; None under Sphinx alone."""
     context = click.get_current_context(silent=True)
     given = context.params if context else {}
-    return given.get("custom_builder") if given.get("builder") == "custom" else given.get("builder")
+    name = given.get("builder")
+    return given.get("custom_builder") if name == "custom" else name
 
 
 def refuse(name: str | None) -> None:
-    """Leave with a sentence where a builder cannot build the book.
+    """Exit with a sentence where a builder cannot build the book.
 
     Sphinx's own errors would not do: Jupyter Book adds a traceback of fifty lines to them.
     """
@@ -77,7 +80,7 @@ def refuse(name: str | None) -> None:
 
 
 def prepare(app: Sphinx) -> None:
-    """Let a builder that writes HTML show what the builder "html" shows."""
+    """Make a builder that writes HTML show what the builder "html" shows."""
     name = app.builder.name
     refuse(name)
     if app.builder.format == HTML:
@@ -89,10 +92,11 @@ def prepare(app: Sphinx) -> None:
 
 
 def rename_places(app: Sphinx, document: nodes.document, name: str) -> None:
-    """Give sections and cited works of one page names of their own, where several chapters use one name."""
+    """Rename sections and cited works of the one page, where several chapters use the same id."""
     if app.builder.name != ONE_PAGE:
         return
-    taken, renamed = set(), {}
+    taken: set[str] = set()
+    renamed: dict[tuple[str, str], str] = {}
     for node in document.findall(nodes.Element):
         for place, old in enumerate(node.get("ids", [])):
             linked = isinstance(node, (nodes.section, nodes.citation)) and not old.endswith(INNER)
@@ -107,19 +111,20 @@ def rename_places(app: Sphinx, document: nodes.document, name: str) -> None:
 
 
 def page_of(node: nodes.Node, root: str) -> str:
-    """The page that a part of the one page comes from: Sphinx notes it at sections."""
+    """Return the page that a part of the one page comes from: Sphinx stores it at sections."""
     while node is not None and "docname" not in node:
         node = node.parent
     return root if node is None else node["docname"]
 
 
 def repair_links(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
-    """Point links that the package wrote as PAGE.html#PLACE to where the builder puts pages and records."""
+    """Correct links that the package wrote as PAGE.html#PLACE, where the builder puts pages elsewhere."""
     if "body" not in context or app.builder.name == HTML:
         return
 
     def to_page(found: re.Match) -> str:
-        page, place = unquote(found["page"]), found["place"] or ""
+        page = unquote(found["page"])
+        place = found["place"] or ""
         if page not in app.env.found_docs:
             return found[0]
         if app.builder.name == ONE_PAGE:

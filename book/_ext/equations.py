@@ -7,17 +7,19 @@ its (1) would read like a footnote.
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-PAGE, LETTER = "notation", "N"
+PAGE = "notation"
+LETTER = "N"
 
 
 def setup(app: Sphinx) -> dict:
-    app.connect("env-get-updated", name_equations, priority=900)  # after Sphinx has numbered them
+    # Sphinx numbers the equations at priority 500.
+    app.connect("env-get-updated", name_equations, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def name_equations(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """Number them by their order, with the letter; no further page is to be written for it."""
+    """Number the page's equations by their order; no other page must be written again for that."""
     numbers = env.toc_fignumbers.get(PAGE, {}).get("displaymath", {})
-    for place, label in enumerate(numbers, 1):
-        numbers[label] = (LETTER, place)
+    for number, label in enumerate(numbers, start=1):
+        numbers[label] = (LETTER, number)
     return []

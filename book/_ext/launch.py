@@ -1,8 +1,8 @@
-"""Sphinx extension of the book: buttons that lead to a running copy of a page, where there is an address to lead to.
+"""Sphinx extension of the book: launch buttons, which open a running copy of a page in a service.
 
-- the address is the repository's in _config.yml; without one there are no such buttons, rather than dead ones;
-- a service that cannot open the address gets none: Colab opens GitHub alone, Binder GitHub and GitLab;
-- nor does a page that is no notebook.
+- The address is the repository's in _config.yml. Without one there are no launch buttons, rather than dead ones.
+- A service that cannot open the address has no button: Colab opens GitHub alone, Binder GitHub and GitLab.
+- A page that is no notebook has no launch buttons.
 """
 
 import re
@@ -20,8 +20,11 @@ OPENERS = {
 
 OPENERS_ELSEWHERE = ("jupyterhub_url",)
 GROUP = "launch-buttons"
-NOTEBOOK = "download-notebook-button"  # of a page that is no notebook: what its cells came to, and no use to a reader
-AFTER_THEME = 900  # event priority: the theme makes its buttons at 501
+NOTEBOOK = "download-notebook-button"
+"""The button for the notebook. A page that is none has it, too, where its cells were run: of no use to a reader."""
+
+AFTER_THEME = 900
+"""Event priority: the theme makes its buttons at 501."""
 
 
 def setup(app: Sphinx) -> dict:
@@ -31,10 +34,10 @@ def setup(app: Sphinx) -> dict:
 
 
 def configure(app: Sphinx, config) -> None:
-    """Leave in the theme's options the buttons that lead somewhere.
+    """Remove the buttons that lead nowhere from the theme's options.
 
     Raises:
-        ExtensionError: if the repository's address is none that a button could be made of
+        ExtensionError: if no button can be made from the repository's address
     """
     options = config.html_theme_options
     host, address = read(options.get("repository_url") or "")
@@ -44,13 +47,15 @@ def configure(app: Sphinx, config) -> None:
         key: value for key, value in wanted.items() if key in openers or not key.endswith("_url")
     }
     if address:
-        options["repository_url"], options["use_repository_button"] = address, True
-        if not any(name.removesuffix(".org").removesuffix(".com") in host for name in (*OPENERS, "bitbucket.org")):
-            options.setdefault("repository_provider", "gitlab")  # the theme asks how links to its pages look
+        options["repository_url"] = address
+        options["use_repository_button"] = True
+        # The theme recognises three providers in the host's name. Others must be named to it; most are GitLab's.
+        if not any(name in host for name in ("github", "gitlab", "bitbucket")):
+            options.setdefault("repository_provider", "gitlab")
 
 
 def read(address: str) -> tuple[str, str]:
-    """Host and address of the repository, in one spelling; ("", "") where none is given."""
+    """Return the repository's host and its address in a uniform spelling; ("", "") where none is given."""
     if not address.strip():
         return "", ""
     found = ADDRESS.fullmatch(address.strip())
@@ -63,7 +68,7 @@ def read(address: str) -> tuple[str, str]:
 
 
 def keep_notebooks_only(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
-    """Take the launch buttons from a page that is no notebook; an empty group of them from any page."""
+    """Remove the launch buttons from a page that is no notebook, and an empty group of them from any page."""
     notebook = Path(app.env.doc2path(pagename)).suffix == ".ipynb"
     kept = []
     for button in context.get("header_buttons", []):

@@ -1,13 +1,13 @@
-"""What the book needs beside the package: pictures, slider figures, source listings and checked exercises.
+"""What the book's notebooks import: pictures, figures with controls, source listings and exercises that check answers.
 
 Nothing else in snnbook imports from here. A notebook starts with
 
     from snnbook.book import check, explore, figure, raster, show, style
 
-and, where it shows results, takes `growing`, `live`, `measured`, `on_file`, `scaling` and `sheet` too.
+and, where it shows results, also imports `growing`, `live`, `measured`, `on_file`, `scaling` and `sheet`.
 """
 
-from . import style
+from ..results import style
 from .canvas import figure
 from .exercises import check
 from .explore import explore

@@ -1,6 +1,6 @@
-"""From a drawing function to a picture: the one way in which the book draws, still or moving.
+"""Turn a drawing function into a picture, with or without controls.
 
-A drawing function takes matplotlib axes and draws on them; it makes no figure of its own and returns nothing.
+A drawing function takes matplotlib axes and draws on them; it creates no figure of its own and returns nothing.
 """
 
 import io
@@ -9,43 +9,52 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import UserError
+from ..results.style import BOOK_SETTINGS
+from .elements import element, image_tag
 from .matplotlib_quietly import Figure, FigureCanvasSVG, mpl
-from .shown import BAKE as BAKE
-from .shown import Still, bundle, html_widget, image_tag
-from .style import RC
+from .shown import Shown, Still
 
 FIGSIZE = (6.0, 3.5)
 """Default width and height, inches: the width of the book's text column."""
 
 POINTS = 72
-"""Points in an inch: the unit of the SVG's coordinates."""
+"""Points per inch: an SVG's coordinates are points."""
 
 PRINT_DPI = 200
-"""Resolution of the extra PNG that a PDF of the book takes."""
+"""Resolution of the PNG for a PDF of the book and for exports."""
 
 MARGINS = {"left": max, "right": min, "bottom": max, "top": min, "wspace": max, "hspace": max}
-"""Matplotlib's names, and which of two values leaves more room."""
+"""Matplotlib's names for the margins, and which of two values leaves more room."""
 
 NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+"""Leaves out of an SVG what would change from one drawing to the next."""
+
 FIXED = re.compile(r'("data:[^"]*"|scale\([^)]*\))')
+"""What `shorten` must not round: images are data, and glyphs are scaled by numbers such as 0.015625."""
+
 LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
-UNSEEN = re.compile(r"<!--.*?-->|<metadata>.*?</metadata>", re.S)
+INVISIBLE = re.compile(r"<!--.*?-->|<metadata>.*?</metadata>", re.S)
 
 
-def require_text(alt: object, owner: str) -> None:
-    """Refuse a picture without a description."""
+def description(alt: object, owner: str) -> str:
+    """Return a picture's description on one line.
+
+    Raises:
+        UserError: if there is none
+    """
     if not isinstance(alt, str) or not alt.strip():
-        raise UserError(f"{owner} needs alt=...: one or two sentences that tell what the picture shows, not {alt!r}")
+        raise UserError(f"{owner} needs alt=...: one or two sentences that say what the picture shows, not {alt!r}")
+    return " ".join(alt.split())
 
 
 class Canvas:
-    """A figure that one drawing function fills, as often as asked, always with the same margins.
+    """A figure that one drawing function draws again and again, always with the same margins.
 
     Args:
         draw: draw(ax, **values); with `subplots`, ax is the array of axes that matplotlib's `Figure.subplots` returns
         figsize: width and height, inches
         subplots: arguments for `Figure.subplots`, such as {"ncols": 2}
-        layouts: the values for which the margins are computed, once: room for the labels of each
+        layouts: the states that the margins leave room for
 
     Raises:
         UserError: if draw is not a function
@@ -54,51 +63,67 @@ class Canvas:
     def __init__(self, draw: Callable, figsize=FIGSIZE, subplots: dict | None = None, layouts=({},)):
         if not callable(draw):
             raise UserError(f"the first argument must be a function draw(ax, ...), not {draw!r}")
-        self.draw, self.subplots, self.layouts = draw, subplots or {}, layouts
+        self.draw = draw
+        self.subplots = subplots or {}
+        self.layouts = layouts
         self.figure = Figure(figsize=figsize, dpi=POINTS)
         self.margins: dict[str, float] | None = None
 
     @property
     def width(self) -> float:
-        """Inches."""
+        """Width in inches."""
         return float(self.figure.get_figwidth())
 
     def svg_lines(self, values: dict[str, Any]) -> list[str]:
-        """One state as SVG text, shortened, in lines that states share where they look alike."""
-        # savefig would draw twice, the first time for a layout engine that is not used here
-        return shorten(
-            self._save(values, lambda file: FigureCanvasSVG(self.figure).print_svg(file, metadata=NO_METADATA)).decode()
-        )
+        """Draw one state as SVG text, shortened, in lines that similar states have in common."""
+
+        # savefig would draw twice, the first time for a layout engine that is not used here.
+        def write(file: io.BytesIO) -> None:
+            FigureCanvasSVG(self.figure).print_svg(file, metadata=NO_METADATA)
+
+        return shorten(self._save(values, write).decode())
 
     def svg(self, values: dict[str, Any]) -> bytes:
-        """One state as an SVG file; the same bytes whenever and wherever it is drawn."""
+        """Draw one state as an SVG file; the same state gives the same bytes on every machine."""
         return "".join(self.svg_lines(values)).encode()
 
     def png(self, values: dict[str, Any]) -> bytes:
-        """One state as a PNG file, for print."""
+        """Draw one state as a PNG file, for print."""
         return self._save(values, lambda file: self.figure.savefig(file, format="png", dpi=PRINT_DPI))
 
+    def image_tag(self, values: dict[str, Any], alt: str, attributes: dict[str, str | bool] | None = None) -> str:
+        """Draw one state as an <img> that carries its SVG."""
+        return image_tag(self.svg(values), alt, self.width, attributes=attributes)
+
+    def still(self, values: dict[str, Any], alt: str, note: str = "") -> Still:
+        """Return one state as a still picture, which is drawn when it is needed."""
+        return Still(lambda: self.png(values), alt, self.width, note)
+
     def _save(self, values: dict[str, Any], write: Callable[[io.BytesIO], None]) -> bytes:
+        """Draw one state with the book's settings alone, and return the file that `write` writes."""
         with mpl.rc_context():
             mpl.rcdefaults()
-            mpl.rcParams.update(RC)
-            if self.margins is None:  # laid out once: axes must not jump between states
-                found = [self._fitting(layout) for layout in self.layouts]
+            mpl.rcParams.update(BOOK_SETTINGS)
+            # The margins are computed once, so that the axes do not jump from state to state.
+            if self.margins is None:
+                found = [self._margins_for(layout) for layout in self.layouts]
                 self.margins = {name: widest(each[name] for each in found) for name, widest in MARGINS.items()}
             self._fill(values)
             file = io.BytesIO()
             write(file)
         return file.getvalue()
 
-    def _fitting(self, values: dict[str, Any]) -> dict[str, float]:
-        """Margins that hold the labels of one state."""
+    def _margins_for(self, values: dict[str, Any]) -> dict[str, float]:
+        """Compute margins that leave room for the labels of one state."""
         self._fill(values)
         self.figure.tight_layout()
         return {name: getattr(self.figure.subplotpars, name) for name in MARGINS}
 
     def _fill(self, values: dict[str, Any]) -> None:
-        self.figure.clear()  # resets the margins
-        self.figure.set(facecolor=RC["figure.facecolor"])
+        """Draw one state on an empty figure."""
+        # Clearing a figure resets its margins and colour.
+        self.figure.clear()
+        self.figure.set(facecolor=BOOK_SETTINGS["figure.facecolor"])
         if self.margins:
             self.figure.subplots_adjust(**self.margins)
         try:
@@ -109,42 +134,39 @@ class Canvas:
 
 
 def shorten(svg: str) -> list[str]:
-    """Take out of an SVG text what nobody sees: comments, metadata, indents, digits after the second.
-
-    Glyphs are scaled by numbers such as 0.015625, and images are data: neither is touched.
-    """
-    seen = UNSEEN.sub("", svg[svg.index("<svg") :])
-    parts = (part if FIXED.fullmatch(part) else LONG_NUMBER.sub(_two_digits, part) for part in FIXED.split(seen))
-    return [line + "\n" for line in re.split(r"[ \t]*\n[ \t]*", "".join(parts)) if line]
+    """Remove what nobody sees from an SVG text: comments, metadata, indents, digits after the second."""
+    visible = INVISIBLE.sub("", svg[svg.index("<svg") :])
+    shortened = ""
+    for part in FIXED.split(visible):
+        shortened += part if FIXED.fullmatch(part) else LONG_NUMBER.sub(_two_digits, part)
+    return [line + "\n" for line in re.split(r"[ \t]*\n[ \t]*", shortened) if line]
 
 
 def _two_digits(number: re.Match) -> str:
+    """Round a number to two digits after the point, without trailing zeros."""
     return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
 
 
 def name_of(function: Callable) -> str:
-    """A function's name, for messages."""
+    """Return a function's name, for messages."""
     return getattr(function, "__name__", type(function).__name__)
 
 
-class Picture:
+class Picture(Shown):
     """A still picture; see `figure`."""
 
     def __init__(self, draw: Callable, *, alt: str, figsize=FIGSIZE, subplots: dict | None = None):
-        require_text(alt, "figure")
+        self.alt = description(alt, "figure")
         self.canvas = Canvas(draw, figsize, subplots)
-        self.alt = " ".join(alt.split())
 
     def __repr__(self) -> str:
         return f"figure: {self.alt}"
 
     def html(self) -> str:
-        """The picture as it stands in a page."""
-        return f'<figure class="snn-figure">{image_tag(self.canvas.svg({}), self.alt, self.canvas.width)}</figure>'
+        return element("figure", {"class": "snn-figure"}, self.canvas.image_tag({}, self.alt))
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        still = Still(lambda: self.canvas.png({}), self.alt, self.canvas.width)
-        return bundle(repr(self), self.html, lambda: html_widget(self.html()), still)
+    def still(self) -> Still:
+        return self.canvas.still({}, self.alt)
 
 
 def figure(draw: Callable, *, alt: str, figsize=FIGSIZE, subplots: dict | None = None) -> Picture:

@@ -1,7 +1,7 @@
-"""What the book shows of the records in results/: tables whose cells link to runs, and figures that grow with them.
+"""Tables and figures from the records in results/.
 
-A notebook is committed with its cells' texts, which must not change when a record is added. So what is shown here has
-a fixed text, and the rest is made when the page is built.
+A notebook is committed with its cells' texts, which must not change when a record is added. So everything here has a
+fixed text, and its content is made when the page is built.
 """
 
 import glob
@@ -12,7 +12,8 @@ from typing import Any
 from .. import results
 from ..results import render
 from ..results.render import Table
-from .shown import bundle, html_widget
+from .elements import element
+from .shown import Shown, Still
 
 ROOT = Path(__file__).parents[2] / "results"
 """The records beside the package's sources."""
@@ -22,37 +23,35 @@ RUNS_PAGE = "09_the_tables.html"
 
 
 def on_file(root: str | Path = ROOT) -> list[results.Result]:
-    """All records."""
+    """Load all records."""
     return results.load(root)
 
 
 def to_run(run: str) -> str:
-    """Address of a run in the list of all runs, from any page of the book."""
+    """Return the address of a run in the list of all runs, from any page of the book."""
     return RUNS_PAGE + render.anchor(run)
 
 
 def to_record(run: str) -> str:
-    """Address of a run's record; the build puts the records beside the pages."""
+    """Return the address of a run's record, which the build copies into the book."""
     # A record is named after its run. Reading all records for each of a table's rows would take a minute.
     (path,) = ROOT.glob(f"*/{glob.escape(run)}.jsonl")
     return f"results/{path.relative_to(ROOT).as_posix()}"
 
 
-class Sheet:
+class Sheet(Shown):
     """A table of results; see `sheet`."""
 
     def __init__(self, table: Table, link: Callable[[str], str], targets: bool) -> None:
-        self.table, self.link, self.targets = table, link, targets
+        self.table = table
+        self.link = link
+        self.targets = targets
 
     def __repr__(self) -> str:
         return f"from the records: {self.table.title}"
 
     def html(self) -> str:
-        """The table as it stands in a page."""
-        return f'<div class="snn-sheet">{render.to_html(self.table, self.link, self.targets)}</div>'
-
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        return bundle(repr(self), self.html, lambda: html_widget(self.html()))
+        return element("div", {"class": "snn-sheet"}, render.to_html(self.table, self.link, self.targets))
 
 
 def sheet(table: Table, link: Callable[[str], str] = to_run, targets: bool = False) -> Sheet:
@@ -61,29 +60,36 @@ def sheet(table: Table, link: Callable[[str], str] = to_run, targets: bool = Fal
     Args:
         table: such as `tables.build("3", on_file())`
         link: run's name -> address
-        targets: whether its rows are what links from other tables lead to
+        targets: whether links from other tables lead to its rows
     """
     return Sheet(table, link, targets)
 
 
-class Growing:
-    """A figure whose content depends on records, or on a training; see `growing`."""
+class Growing(Shown):
+    """A figure whose content depends on records, or on a training run; see `growing`."""
 
-    def __init__(self, inner: Any, text: str) -> None:
-        self.inner, self.text = inner, text
+    def __init__(self, inner: Shown, text: str) -> None:
+        self.inner = inner
+        self.text = text
 
     def __repr__(self) -> str:
         return self.text
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        return {**self.inner._repr_mimebundle_(include, exclude), "text/plain": self.text}
+    def html(self) -> str:
+        return self.inner.html()
+
+    def still(self) -> Still | None:
+        return self.inner.still()
+
+    def live(self) -> Any:
+        return self.inner.live()
 
 
-def growing(inner: Any, text: str) -> Growing:
-    """Show a figure under a fixed text: its own words tell numbers that differ from machine to machine.
+def growing(inner: Shown, text: str) -> Growing:
+    """Show a figure under a fixed text, where its own description has numbers that differ from machine to machine.
 
     Args:
-        inner: what `figure` or `explore` gave
-        text: for the committed notebook, in place of the figure's words
+        inner: what `figure` or `explore` returned
+        text: for the committed notebook, instead of the figure's description
     """
     return Growing(inner, text)

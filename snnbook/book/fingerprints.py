@@ -1,9 +1,9 @@
-"""What the six losses do to one sample: sum, size and balance of e; and every e that a small raster can get, in tables.
+"""The six losses' gradients e on one sample: their sum, size and balance, and tables for all states of a small raster.
 
-A raster of C neurons and T steps has 2^(C T) states, too many to draw. But each loss looks at only a part of it at a
-time, and the parts are few: whole trains one by one (counting, kernel, timing), single steps (TET), or first spikes
-(TTFS). For every such part the package's own loss fills a table once; a state's gradients are then looked up.
-Label scaling couples a whole batch, so it is off here.
+A raster of C neurons and T steps has 2^(C T) states, too many to draw. But the gradient on a spike depends on only a
+part of the raster, and there are few such parts: the neuron's own train (counting, kernel, timing), the spikes of the
+same step (TET), or all first spikes (TTFS). The package's own losses fill a table for every part once, and a state's
+gradients are then looked up. Label scaling couples a whole batch, so it is off here.
 """
 
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ FAMILIES = {
     "timing": "train",
     "ttfs": "first",
 }
-"""Which part of a raster decides about e: a neuron's train, all neurons at one step, or all first spikes."""
+"""The part of a raster that decides about e: a neuron's train, all neurons at one step, or all first spikes."""
 
 T_UNFIRED = (1.0, 4.0, 20.0)
-"""The three of the paper, in units of T (App. 5.2)."""
+"""The paper's three values, in units of T (App. 5.2)."""
 
 MAX_ENTRIES = 150_000
 """Most numbers in one loss's table: about what a page can carry."""
@@ -33,7 +33,7 @@ MAX_ENTRIES = 150_000
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What the layer below can tell of a loss from afar. Eq. (eq-fingerprint).
+    """All that a distant layer sees of a loss. Eq. (eq-fingerprint).
 
     Args:
         sum: of e over all spikes, 1/step
@@ -47,24 +47,27 @@ class Fingerprint:
 
 
 def fingerprint(e: Tensor) -> Fingerprint:
-    """The fingerprint of gradients on spike times. Eq. (eq-fingerprint); App. Fig. 1-2, panels b to d.
+    """Compute the fingerprint of gradients on spike times. Eq. (eq-fingerprint); App. Fig. 1-2, panels b to d.
 
     Args:
         e: any shape, 0 where there is no spike, 1/step
     """
-    total, size = e.sum().item(), e.abs().sum().item()
+    total = e.sum().item()
+    size = e.abs().sum().item()
     return Fingerprint(total, size, total / size if size else None)
 
 
 def settings_of(name: str, t_unfired: float) -> dict[str, float | bool]:
-    """How the tables take a loss: the package's defaults, but no label scaling."""
+    """Return a loss's settings in the tables: the package's defaults, but no label scaling."""
     if FAMILIES[name] == "first":
         return {"t_unfired": t_unfired}
-    return {"label_scaling": False} if name in ("counting", "enhanced_counting") else {}
+    if name in ("counting", "enhanced_counting"):
+        return {"label_scaling": False}
+    return {}
 
 
 def gradient(name: str, spikes: Tensor, label: int, t_unfired: float = 4.0) -> Tensor:
-    """e of one sample, straight from the loss.
+    """Compute e of one sample, directly from the loss.
 
     Args:
         name: of the loss
@@ -80,7 +83,7 @@ def gradient(name: str, spikes: Tensor, label: int, t_unfired: float = 4.0) -> T
 
 
 def choice_of(t_unfired: float, choices: tuple[float, ...] = T_UNFIRED) -> int:
-    """Place of a t_unfired among those that there are tables for.
+    """Return the place of a t_unfired among those that have tables.
 
     Raises:
         UserError: if it is none of them
@@ -94,16 +97,20 @@ def choice_of(t_unfired: float, choices: tuple[float, ...] = T_UNFIRED) -> int:
 class Tables:
     """Every e that the six losses can give in a raster of C neurons and T steps, in float64.
 
-    Places: the label neuron comes first, the others follow in their order. Codes: a train is the number with bit t
-    set for a spike at step t + 1; a step the number with bit p set for a spike at place p; first spikes are the
-    digits, base T + 1, of the steps 1..T, 0 for a silent neuron, place 0 being the lowest digit.
+    The label neuron has place 0, the others follow in their order. A code is the index of a table:
+
+    - a train's code has bit t set for a spike at step t + 1;
+    - a step's code has bit p set for a spike of the neuron at place p;
+    - the code of first spikes has a digit, base T + 1, for each neuron, place 0 the lowest: the step 1..T of its first
+      spike, 0 for a silent neuron.
 
     Args:
         steps: T
         neurons: C
-        t_unfired: the choices for ttfs, units of T
+        t_unfired: the values for ttfs, units of T
     Attributes:
-        e: by loss: "train" (2, 2^T, T), label's role first; "step" (2^C, C); "first" (choices, (T+1)^C, C)
+        e: by loss, 1/step. Shapes by family: "train" (2, 2^T, T), the label first; "step" (2^C, C);
+            "first" (values of t_unfired, (T+1)^C, C)
 
     Raises:
         UserError: if a table would be too large for a page
@@ -116,24 +123,29 @@ class Tables:
                 f"a raster of {neurons} neurons and {steps} steps needs a table of {largest} numbers; take two neurons "
                 f"or more, and at most {MAX_ENTRIES} numbers: 4 neurons and 6 steps are a good size"
             )
-        self.steps, self.neurons, self.t_unfired = steps, neurons, tuple(t_unfired)
+        self.steps = steps
+        self.neurons = neurons
+        self.t_unfired = tuple(t_unfired)
         fill = {"train": self._by_train, "step": self._by_step, "first": self._by_first}
         self.e = {name: fill[family](name) for name, family in FAMILIES.items()}
 
     def _by_train(self, name: str) -> Tensor:
+        """Fill the table of a loss whose e depends on the neuron's own train."""
         codes = torch.arange(2**self.steps)
         trains = (codes >> torch.arange(self.steps)[:, None] & 1)[:, :, None].double()
-        # all neurons carry the same train: neuron 0 shows what a label gets, neuron 1 what another one gets
+        # All neurons fire the same train. Neuron 0 shows the label's e, neuron 1 that of any other neuron.
         e = self._of_batch(name, trains.expand(-1, -1, self.neurons), copies=1)
         return e[:, :, :2].permute(2, 1, 0).contiguous()
 
     def _by_step(self, name: str) -> Tensor:
+        """Fill the table of a loss whose e depends on the spikes of the same step."""
         codes = torch.arange(2**self.neurons)
         spikes = (codes[:, None] >> torch.arange(self.neurons) & 1).double()
-        # a sample that repeats one step T times: every step then gets the same
+        # A sample repeats one step T times, so every step has the same e.
         return self._of_batch(name, spikes.expand(self.steps, -1, -1), copies=len(codes))[0]
 
     def _by_first(self, name: str) -> Tensor:
+        """Fill the table of a loss whose e depends on all first spikes."""
         codes = torch.arange((self.steps + 1) ** self.neurons)
         first = codes[:, None] // (self.steps + 1) ** torch.arange(self.neurons) % (self.steps + 1)
         spikes = (first == torch.arange(1, self.steps + 1)[:, None, None]).double()
@@ -141,14 +153,15 @@ class Tables:
 
     @staticmethod
     def _of_batch(name: str, spikes: Tensor, copies: int, t_unfired: float = 4.0) -> Tensor:
-        """e of many samples at once, the label neuron 0; `copies` undoes a mean over the samples."""
+        """Compute e of many samples at once, with neuron 0 the label; `copies` undoes a mean over the samples."""
         spikes = spikes.clone().requires_grad_()
         labels = torch.zeros(spikes.shape[1], dtype=torch.long)
-        (copies * losses.get(name, **settings_of(name, t_unfired))(spikes, labels)).backward()
+        loss = losses.get(name, **settings_of(name, t_unfired))(spikes, labels)
+        (copies * loss).backward()
         return spikes.grad
 
     def look_up(self, name: str, spikes: Tensor, label: int, t_unfired: float = 4.0) -> Tensor:
-        """e of one sample, from the tables: what raster.js does in the page.
+        """Look e of one sample up in the tables, as raster.js does in the page.
 
         Args:
             name: of the loss
@@ -171,7 +184,8 @@ class Tables:
         choice = choice_of(t_unfired, self.t_unfired)
         order = [label, *(i for i in range(self.neurons) if i != label)]
         rows = spikes.T[order].long()
-        table, e = self.e[name], torch.zeros(self.neurons, self.steps, dtype=torch.float64)
+        table = self.e[name]
+        e = torch.zeros(self.neurons, self.steps, dtype=torch.float64)
         if FAMILIES[name] == "train":
             codes = (rows << torch.arange(self.steps)).sum(1)
             e = table[[0] + [1] * (self.neurons - 1), codes]
@@ -181,9 +195,9 @@ class Tables:
         else:
             fires = rows.sum(1) > 0
             first = rows.argmax(1)
-            code = ((first + 1) * fires * (self.steps + 1) ** torch.arange(self.neurons)).sum()
-            pushes = table[choice, code]
-            e[fires, first[fires]] = pushes[fires]
+            digits = (first + 1) * fires
+            code = (digits * (self.steps + 1) ** torch.arange(self.neurons)).sum()
+            e[fires, first[fires]] = table[choice, code][fires]
         back = torch.empty_like(e)
         back[order] = e
         return back.T

@@ -1,7 +1,7 @@
 """Folders for the kernels that a build, nbval or a refresh of the notebooks starts.
 
-Kernels inherit the environment. So the process that starts them sees to it that Jupyter, IPython and matplotlib have
-folders that can be written to, also where the home folder cannot be (containers, clusters, continuous integration).
+In containers, on clusters and in continuous integration the home folder may be read-only. Kernels inherit the
+environment, so the process that starts them sets folders there that Jupyter, IPython and matplotlib can write to.
 """
 
 import atexit
@@ -16,7 +16,7 @@ from .matplotlib_quietly import import_matplotlib
 
 
 def prepare() -> None:
-    """Point the environment to folders that can be written to, where those in use cannot be.
+    """Set the environment to writable folders, where those in use are read-only.
 
     Raises:
         UserError: if there is no such folder
@@ -28,12 +28,14 @@ def prepare() -> None:
 
 
 def _runtime() -> str:
+    """Return the folder of Jupyter's connection files."""
     from jupyter_core.paths import jupyter_runtime_dir
 
     return jupyter_runtime_dir()
 
 
 def _ipython() -> str:
+    """Return IPython's folder."""
     return os.environ.get("IPYTHONDIR") or os.path.expanduser("~/.ipython")
 
 
@@ -42,7 +44,7 @@ FOLDERS: dict[str, Callable[[], str]] = {"JUPYTER_RUNTIME_DIR": _runtime, "IPYTH
 
 
 def writable(folder: str) -> bool:
-    """Whether files can be written into a folder, which is made if it is not there."""
+    """Return whether files can be written into a folder, which is created if it is missing."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -52,10 +54,10 @@ def writable(folder: str) -> bool:
 
 
 def temporary() -> str:
-    """A new folder that goes away with this process.
+    """Create a folder that is removed when this process ends.
 
     Raises:
-        UserError: if none can be made
+        UserError: if none can be created
     """
     try:
         folder = tempfile.mkdtemp(prefix="snnbook-")

@@ -1,7 +1,7 @@
-"""The one place that imports matplotlib: without its remarks on folders and fonts, which would end up in the pages.
+"""Import matplotlib for all figures of the book, without its messages about folders and fonts.
 
-Where matplotlib cannot write to its folder, or lists the machine's fonts for the first time, it says so on stderr.
-A cell that imports it would show that to readers, and nbval would fail.
+matplotlib writes to stderr where its folder is read-only, and when it lists the machine's fonts for the first time.
+A cell that imports it would show these messages to readers, and nbval would fail.
 """
 
 import logging
@@ -10,7 +10,7 @@ from ..errors import UserError
 
 
 class Missing(UserError, ImportError):
-    """A package that draws is not installed.
+    """A package that figures need is not installed.
 
     Args:
         name: of the package
@@ -22,7 +22,7 @@ class Missing(UserError, ImportError):
 
 
 def import_matplotlib() -> None:
-    """Import matplotlib, choose its folders and list the fonts. Processes started later find both ready.
+    """Import matplotlib, choose its folders and list the fonts, for this process and those it starts.
 
     Raises:
         Missing: if matplotlib is not installed
@@ -46,7 +46,7 @@ def import_matplotlib() -> None:
 
 
 def first_line(error: Exception) -> str:
-    """The start of an error's message."""
+    """Return the first line of an error's message."""
     return str(error).partition("\n")[0]
 
 

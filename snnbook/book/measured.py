@@ -1,4 +1,4 @@
-"""What benchmarks measured, as tables: read when the page is built, never typed, and never compared by nbval."""
+"""The records of the benchmarks as tables: read when the page is built, never typed, and never compared by nbval."""
 
 import html
 import json
@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .shown import bundle, html_widget
+from ..results import render
+from ..results.render import Cell, Table
+from .elements import element
+from .shown import Shown
 
 ROOT = Path(__file__).parents[2]
-"""The project's folder; in an installed package there are neither benchmarks nor records beside it."""
+"""The project's folder; an installed package has neither benchmarks nor records next to it."""
 
 NOT_YET = "not measured yet"
 
@@ -17,7 +20,7 @@ FIRST = "training_step"
 """The record that is shown unfolded."""
 
 
-class Measured:
+class Measured(Shown):
     """The records of the benchmarks; see `measured`."""
 
     def __init__(self, root: Path = ROOT) -> None:
@@ -29,13 +32,10 @@ class Measured:
         return "measured: the benchmarks' records, as tables"
 
     def html(self) -> str:
-        """One folded block per record, that of FIRST open, and a line per benchmark without one."""
+        """Return one folded block per record, and a line per benchmark without one."""
         parts = [_folded(name, read(path)) for name, path in self.records.items()]
-        parts += [f"<p><b>{_words(name)}</b>: {NOT_YET}.</p>" for name in self.missing]
-        return f'<div class="snn-measured">{"".join(parts) or f"<p>{NOT_YET}</p>"}</div>'
-
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        return bundle(repr(self), self.html, lambda: html_widget(self.html()))
+        parts += [element("p", {}, _bold(name), f": {NOT_YET}.") for name in self.missing]
+        return element("div", {"class": "snn-measured"}, *(parts or [element("p", {}, NOT_YET)]))
 
 
 def measured() -> Measured:
@@ -43,43 +43,87 @@ def measured() -> Measured:
     return Measured()
 
 
-def table(value: Any) -> str:
-    """Plain JSON as HTML: a list of rows as a table, keys and values as a table of two columns, the rest as text."""
+def tables(name: str, record: Any) -> list[Table]:
+    """Turn a record, whatever its keys, into tables.
+
+    Args:
+        name: of the record
+        record: plain JSON
+    Returns:
+        one table for each list of rows and each group of values, and a last one for single values
+    """
+    if not isinstance(record, dict):
+        record = {"values": record}
+    found = []
+    single = {}
+    for key, value in record.items():
+        title = f"{_words(name)}: {_words(key)}"
+        if isinstance(value, dict):
+            found.append(_pairs(title, value))
+        elif isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+            found.append(_rows(title, value))
+        else:
+            single[key] = value
+    if single:
+        found.append(_pairs(f"{_words(name)}: about the record", single))
+    return found
+
+
+def _rows(title: str, rows: list[dict[str, Any]]) -> Table:
+    """Make a table with a column for each key; a row may lack some."""
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    cells = tuple(tuple(Cell(_text(row.get(key))) for key in keys) for row in rows)
+    # Numbers are aligned to the right in the columns after the last one with words.
+    left = 0
+    for place, key in enumerate(keys, start=1):
+        if any(isinstance(row.get(key), str) for row in rows):
+            left = place
+    return Table(title, tuple(map(_words, keys)), cells, left=left)
+
+
+def _pairs(title: str, values: dict[str, Any]) -> Table:
+    """Make a table of two columns: names and values."""
+    rows = tuple((Cell(_words(key)), Cell(_text(value))) for key, value in values.items())
+    return Table(title, ("name", "value"), rows, left=2)
+
+
+def _text(value: Any) -> str:
+    """Return a value as the text of one cell."""
     if isinstance(value, dict):
-        rows = "".join(f'<tr><th scope="row">{_words(k)}</th><td>{table(v)}</td></tr>' for k, v in value.items())
-        return _scroll(f"<table><tbody>{rows}</tbody></table>")
-    if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
-        keys = list(dict.fromkeys(key for row in value for key in row))
-        head = "".join(f'<th scope="col">{_words(key)}</th>' for key in keys)
-        rows = "".join(f"<tr>{''.join(f'<td>{table(row.get(key))}</td>' for key in keys)}</tr>" for row in value)
-        return _scroll(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
+        return ", ".join(f"{_words(key)} {_text(inner)}" for key, inner in value.items())
     if isinstance(value, list):
-        return ", ".join(map(table, value))
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "–"}[value]
-    return html.escape(
-        f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
-    )
+        return ", ".join(map(_text, value))
+    if value is None:
+        return render.NONE
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else value
 
 
 def _folded(name: str, record: Any) -> str:
-    """A record that unfolds on a click on its name and question."""
-    question = record.get("question") if isinstance(record, dict) else None
-    title = f"<b>{_words(name)}</b>" + (f": {html.escape(question)}" if isinstance(question, str) else "")
-    return f"<details{' open' * (name == FIRST)}><summary>{title}</summary>{table(record)}</details>"
+    """Write a record that a click on its name and question unfolds."""
+    title = _bold(name)
+    if isinstance(record, dict) and isinstance(record.get("question"), str):
+        record = dict(record)
+        title += f": {html.escape(record.pop('question'))}"
+    shown = [render.to_html(table) for table in tables(name, record)]
+    return element("details", {"open": name == FIRST}, element("summary", {}, title), *shown)
 
 
-def _scroll(content: str) -> str:
-    """A table that scrolls where it is wider than the page, by keyboard too."""
-    return f'<div class="snn-table" tabindex="0">{content}</div>'
+def _bold(name: str) -> str:
+    """Write a benchmark's name in bold."""
+    return element("b", {}, html.escape(_words(name)))
 
 
 def _words(key: str) -> str:
-    return html.escape(key.replace("_", " "))
+    """Return a key as readers see it."""
+    return key.replace("_", " ")
 
 
 def read(path: Path) -> Any:
-    """A record's values.
+    """Read a record.
 
     Raises:
         UserError: if it is damaged

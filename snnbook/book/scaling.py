@@ -1,4 +1,4 @@
-"""How the cost of a training step grows, drawn from its benchmark's record when the page is built."""
+"""The figure of a training step's cost against T, batch and width, from its benchmark's record."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..results.style import COLORS
 from .canvas import figure
 from .filed import Growing, growing
 from .measured import NOT_YET, ROOT, read
-from .style import COLORS
 
 AXES = {"T": "time steps T", "batch": "images in a batch", "width": "times the channels"}
-"""What is changed, by the record's names, and how an axis says it."""
+"""What is changed, by the record's names, and the title of its axis."""
 
 LINES = {
     "snnbook cpu": {"color": COLORS["label"], "marker": "o", "linestyle": "-"},
     "snnbook reference": {"color": COLORS["other"], "marker": "s", "linestyle": "--"},
 }
-"""Engines, by the record's names."""
+"""How an engine's line is drawn, by the record's names."""
 
 TEXT = "figure: cost of a training step per image against T, batch and width, from the record"
 
@@ -26,7 +26,13 @@ Line = list[tuple[float, float]]
 
 
 def lines(rows: Sequence[Mapping[str, Any]], axis: str) -> dict[str, Line]:
-    """(value, ms per image) by engine, in order, of the rows where one thing was changed.
+    """Collect the points (value, ms per image) of each engine from the rows where one thing was changed.
+
+    Args:
+        rows: of the record
+        axis: what was changed, one of AXES
+    Returns:
+        the points of each engine, in the order of their values
 
     Raises:
         UserError: if a row lacks what is drawn
@@ -41,14 +47,15 @@ def lines(rows: Sequence[Mapping[str, Any]], axis: str) -> dict[str, Line]:
     return {who: sorted(line) for who, line in found.items()}
 
 
-def tell(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The picture in words."""
+def describe(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Describe the picture."""
     if not rows:
         return f"Cost of a training step per image against T, batch and width: {NOT_YET}."
     parts = []
     for axis, title in AXES.items():
         for who, line in lines(rows, axis).items():
-            (start, least), (end, most) = line[0], line[-1]
+            start, least = line[0]
+            end, most = line[-1]
             parts.append(f"{who}: from {least:.2g} ms at {start:g} {title} to {most:.2g} ms at {end:g}")
     return f"Cost of a training step per image, three panels. {'; '.join(parts)}."
 
@@ -62,14 +69,17 @@ def scaling(root: Path = ROOT) -> Growing:
         UserError: for a record that cannot be read
     """
     path = root / "results" / "benchmarks" / "scaling.json"
-    rows: Sequence[Mapping[str, Any]] = read(path)["rows"] if path.exists() else []
+    rows: Sequence[Mapping[str, Any]] = []
+    if path.exists():
+        rows = read(path)["rows"]
 
     def draw(axes: Any) -> None:
         for ax, (axis, title) in zip(axes, AXES.items(), strict=True):
             ax.set(xlabel=title)
             found = lines(rows, axis)
             for who, line in found.items():
-                ax.plot(*zip(*line, strict=True), label=who.removeprefix("snnbook "), **LINES.get(who, {}))
+                values, costs = zip(*line, strict=True)
+                ax.plot(values, costs, label=who.removeprefix("snnbook "), **LINES.get(who, {}))
             if found:
                 _logarithmic(ax, found)
             else:
@@ -77,13 +87,14 @@ def scaling(root: Path = ROOT) -> Growing:
                 ax.set(xticks=[], yticks=[])
         axes[0].set_ylabel("ms per image")
         if rows:
-            axes[1].legend()  # where lines are level, there is room
+            # The lines of the second panel are level, which leaves room for the legend.
+            axes[1].legend()
 
-    return growing(figure(draw, alt=tell(rows), figsize=(6.4, 2.8), subplots={"ncols": 3, "sharey": True}), TEXT)
+    return growing(figure(draw, alt=describe(rows), figsize=(6.4, 2.8), subplots={"ncols": 3, "sharey": True}), TEXT)
 
 
 def _logarithmic(ax: Any, found: Mapping[str, Line]) -> None:
-    """Both axes by factors, with a tick at each value measured, and at 1, 2 and 5 times powers of ten."""
+    """Set logarithmic axes, with a tick at each value measured, and at 1, 2 and 5 times powers of ten."""
     values = sorted({value for line in found.values() for value, _ in line})
     ax.set(xscale="log", yscale="log")
     ax.set_xticks(values, [f"{value:g}" for value in values], fontsize=9)

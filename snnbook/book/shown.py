@@ -1,4 +1,4 @@
-"""Which form of a picture, listing or table a notebook shows: it depends on who looks.
+"""The base class of all that the book displays. The reader decides which form of a figure or listing a notebook shows.
 
 - The built book gets HTML that needs no kernel (`BAKE`).
 - A person in JupyterLab, VS Code or Colab gets the live widget. A still picture comes with it, for front ends that
@@ -8,7 +8,6 @@
 """
 
 import base64
-import html
 import importlib.util
 import os
 import sys
@@ -17,13 +16,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from .elements import element, image_tag, note
+
 BAKE = "SNNBOOK_BAKE"
 """Environment variable: "1" while the book is built, so that pictures come as HTML that needs no kernel."""
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 COLAB = "google.colab"
 
-NOTE = (
+NO_CONTROLS = (
     "This picture is still: its controls work in the built book, and in JupyterLab where <code>snnbook[live]</code> "
     "is installed."
 )
@@ -40,7 +41,7 @@ class Audience(Enum):
 
 
 def audience() -> Audience:
-    """Read from the request that the kernel works on who sent it.
+    """Find out who runs the current cell, from the request that the kernel works on.
 
     Only front ends with a person accept questions (`input()`), and nbval alone keeps its cells out of the history.
     """
@@ -51,44 +52,30 @@ def audience() -> Audience:
     request = kernel.get_parent().get("content", {})
     if request.get("allow_stdin", True) or COLAB in sys.modules:
         return Audience.PERSON
-    return Audience.EXPORT if request.get("store_history", True) else Audience.CHECK
+    if request.get("store_history", True):
+        return Audience.EXPORT
+    return Audience.CHECK
 
 
 def baking() -> bool:
-    """Whether the book is being built (pictures must then live without a kernel)."""
+    """Return whether the book is being built: figures must then work without a kernel."""
     return os.environ.get(BAKE) == "1"
 
 
-def moving() -> bool:
-    """Whether the current cell should show widgets."""
+def shows_widgets() -> bool:
+    """Return whether the current cell should show widgets."""
     return audience() is not Audience.EXPORT and importlib.util.find_spec("ipywidgets") is not None
-
-
-def image_tag(image: bytes, alt: str, width: float, kind: str = "svg+xml") -> str:
-    """An <img> that carries its picture and its description.
-
-    Args:
-        image: what `Canvas.svg` or `Canvas.png` returned
-        alt: description
-        width: inches; the picture shrinks where the page is narrower
-        kind: "svg+xml" or "png"
-
-    The class "dark-light" tells the book's theme not to dim it on a dark page.
-    """
-    source = f"data:image/{kind};base64," + base64.b64encode(image).decode()
-    style = f"width:{width:g}in;max-width:100%;height:auto"
-    return f'<img class="snn-picture dark-light" alt="{html.escape(alt)}" style="{style}" src="{source}">'
 
 
 @dataclass(frozen=True)
 class Still:
-    """A picture as it is shown where nothing moves.
+    """The still picture of something that is displayed.
 
     Args:
         png: draws it
         alt: description
         width: inches
-        note: HTML below it, such as NOTE
+        note: HTML below it, such as NO_CONTROLS
     """
 
     png: Callable[[], bytes]
@@ -97,41 +84,60 @@ class Still:
     note: str = ""
 
     def data(self) -> dict[str, str]:
-        """The picture as a page and as a file; both are PNG, since GitHub and others remove SVG."""
+        """Return the picture as HTML and as a file; both are PNG, since GitHub and others remove SVG."""
         image = self.png()
-        note = f'<p class="snn-note">{self.note}</p>' if self.note else ""
         tag = image_tag(image, self.alt, self.width, "png")
-        return {
-            "text/html": f'<figure class="snn-figure" style="margin:0">{tag}{note}</figure>',
-            "image/png": base64.b64encode(image).decode(),
-        }
+        below = note(self.note) if self.note else ""
+        return {"text/html": bare_figure(tag, below), "image/png": base64.b64encode(image).decode()}
 
 
-def bundle(text: str, page: Callable[[], str], live: Callable[[], Any], still: Still | None = None) -> dict:
-    """What Jupyter shows of an object, by media type.
+class Shown:
+    """Something that a cell displays.
 
-    Args:
-        text: the stable description, which a notebook stripped to its text keeps
-        page: makes the HTML for the built page
-        live: makes the widget
-        still: the picture where nothing moves; what has none is shown as its page
+    A subclass defines `__repr__` and `html`, and where it has more than HTML to show, `still` and `live`.
+    `repr` is the stable description: a notebook stripped to its text keeps it, and nbval compares it.
     """
-    if baking():
-        found = {"text/html": page(), "text/plain": text}
-        return found | ({"image/png": base64.b64encode(still.png()).decode()} if still else {})
-    found = {"text/plain": text}
-    if audience() in (Audience.PERSON, Audience.EXPORT):
-        found |= still.data() if still else {"text/html": page()}
-    return found | (view_of(live()) if moving() else {})
+
+    def html(self) -> str:
+        """Return the HTML of the built page."""
+        raise NotImplementedError
+
+    def still(self) -> Still | None:
+        """Return the still picture; None where the HTML moves nothing, and so serves an export, too."""
+        return None
+
+    def live(self) -> Any:
+        """Return the widget of a session with a kernel."""
+        return html_widget(self.html())
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
+        """Return what Jupyter displays, by media type."""
+        still = self.still()
+        found: dict[str, Any] = {"text/plain": repr(self)}
+        if baking():
+            found["text/html"] = self.html()
+            if still is not None:
+                found["image/png"] = base64.b64encode(still.png()).decode()
+            return found
+        if audience() in (Audience.PERSON, Audience.EXPORT):
+            found |= {"text/html": self.html()} if still is None else still.data()
+        if shows_widgets():
+            found |= view_of(self.live())
+        return found
 
 
-def view_of(widget: Any) -> dict:
-    """A widget as Jupyter shows it; in ipywidgets 7 too, which Colab has."""
+def view_of(widget: Any) -> dict[str, Any]:
+    """Return a widget as Jupyter displays it; in ipywidgets 7 too, which Colab has."""
     return {WIDGET: widget.get_view_spec()}
 
 
 def html_widget(content: str = "") -> Any:
-    """A widget that shows HTML."""
+    """Create a widget that shows HTML."""
     import ipywidgets
 
     return ipywidgets.HTML(content)
+
+
+def bare_figure(*content: str) -> str:
+    """Write a <figure> for outputs of a notebook, which bring their own margins."""
+    return element("figure", {"class": "snn-figure", "style": "margin:0"}, *content)

@@ -1,4 +1,4 @@
-"""Show the package's own source beside the equation it computes: `show(losses.Counting)`. Never a pasted copy."""
+"""Show the package's own source, never a pasted copy, next to the equation it computes: `show(losses.Counting)`."""
 
 import ast
 import html
@@ -9,18 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .shown import baking, bundle, html_widget
+from .elements import element
+from .shown import Shown, baking
 
 EQUATION = re.compile(r"\((eq-[\w-]+)\)")
-LIVE_LOOK = {
+LIVE_STYLE = {
     "noclasses": True,
-    "style": "a11y-high-contrast-light",  # comes with the extra snnbook[live]
+    # This style comes with the extra snnbook[live].
+    "style": "a11y-high-contrast-light",
     "prestyles": "white-space:pre;overflow-x:auto;padding:.5em",
 }
+"""pygments' settings where the page brings no style sheet for listings."""
+
 PACKAGE_ROOT = Path(__file__).parents[2]
 
 
-class Source:
+class Source(Shown):
     """A listing of the package's source; see `show`."""
 
     def __init__(self, *objects: Any, doc: bool = True, start: str | None = None, stop: str | None = None):
@@ -35,17 +39,13 @@ class Source:
         return f"source of {', '.join(_name(item) for item in self.objects)}"
 
     def html(self) -> str:
-        """The listing, highlighted: by the page's own style sheet in the book, with its own colours elsewhere."""
         code = _highlighted("\n\n".join(text.rstrip() + "\n" for text in self.texts))
-        code = code.replace("<pre", '<pre tabindex="0"', 1)  # long lines scroll: by keyboard too
+        # Long lines scroll. An element that the Tab key reaches can be scrolled by keyboard, too.
+        code = code.replace("<pre", '<pre tabindex="0"', 1)
         code = EQUATION.sub(r'(<a class="snn-equation" data-label="\1">\1</a>)', code)
-        where = html.escape(", ".join(dict.fromkeys(_place(item) for item in self.objects)))
-        return (
-            f'<figure class="snn-source highlight-python notranslate"><figcaption>{where}</figcaption>{code}</figure>'
-        )
-
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        return bundle(repr(self), self.html, lambda: html_widget(self.html()))
+        place = html.escape(", ".join(dict.fromkeys(_place(item) for item in self.objects)))
+        kind = {"class": "snn-source highlight-python notranslate"}
+        return element("figure", kind, element("figcaption", {}, place), code)
 
 
 def show(*objects: Any, doc: bool = True, start: str | None = None, stop: str | None = None) -> Source:
@@ -57,7 +57,7 @@ def show(*objects: Any, doc: bool = True, start: str | None = None, stop: str | 
         *objects: what to show, one after the other
         doc: False leaves docstrings out
         start: show from the first line that contains this text
-        stop: and up to, without, the next line that contains this text
+        stop: stop before the next line that contains this text
 
     Raises:
         UserError: if an object has no Python source, or start or stop is not found in it
@@ -66,36 +66,45 @@ def show(*objects: Any, doc: bool = True, start: str | None = None, stop: str | 
 
 
 def _highlighted(code: str) -> str:
-    """Code as HTML, in colours: those of the page's style sheet in the book."""
+    """Highlight code: with the page's style sheet in the book, with LIVE_STYLE elsewhere."""
     from pygments import highlight
     from pygments.formatters import HtmlFormatter
     from pygments.lexers import PythonLexer
     from pygments.util import ClassNotFound
 
+    settings = {} if baking() else LIVE_STYLE
     try:
-        formatter = HtmlFormatter() if baking() else HtmlFormatter(**LIVE_LOOK)
+        formatter = HtmlFormatter(**settings)
     except ClassNotFound:
-        formatter = HtmlFormatter(**LIVE_LOOK | {"style": "default"})
+        formatter = HtmlFormatter(**settings | {"style": "default"})
     return highlight(code, PythonLexer(), formatter)
 
 
 def _unwrap(item: Any) -> Any:
+    """Return the function behind a property or decorators."""
     return inspect.unwrap(item.fget if isinstance(item, property) else item)
 
 
 def _name(item: Any) -> str:
+    """Return an object's full name."""
     module = getattr(item, "__module__", None)
     name = getattr(item, "__qualname__", getattr(item, "__name__", repr(item)))
     return f"{module}.{name}" if module else name
 
 
 def _place(item: Any) -> str:
+    """Return an object's file and name, for the caption."""
     path = Path(inspect.getsourcefile(item)).resolve()
-    shown = path.relative_to(PACKAGE_ROOT).as_posix() if path.is_relative_to(PACKAGE_ROOT) else path.name
-    return f"{shown}: {item.__qualname__}" if hasattr(item, "__qualname__") else shown
+    place = path.name
+    if path.is_relative_to(PACKAGE_ROOT):
+        place = path.relative_to(PACKAGE_ROOT).as_posix()
+    if hasattr(item, "__qualname__"):
+        place += f": {item.__qualname__}"
+    return place
 
 
 def _text(item: Any, doc: bool, start: str | None, stop: str | None) -> str:
+    """Return an object's source, cut from `start` to `stop`."""
     try:
         text = textwrap.dedent(inspect.getsource(item))
     except (TypeError, OSError):
@@ -107,6 +116,7 @@ def _text(item: Any, doc: bool, start: str | None, stop: str | None) -> str:
 
 
 def _find(lines: list[str], text: str, item: Any, first: int) -> int:
+    """Return the place of the first line, from `first` on, that contains a text."""
     for i in range(first, len(lines)):
         if text in lines[i]:
             return i
@@ -114,13 +124,13 @@ def _find(lines: list[str], text: str, item: Any, first: int) -> int:
 
 
 def _without_docstrings(text: str) -> list[str]:
-    """The lines of a source text without its docstrings, and without the blank lines that follow them."""
+    """Return the lines of a source text without docstrings and the blank lines after them."""
     lines = text.splitlines()
-    drop: set[int] = set()
+    dropped: set[int] = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None:
             end = node.body[0].end_lineno
             while end < len(lines) and not lines[end].strip():
                 end += 1
-            drop.update(range(node.body[0].lineno - 1, end))
-    return [line for i, line in enumerate(lines) if i not in drop]
+            dropped.update(range(node.body[0].lineno - 1, end))
+    return [line for i, line in enumerate(lines) if i not in dropped]

@@ -10,12 +10,9 @@ from typing import Any
 from .. import inputs, records
 from ..errors import UserError, as_path, visible
 from ..records import EpochFigures, RunRecord, files
+from . import style
 
 FORMATS = ("png", "svg")
-
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "X", "P", "*", "<")
-"""The numbers of colours and markers have no common factor, so 63 runs differ. Markers need no colour to differ."""
 
 CURVES: dict[str, str] = {
     "test_accuracy": "accuracy on test images, %",
@@ -33,19 +30,6 @@ MARKS = 12
 
 INCHES = (12.0, 6.6)
 DOTS_PER_INCH = 120
-
-STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": "#d9d9d9",
-    # With a fixed salt the same runs give the same bytes.
-    "svg.hashsalt": "snnbook",
-    "svg.fonttype": "path",
-}
 
 
 def plot(runs: Sequence[str | Path], out: str | Path) -> Path:
@@ -93,7 +77,7 @@ def _draw(found: list[RunRecord], names: list[str], form: str) -> bytes:
         from matplotlib.ticker import MaxNLocator
     except ImportError as error:
         raise UserError("pictures need matplotlib; install it: pip install matplotlib") from error
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(style.SETTINGS):
         figure = Figure(figsize=INCHES, layout="constrained")
         *curves, thresholds, legend = figure.subplots(2, 3).flat
         lines = [_draw_run(curves, thresholds, index, record) for index, record in enumerate(found)]
@@ -116,21 +100,15 @@ def _draw(found: list[RunRecord], names: list[str], form: str) -> bytes:
 
 def _draw_run(curves: Sequence[Any], thresholds: Any, index: int, record: RunRecord) -> Any:
     """Draw a run's curves and its output thresholds, and return a line for the legend."""
-    color = COLORS[index % len(COLORS)]
-    style = {
-        "color": color,
-        "marker": MARKERS[index % len(MARKERS)],
-        "markersize": 4,
-        "markevery": max(1, len(record.epochs) // MARKS),
-    }
+    line = style.run_line(index) | {"markersize": 4, "markevery": max(1, len(record.epochs) // MARKS)}
     epochs = [figures.epoch for figures in record.epochs]
     lines = []
     for axis, name in zip(curves, CURVES, strict=True):
-        lines += axis.plot(epochs, _curve(record.epochs, name), **style)
-    curves[0].plot(epochs, _curve(record.epochs, TRAINING), color=color, alpha=0.4, linestyle="--")
+        lines += axis.plot(epochs, _curve(record.epochs, name), **line)
+    curves[0].plot(epochs, _curve(record.epochs, TRAINING), color=line["color"], alpha=0.4, linestyle="--")
     values = record.last.output_thresholds
-    thresholds.plot([index + 1] * len(values), values, "_", color=color, markersize=14)
-    thresholds.plot([index + 1], [math.fsum(values) / len(values)], **style)
+    thresholds.plot([index + 1] * len(values), values, "_", color=line["color"], markersize=14)
+    thresholds.plot([index + 1], [math.fsum(values) / len(values)], **line)
     return lines[0]
 
 

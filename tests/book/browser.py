@@ -1,4 +1,4 @@
-"""What the browser tests share: Chromium without a network, pages open in it, and a tally of what was looked at."""
+"""Helpers of the browser tests: Chromium without a network, pages open in it, and counts of what was checked."""
 
 import functools
 import gzip
@@ -14,24 +14,26 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-BOOK = Path(__file__).parents[2] / "book"
+ROOT = Path(__file__).parents[2]
+BOOK = ROOT / "book"
 HTML = BOOK / "_build" / "html"
 REQUIRED = os.environ.get("SNNBOOK_REQUIRE_BROWSER") == "1"
 LAUNCH = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
 LOCAL = {"file", "data", "blob", "about"}
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+WIDE = {"width": 1280, "height": 900}
+NARROW = {"width": 360, "height": 740}
 PATIENCE = 30_000  # ms
 MADE_BY_SPHINX = ("genindex", "search", "prf-prf", "py-modindex")
-"""Pages that Sphinx makes beside the book's own."""
+"""Pages that Sphinx adds to the book's own."""
 
 TALLY: dict[str, Counter] = defaultdict(Counter)
-"""What was looked at, by page: printed at the end of the run (conftest.py)."""
+"""Counts of what was checked, by page: printed at the end of the run (conftest.py)."""
 
 LIVE: dict[str, tuple[int, float, float]] = {}
-"""By chapter in JupyterLab: keys pressed, and milliseconds from a key to its picture, median and longest."""
+"""By chapter in JupyterLab: keys pressed, and the median and longest time from a key to its picture, ms."""
 
 FINDINGS: Counter = Counter()
-"""What axe found and lets pass, by rule and impact, in pages."""
+"""Number of pages with a finding of axe that fails no test, by rule and impact."""
 
 
 def missing(reason: str) -> None:
@@ -43,7 +45,7 @@ def missing(reason: str) -> None:
 
 @contextmanager
 def launched() -> Iterator:
-    """Debian's or the reader's own Chromium; none is downloaded."""
+    """Start the machine's own Chromium; none is downloaded."""
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if executable is None:
         missing("there is no chromium on the path")
@@ -58,7 +60,7 @@ def launched() -> Iterator:
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """The built book over HTTP, without a word on stderr."""
+    """Serves the built book, without messages on stderr."""
 
     def log_message(self, *_) -> None:
         pass
@@ -66,7 +68,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    """A folder on a loopback port: its address."""
+    """Serve a folder on a loopback port; the address comes back."""
     handler = functools.partial(Handler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -77,34 +79,47 @@ def serving(folder: Path) -> Iterator[str]:
 
 
 class Visit:
-    """One page, open, with what it asked for and complained about.
+    """An open page, with its requests to other hosts and its complaints on the console.
 
     Args:
         browser: Playwright's browser, or one of its contexts' owner
         address: of the page
-        origin: the one server that may be asked beside the disk; every other request is aborted and recorded
+        origin: the one server that is allowed beside the disk; every other request is aborted and recorded
         settings: for the browser's context, such as java_script_enabled=False
     """
 
     def __init__(self, browser, address: str, origin: str | None = None, **settings):
         self.origin = origin
         self.context = browser.new_context(**({"viewport": WIDE} | settings))
-        self.asked, self.complaints, self.loaded = [], [], set()
+        self.asked: list[str] = []
+        self.complaints: list[str] = []
+        self.loaded: set[str] = set()
         self.context.route("**/*", self.filter)
         self.page = self.context.new_page()
         self.page.set_default_timeout(PATIENCE)
-        self.page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.on("console", self.note_message)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("websocket", lambda socket: None if self.own(socket.url) else self.asked.append(socket.url))
+        self.page.on("websocket", self.note_socket)
         self.page.goto(address)
         self.page.wait_for_load_state("load")
 
     def own(self, address: str) -> bool:
-        """Whether an address is on the disk, in the page, or on the one server."""
+        """Return whether an address is on the disk, in the page, or on the one server."""
         server = self.origin and address.replace("ws:", "http:", 1).startswith(self.origin + "/")
         return address.split(":")[0] in LOCAL or bool(server)
 
+    def note_message(self, message) -> None:
+        """Record an error or warning on the console."""
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def note_socket(self, socket) -> None:
+        """Record a connection to another host."""
+        if not self.own(socket.url):
+            self.asked.append(socket.url)
+
     def filter(self, route) -> None:
+        """Let a request to our own server pass, and abort and record every other."""
         address = route.request.url
         if self.own(address):
             self.loaded.add(address)
@@ -116,17 +131,17 @@ class Visit:
         return self.page.locator(selector).count()
 
     def typeset(self) -> None:
-        """Wait until MathJax has done its work."""
+        """Wait until MathJax has set all equations."""
         self.page.wait_for_function("window.MathJax?.startup?.promise !== undefined")
         self.page.evaluate("MathJax.startup.promise.then(() => true)")
 
     def assert_quiet(self) -> None:
-        """Nothing was asked of another host, and the console is clean."""
+        """Check that there was no request to another host, and that the console is empty."""
         assert self.asked == []
         assert self.complaints == []
 
     def weight(self) -> tuple[float, float]:
-        """Kilobytes, compressed, of the page and of the page with all files that it loaded from the disk."""
+        """Return the kB, compressed, of the page, and of the page with all files that it loaded from the disk."""
         files = {Path(unquote(urlsplit(a).path)) for a in self.loaded if a.startswith("file:")}
         own = Path(unquote(urlsplit(self.page.url).path))
         return compressed(own) / 1000, sum(map(compressed, files | {own})) / 1000
@@ -134,12 +149,12 @@ class Visit:
 
 @functools.cache
 def compressed(path: Path) -> int:
-    """Bytes of a file as servers send it."""
+    """Return the bytes of a file as servers send it."""
     return len(gzip.compress(path.read_bytes(), 6))
 
 
 def table() -> list[str]:
-    """The tally as lines, one page each, with a sum below."""
+    """Return the counts as lines, one for each page, with the sums below."""
     columns = ("widgets", "controls", "keys", "frames", "page kB", "all kB", "contrasts", "axe passes")
     sums = Counter()
     for counts in TALLY.values():
@@ -152,10 +167,12 @@ def table() -> list[str]:
 
 
 def remarks() -> list[str]:
-    """Times in JupyterLab, and what axe finds that is not serious (what is fails a test)."""
+    """Return lines with the times in JupyterLab, and with findings of axe that fail no test."""
     live = [
         f"live {name}: {keys} keys, key to picture {median:.0f} ms in the median, {longest:.0f} ms at most"
         for name, (keys, median, longest) in LIVE.items()
     ]
-    told = [f"{rule} ({impact}): {pages} pages" for (rule, impact), pages in sorted(FINDINGS.items())]
-    return live + ([f"axe lets pass: {'; '.join(told)}"] if told else [])
+    found = [f"{rule} ({impact}): {pages} pages" for (rule, impact), pages in sorted(FINDINGS.items())]
+    if found:
+        live.append(f"axe finds, not serious: {'; '.join(found)}")
+    return live

@@ -1,16 +1,17 @@
-"""Builds a small book with the project's own settings, as `jupyter-book build` does."""
+"""Build a small book with the project's own settings, as `jupyter-book build` does."""
 
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from .browser import ROOT
+
 COMMAND = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
 
 
 def lay_out(folder: Path, pages: dict[str, str]) -> Path:
-    """A book's folder: the project's settings and extension, and pages by file name; the first is the root."""
+    """Create a book's folder with the project's settings and extensions, and pages by file name, the first the root."""
     book = folder / "book"
     shutil.copytree(ROOT / "book" / "_ext", book / "_ext", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "book" / "_static", book / "_static")
@@ -19,12 +20,14 @@ def lay_out(folder: Path, pages: dict[str, str]) -> Path:
     for name, text in pages.items():
         (book / name).write_text(text, encoding="utf-8")
     root, *others = pages
-    chapters = "chapters:\n" + "".join(f"  - file: {name}\n" for name in others) if others else ""
-    (book / "_toc.yml").write_text(f"format: jb-book\nroot: {root}\n{chapters}", encoding="utf-8")
+    contents = f"format: jb-book\nroot: {root}\n"
+    if others:
+        contents += "chapters:\n" + "".join(f"  - file: {name}\n" for name in others)
+    (book / "_toc.yml").write_text(contents, encoding="utf-8")
     return book
 
 
 def build(book: Path) -> subprocess.CompletedProcess:
-    """Build it with warnings as errors; stdout and stderr come back as one text."""
+    """Build a book with warnings as errors; stdout and stderr come back as one text."""
     command = [sys.executable, "-c", COMMAND, "build", "-W", "--keep-going", "-n", str(book)]
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -1,4 +1,4 @@
-"""What the book's tests share: modules that live outside the package, a drawing function, pages in a browser."""
+"""Fixtures of the book's tests: modules outside the package, a drawing function, pages in a browser."""
 
 import contextlib
 import importlib.util
@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from . import browser
+from .browser import ROOT
 
-ROOT = Path(__file__).parents[2]
 STATES_COMPARED = 3
 
 
 def load(path: Path):
-    """A module from a file that is in no package."""
+    """Import a module from a file that is in no package."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module  # dataclasses and pickles look their module up
@@ -56,7 +56,7 @@ def line():
 
 @pytest.fixture(scope="session")
 def book():
-    """Where the built pages are."""
+    """The folder of the built pages."""
     if not (browser.HTML / "index.html").exists():
         browser.missing("the book is not built: run make book first")
     return browser.HTML
@@ -64,7 +64,7 @@ def book():
 
 @pytest.fixture(scope="session")
 def chromium(request, book):
-    """One browser for all tests; while it works, Python draws in the background what it will be held against."""
+    """One browser for all tests; meanwhile Python draws in the background what its pictures are compared with."""
     if any("redrawn" in item.fixturenames for item in request.session.items):
         request.getfixturevalue("redrawn")
     with browser.launched() as found:
@@ -73,23 +73,25 @@ def chromium(request, book):
 
 @pytest.fixture(scope="session")
 def redrawn(request, book, tmp_path_factory):
-    """Of a page: for every figure with controls, some states as Python draws them now (redraw.py)."""
+    """A function of a page: for every figure with controls, some states as Python draws them now (redraw.py)."""
     pages = [item.callspec.params["disk"] for item in request.session.items if "redrawn" in item.fixturenames]
     command = [sys.executable, str(Path(__file__).with_name("redraw.py")), str(STATES_COMPARED)]
     folder = tmp_path_factory.mktemp("redraw")
-    with (folder / "drawn").open("w") as drawn, (folder / "said").open("w") as said:  # a pipe would fill, and stop it
+    # Not to pipes: they would fill, and stop the process.
+    with (folder / "drawn").open("w") as drawn, (folder / "errors").open("w") as errors:
         notebooks = [f"{page}.ipynb" for page in pages]
-        process = subprocess.Popen([*command, *notebooks], cwd=browser.BOOK, stdout=drawn, stderr=said)
+        process = subprocess.Popen([*command, *notebooks], cwd=browser.BOOK, stdout=drawn, stderr=errors)
 
     def of(page):
         while True:
             ended = process.poll() is not None
-            lines = (folder / "drawn").read_text().split("\n")[:-1]  # the last is not finished
+            # The last line may not be finished.
+            lines = (folder / "drawn").read_text().split("\n")[:-1]
             for name, states in map(json.loads, lines):
                 if name == page:
                     return states
             if ended:
-                pytest.fail(f"{page} cannot be drawn again:\n{(folder / 'said').read_text()[-2000:]}")
+                pytest.fail(f"{page} cannot be drawn again:\n{(folder / 'errors').read_text()[-2000:]}")
             time.sleep(0.1)
 
     yield of
@@ -136,7 +138,7 @@ def served(chromium, origin, request):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """What the browser tests looked at, for maintainers."""
+    """Print what the browser tests checked, for maintainers."""
     if browser.TALLY or browser.LIVE:
         terminalreporter.section("pages in the browser")
         for line in [*browser.table(), *browser.remarks()]:

@@ -1,4 +1,4 @@
-"""What each built page must hold, counted by hand and not from the page: a widget that goes missing is a failure."""
+"""What each built page must have, counted by hand and not from the page, so that a missing widget is a failure."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The states of a slider figure, as a page packs them: read in Python, to hold the page's script against."""
+"""The states of a slider figure, as a page packs them: read in Python, to check the page's script."""
 
 import base64
 import gzip
@@ -7,13 +7,13 @@ import re
 
 
 def unpack(page: str) -> dict:
-    """The table of the first slider figure in HTML: lines, base, frames and alts (explore.py)."""
+    """Read the table of the first slider figure in HTML: lines, base, frames and alts (explore.py)."""
     data = re.search(r'class="snn-frames">([^<]*)<', page)[1]
     return json.loads(gzip.decompress(base64.b64decode(data)))
 
 
 def frame(table: dict, state: int) -> str:
-    """One state's SVG text: what explore.js puts together."""
+    """Return one state's SVG text, which explore.js puts together."""
     whole, changes = table["frames"][state]
     ids = changes if whole else list(table["base"])
     if not whole:
@@ -22,6 +22,6 @@ def frame(table: dict, state: int) -> str:
     return "".join(table["lines"][i] for i in ids)
 
 
-def kept_as_difference(table: dict) -> list[int]:
-    """The states that a page keeps as changes of the first, and that do differ from it."""
+def stored_as_difference(table: dict) -> list[int]:
+    """Return the states that a page stores as changes of the first, and that differ from it."""
     return [state for state, (whole, changes) in enumerate(table["frames"]) if not whole and changes]

@@ -1,4 +1,4 @@
-"""A JupyterLab of the tests' own: on loopback, with settings and notebooks in a folder that goes away."""
+"""A JupyterLab for the tests: on loopback, with settings and notebooks in a temporary folder."""
 
 import json
 import os
@@ -16,8 +16,10 @@ import nbformat
 
 LAST_WORDS = "every cell has run"
 SETTINGS = {
-    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},  # both would ask the web
-    "notebook-extension/tracker": {"windowingMode": "none", "kernelShutdown": True},  # every cell is in the page
+    # Both would send requests to the web.
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    # Without windowing every cell is in the page.
+    "notebook-extension/tracker": {"windowingMode": "none", "kernelShutdown": True},
     "docmanager-extension/plugin": {"autosave": False},
 }
 PATIENCE = 60  # s
@@ -25,7 +27,7 @@ PATIENCE = 60  # s
 
 @contextmanager
 def jupyterlab(notebooks: list[Path], folder: Path) -> Iterator[str]:
-    """Start it over copies of notebooks, without their outputs: the address, for a notebook's name."""
+    """Start it on copies of notebooks without outputs; the address, to be formatted with a name, comes back."""
     for path in notebooks:
         copy_without_outputs(path, folder / path.name)
     for name, settings in SETTINGS.items():
@@ -45,7 +47,7 @@ def jupyterlab(notebooks: list[Path], folder: Path) -> Iterator[str]:
         try:
             address = f"http://127.0.0.1:{port}"
             wait_for(f"{address}/api?token={token}", process, folder / "log")
-            # a workspace each: a second page would show the first one's notebook too
+            # Each page has its own workspace; in a common one, a second page would show the first notebook, too.
             yield f"{address}/lab/workspaces/{{0}}/tree/{{0}}.ipynb?token={token}"
         finally:
             process.terminate()
@@ -53,17 +55,18 @@ def jupyterlab(notebooks: list[Path], folder: Path) -> Iterator[str]:
 
 
 def copy_without_outputs(source: Path, target: Path) -> None:
-    """A notebook as nobody has run it, with a last cell that says so when all have run."""
+    """Copy a notebook without its outputs, and add a last cell that prints that all have run."""
     notebook = nbformat.read(source, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
+            cell.outputs = []
+            cell.execution_count = None
     notebook.cells.append(nbformat.v4.new_code_cell(f"print('{LAST_WORDS[:5]}' + '{LAST_WORDS[5:]}')"))
     nbformat.write(notebook, target)
 
 
 def wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
-    """Until the server answers."""
+    """Wait until the server answers."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end and process.poll() is None:
         try:

@@ -1,7 +1,7 @@
 """Draw some states of notebooks' slider figures again, in a process of its own: `python redraw.py COUNT PAGE.ipynb ..`.
 
 Only cells that a figure depends on are run. Prints one JSON line per page: its name and, for every figure shown, its
-states as [number, choice of every control, SVG, alt text, points by which a label stands over the picture's edge].
+states as [number, choice of every control, SVG, alt text, points by which a label crosses the picture's edge].
 """
 
 import ast
@@ -21,7 +21,7 @@ from snnbook.book.filed import Growing
 
 
 def shown_by(sources: list[str]) -> list:
-    """What cells show, in order."""
+    """Return what cells show, in order."""
     shown: list = []
     names = {"display": shown.append}
     for source in sources:
@@ -30,15 +30,19 @@ def shown_by(sources: list[str]) -> list:
 
 
 def run_cell(source: str, names: dict):
-    """Run a cell as a kernel does: the value of its last expression comes back."""
+    """Run a cell as a kernel does, and return the value of its last expression."""
     tree = ast.parse(source)
-    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    last = None
+    if tree.body and isinstance(tree.body[-1], ast.Expr):
+        last = tree.body.pop()
     exec(compile(tree, "<cell>", "exec"), names)
-    return eval(compile(ast.Expression(last.value), "<cell>", "eval"), names) if last else None
+    if last is None:
+        return None
+    return eval(compile(ast.Expression(last.value), "<cell>", "eval"), names)
 
 
 def needed(sources: list[str]) -> list[str]:
-    """The cells with `explore(`, and those that set or bind what these need: chapters train and check much else."""
+    """Return the cells with `explore(`, and those that these need: chapters train and check much else."""
     kept: list[str] = []
     wanted: set[str] = set()
     for source in reversed(sources):
@@ -50,7 +54,7 @@ def needed(sources: list[str]) -> list[str]:
 
 
 def names_of(source: str) -> tuple[set[str], set[str]]:
-    """The global names that a cell takes from cells before it, and those that it binds."""
+    """Return the global names that a cell takes from cells before it, and those that it binds."""
     free: set[str] = set()
     bound: set[str] = set()
     for statement in ast.parse(source).body:
@@ -61,34 +65,32 @@ def names_of(source: str) -> tuple[set[str], set[str]]:
 
 
 def used(table: SymbolTable) -> set[str]:
-    """Global names that a block refers to, with the blocks inside it."""
+    """Return the global names that a block and the blocks inside it refer to."""
     inside = table.get_type() != "module"
     names = {s.get_name() for s in table.get_symbols() if s.is_referenced() and (s.is_global() or not inside)}
     return names.union(*map(used, table.get_children()))
 
 
 def some_states(figure: Explore, count: int, chance: random.Random) -> list:
+    """Draw a random sample of a figure's states."""
     states = list(enumerate(figure.states()))
-    return [
-        [
-            k,
-            [c.index(values[c.name]) for c in figure.controls],
-            figure.canvas.svg(values).decode(),
-            figure.alt_text(values),
-            cut(figure.canvas.figure),
-        ]
-        for k, values in chance.sample(states, min(count, len(states)))
-    ]
+    drawn = []
+    for number, values in chance.sample(states, min(count, len(states))):
+        choices = [c.index(values[c.name]) for c in figure.controls]
+        svg = figure.canvas.svg(values).decode()
+        drawn.append([number, choices, svg, figure.alt_text(values), cut(figure.canvas.figure)])
+    return drawn
 
 
 def cut(figure) -> float:
-    """Points by which something of the state last drawn, such as a label, stands over the picture's edge."""
-    box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    """Return the points by which something of the last state, such as a label, crosses the picture's edge."""
+    box = figure.get_tightbbox()
+    width, height = figure.get_size_inches()
     return POINTS * max(0.0, -box.x0, -box.y0, box.x1 - width, box.y1 - height)
 
 
 def main(count: str, *notebooks: str) -> None:
-    """Each notebook in a process of its own, as in the build: what one sets in torch must not reach another."""
+    """Draw each notebook in its own process, as the build does: one's settings of torch must not reach another."""
     for notebook in notebooks:
         child = os.fork()
         if child == 0:
@@ -99,6 +101,7 @@ def main(count: str, *notebooks: str) -> None:
 
 
 def draw(notebook: str, count: int) -> None:
+    """Print the states of one notebook's figures."""
     chance = random.Random(notebook)
     cells = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
     with contextlib.redirect_stdout(sys.stderr):

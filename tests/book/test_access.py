@@ -73,7 +73,7 @@ ONE_OF_EACH = """() => {
     }
     return kinds.size;
 }"""
-"""Marks one text of each kind: colour, size, weight, what it stands on. Axe needs a minute for all of the API page."""
+"""Marks one text of each kind: colour, size, weight, background. Axe needs a minute for all of the API page."""
 
 
 @every_page
@@ -183,11 +183,12 @@ def test_a_solution_unfolds_by_keyboard(served):
 
 @pytest.mark.parametrize("served", ["04_counting_and_enhanced"], indirect=True)
 def test_a_click_on_a_solution_s_title_unfolds_it(served):
-    """Most of the title is a link to the exercise, which stands just above."""
+    """Most of the title is a link to the exercise, which is just above."""
     served.page.reload()
     title = served.page.locator(".solution.dropdown > .admonition-title").first
     title.scroll_into_view_if_needed()
-    box, address = title.locator("a").bounding_box(), served.page.url
+    box = title.locator("a").bounding_box()
+    address = served.page.url
     served.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     assert not title.evaluate("t => t.closest('.dropdown').classList.contains('toggle-hidden')")
     assert served.page.url == address

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 
-from snnbook.book import canvas
+from snnbook.book import shown
 
 from .build import build, lay_out
 from .demo import notebook
@@ -44,7 +44,7 @@ def test_a_page_without_faults(book_static):
 
 
 def test_the_extension_sets_the_variable_that_the_package_reads(book_static):
-    assert book_static.BAKE == canvas.BAKE
+    assert book_static.BAKE == shown.BAKE
 
 
 def test_the_hash_follows_every_source_file(book_static, tmp_path, monkeypatch):

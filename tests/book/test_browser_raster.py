@@ -43,7 +43,7 @@ def two_decimals(text):
 
 
 def assert_shows_the_losses(figure):
-    """Every number and arrow shown is what the losses themselves give for the spikes shown."""
+    """Every number and arrow is the losses' own for the spikes shown."""
     spikes, label, choice, shared = state_of(figure)
     pressed = figure.locator("[role=grid] button").evaluate_all("all => all.map(b => b.getAttribute('aria-pressed'))")
     assert pressed == [str(bool(spike)).lower() for spike in spikes.T.flatten()]

@@ -1,13 +1,12 @@
-"""Equations have numbers that tell where they stand."""
+"""The notation page's equations have numbers of their own."""
 
 import re
-from pathlib import Path
 
 import pytest
 
+from .browser import HTML
 from .build import build, lay_out
 
-HTML = Path(__file__).parents[2] / "book" / "_build" / "html"
 EQUATION = "$$\na = {}\n$$ (eq-{})\n"
 
 

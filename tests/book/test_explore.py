@@ -1,4 +1,4 @@
-"""Slider figures: what is packed into the page is what Python draws; what cannot work is refused in one line."""
+"""Slider figures: the page shows exactly what Python draws, and faulty calls are refused in one line."""
 
 import base64
 import json

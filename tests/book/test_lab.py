@@ -88,7 +88,8 @@ def test_every_cell_runs(chapter):
 
 @moving
 def test_a_key_moves_the_picture_at_once(chapter):
-    page, times = chapter.page, []
+    page = chapter.page
+    times = []
     for box in chapter.page.locator(".snn-live").all():
         box.scroll_into_view_if_needed()
         for slider in box.locator("[role=slider]").all():

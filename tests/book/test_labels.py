@@ -1,12 +1,12 @@
-"""Code and book cite the same equations: every label that the package names stands in the book, once."""
+"""Code and book cite the same equations: every label in the package is in the book, once."""
 
 import re
 from collections import Counter
-from pathlib import Path
 
 import nbformat
 
-ROOT = Path(__file__).parents[2]
+from .browser import ROOT
+
 CITED = re.compile(r"\((eq-[\w-]+)\)")
 DEFINED = re.compile(r"^\$\$ \((eq-[\w-]+)\)\s*$|^:label: (eq-[\w-]+)\s*$", re.M)
 REFERRED = re.compile(r"\{eq\}`(eq-[\w-]+)`")

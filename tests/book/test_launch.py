@@ -3,18 +3,16 @@
 import copy
 import os
 import re
-from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
 import pytest
 import yaml
 
+from .browser import HTML, ROOT
 from .build import build, lay_out
 from .conftest import load
 
-ROOT = Path(__file__).parents[2]
-HTML = ROOT / "book" / "_build" / "html"
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 WANTED = CONFIG["launch_buttons"] | {"jupyterhub_url": "https://hub.example.org"}
 PAGE = """# 1. One

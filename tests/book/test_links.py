@@ -1,15 +1,13 @@
 """Links of the built pages, and of the texts beside them: within the book they arrive, out of it they have form."""
 
 import re
-from pathlib import Path
 
 import pytest
 
+from .browser import HTML, ROOT
 from .conftest import load
 from .expected import PAGES
 
-ROOT = Path(__file__).parents[2]
-HTML = ROOT / "book" / "_build" / "html"
 TEXTS = [path.relative_to(ROOT) for path in (*ROOT.glob("*.md"), *(ROOT / "results").glob("*.md"))]
 
 

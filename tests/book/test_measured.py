@@ -1,10 +1,11 @@
 """Tables of what benchmarks measured: from their records, whatever keys these have; nothing where there is none."""
 
 import json
+import re
 
 import pytest
 
-from snnbook.book.measured import Measured, table
+from snnbook.book.measured import Measured, tables
 from snnbook.errors import UserError
 
 
@@ -23,7 +24,7 @@ def record(project, name, value):
     return path
 
 
-def test_a_missing_record_is_told(project):
+def test_a_missing_record_is_named(project):
     assert Measured(project).html().count("not measured yet") == 2
     record(project, "training_step", {"rows": [{"engine": "cpu", "ms": 12.3456}]})
     shown = Measured(project).html()
@@ -44,20 +45,42 @@ def test_nothing_at_all(tmp_path):
     assert "not measured yet" in Measured(tmp_path).html()
 
 
+def texts(table):
+    """The texts of a table's cells, row by row."""
+    return [[cell.text for cell in row] for row in table.rows]
+
+
 def test_rows_become_a_table():
-    shown = table([{"engine": "cpu", "images_per_second": 1234}, {"engine": "<reference>", "agree": True}])
-    assert '<th scope="col">images per second</th>' in shown
-    assert "<td>1,234</td>" in shown
+    (table,) = tables(
+        "crossover", [{"engine": "cpu", "images_per_second": 1234}, {"engine": "<reference>", "agree": True}]
+    )
+    assert table.columns == ("engine", "images per second", "agree")
+    assert texts(table) == [["cpu", "1,234", "–"], ["<reference>", "–", "yes"]]
+    assert table.left == 1, "numbers, which follow the column of words, are aligned to the right"
+
+
+def test_what_is_shown_is_escaped(project):
+    record(project, "crossover", {"rows": [{"engine": "<reference>", "ms": 1}], "settings": {"<b>": 2}})
+    shown = Measured(project).html()
     assert "&lt;reference&gt;" in shown
-    assert "<td>yes</td>" in shown
-    assert shown.count("<tr>") == 3
-    assert shown.count("<td>–</td>") == 2
+    assert "<reference>" not in shown
+    assert "&lt;b&gt;" in shown
 
 
 def test_other_shapes():
-    assert '<th scope="row">batch size</th><td>50</td>' in table({"batch_size": 50})
-    assert table([1, 2.5, "x", None, False]) == "1, 2.5, x, –, no"
-    assert table([]) == ""
+    values = {"settings": {"batch_size": 50, "else": {"T": 5, "widths": [1, 2.5]}}, "remarks": [1, "x", None, False]}
+    settings, about = tables("training_step", values | {"none": []})
+    assert settings.title == "training step: settings"
+    assert texts(settings) == [["batch size", "50"], ["else", "T 5, widths 1, 2.5"]]
+    assert texts(about) == [["remarks", "1, x, –, no"], ["none", ""]]
+
+
+def test_every_table_has_a_name_of_its_own(project):
+    for name in ("training_step", "crossover"):
+        record(project, name, {"question": "How fast?", "settings": {"batch": 50}, "rows": [{"ms": 1.5}]})
+    names = re.findall('aria-label="([^"]+)"', Measured(project).html())
+    assert len(names) == 6
+    assert len(set(names)) == 6, "screen readers list regions by their names"
 
 
 def test_what_is_compared_never_holds_a_number(project, baking):

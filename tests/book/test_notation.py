@@ -12,7 +12,7 @@ NAMES = sorted(set(re.findall(rf"`((?:{'|'.join(MODULES)})(?:\.\w+)+)(?:\([^`]*\
 
 
 def resolve(name: str) -> object:
-    """What a dotted name below snnbook stands for: modules first, then attributes."""
+    """Return the object of a dotted name below snnbook: modules first, then attributes."""
     found = importlib.import_module("snnbook")
     path = "snnbook"
     for part in name.split("."):

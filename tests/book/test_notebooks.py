@@ -191,7 +191,7 @@ def test_an_address_that_no_cell_could_use(notebooks, addressed, tmp_path, capsy
 
 
 class Shell:
-    """Stands for IPython in a cell's code: runs what goes to the system, keeps what would install."""
+    """Replaces IPython for a cell's code: runs system commands, and records what would be installed."""
 
     def __init__(self):
         self.installed = []
@@ -206,7 +206,7 @@ class Shell:
 
 @pytest.mark.parametrize("where", ["alone", "in a copy of the project", "where the package is there"])
 def test_the_cell_fetches_the_package(notebooks, addressed, tmp_path, monkeypatch, where):
-    """Run with a repository on the disk in place of the address, so that no network is needed."""
+    """Run with a repository on the disk instead of the address, so that no network is needed."""
     from IPython.core.inputtransformer2 import TransformerManager
 
     project = tmp_path / "there" / "mine"
@@ -225,7 +225,8 @@ def test_the_cell_fetches_the_package(notebooks, addressed, tmp_path, monkeypatc
     if "is there" not in where:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     shell = Shell()
-    shell.folder, shell.scope = folder, {"get_ipython": lambda: shell}
+    shell.folder = folder
+    shell.scope = {"get_ipython": lambda: shell}
     exec(TransformerManager().transform_cell(source), shell.scope)
 
     home = {"alone": folder / "mine", "in a copy of the project": project}.get(where)

@@ -3,16 +3,15 @@
 import importlib.util
 import re
 import sys
-from pathlib import Path
 
 import pytest
 
 from snnbook import experiments
 from snnbook.__main__ import main
 
+from .browser import HTML, ROOT
 from .conftest import load
 
-ROOT = Path(__file__).parents[2]
 REPRODUCE = (ROOT / "book" / "reproduce.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^snnbook (.+?)(?: +#.*)?$", "\n".join(re.findall(r"```\n(.*?)```", REPRODUCE, re.S)), re.M)
 
@@ -77,7 +76,7 @@ def test_a_constant_s_first_words_are_no_type(api_docs):
 
 
 def test_built_pages_name_no_path_of_a_machine():
-    page = ROOT / "book" / "_build" / "html" / "api.html"
+    page = HTML / "api.html"
     if not page.exists():
         pytest.skip("the book is not built: run make book first")
     assert not re.findall(r"PosixPath\(.{0,10}/[^)]*\)", page.read_text(encoding="utf-8"))

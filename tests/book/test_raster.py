@@ -1,4 +1,4 @@
-"""The raster to edit: its tables are the losses' own gradients, and what a page carries is these tables."""
+"""The raster to edit: its tables are the losses' own gradients, and the page has these tables."""
 
 import base64
 import gzip
@@ -118,7 +118,8 @@ def test_the_words_of_a_start():
 def test_the_live_raster_is_a_widget_that_runs_the_same_script(monkeypatch):
     bundle = raster(STARTS)._repr_mimebundle_()
     assert set(bundle) == {"text/plain", "application/vnd.jupyter.widget-view+json"}
-    page, live = raster(STARTS).html(), raster(STARTS).html(live=True)
+    page = raster(STARTS).html()
+    live = raster(STARTS).live_html()
     script = (sys.modules["snnbook.book.raster"].SCRIPT).read_text().rstrip()
     assert f"<script>{script}(document.currentScript.parentElement);</script>" in page
     assert "<script>" not in live

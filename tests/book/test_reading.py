@@ -1,14 +1,13 @@
-"""What a chapter asks of its reader: a quarter of an hour, a question first, exercises, no symbol without its home."""
+"""A chapter takes a quarter of an hour, begins with a question, has exercises, and defines each symbol."""
 
 import re
-from pathlib import Path
 
 import nbformat
 import pytest
 
+from .browser import BOOK
 from .expected import PAGES
 
-BOOK = Path(__file__).parents[2] / "book"
 CHAPTERS = sorted(name for name in PAGES if name[0].isdigit())
 
 PACE = 200  # words a minute
@@ -31,7 +30,7 @@ def prose(name):
 
 
 def read(text):
-    """The lines of a text that are read: what stands in no listing and no folded solution of an exercise."""
+    """Return the lines that are read, without listings and the folded solutions of exercises."""
     fences = []
     for line in text.splitlines():
         if fence := FENCE.match(line):
@@ -63,10 +62,11 @@ def test_a_chapter_is_read_in_a_quarter_of_an_hour(name):
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_chapter_asks_first_and_answers_on_a_click(name):
-    """A question to predict stands before the first cell of code, and its answer is folded."""
+    """A question is before the first cell of code, and its answer is folded."""
     first = nbformat.read(BOOK / f"{name}.ipynb", as_version=4).cells
     opening = prose(name)
-    question, answer = opening.find("```{admonition} Predict first"), opening.find("```{admonition} And now look")
+    question = opening.find("```{admonition} Predict first")
+    answer = opening.find("```{admonition} And now look")
     assert 0 < question < answer
     assert ":class: note dropdown" in opening[answer : answer + 80]
     assert first[0].cell_type == "markdown"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from snnbook.book.scaling import TEXT, lines, scaling, tell
+from snnbook.book.scaling import TEXT, describe, lines, scaling
 from snnbook.errors import UserError
 
 START = {"T": 5, "batch": 50, "width": 1.0}
@@ -52,4 +52,4 @@ def test_without_a_record_it_says_so(tmp_path, baking):
 
 def test_another_record_is_named():
     with pytest.raises(UserError, match=r"benchmarks/scaling\.py lacks 'ms_per_image'"):
-        tell([{"changed": "T", "T": 5, "who": "snnbook cpu"}])
+        describe([{"changed": "T", "T": 5, "who": "snnbook cpu"}])

@@ -1,4 +1,4 @@
-"""What a notebook shows, by who looks: widgets with stills for people, stills for exports, text for nbval."""
+"""What a notebook shows to whom: widgets and stills to people, stills to exports, text to nbval."""
 
 import base64
 import re

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from snnbook import losses
-from snnbook.book import style
+from snnbook.results import style
 
 # Machado, Oliveira and Fernandes 2009, severity 1.0, on linear RGB
 SEEN_BY = {
@@ -23,7 +23,7 @@ LEAST_DISTANCE = 30  # in CIELAB; about 2 is just seen side by side
 LEAST_CONTRAST = 3  # WCAG 1.4.11, for graphics
 
 ROLES = {name: colour for name, colour in style.COLORS.items() if name != "grid"}
-LOSSES = {name: look.color for name, look in style.LOSSES.items()}
+LOSSES = {name: each.color for name, each in style.LOSSES.items()}
 
 
 def linear(colour):
@@ -67,8 +67,8 @@ def test_colours_stand_out_from_the_card(colour):
     assert contrast(colour, style.PAPER) >= LEAST_CONTRAST
 
 
-def test_every_loss_has_a_look_of_its_own():
+def test_every_loss_has_a_style_of_its_own():
     for name in style.LOSSES:
         losses.get(name)
-    looks = style.LOSSES.values()
-    assert len({look.marker for look in looks}) == len({str(look.dash) for look in looks}) == len(looks) == 6
+    styles = style.LOSSES.values()
+    assert len({each.marker for each in styles}) == len({str(each.dash) for each in styles}) == len(styles) == 6

@@ -2,16 +2,13 @@
 
 import re
 from collections import Counter
-from pathlib import Path
 
 import nbformat
 import pytest
 
+from .browser import BOOK, HTML
 from .conftest import load
 
-ROOT = Path(__file__).parents[2]
-BOOK = ROOT / "book"
-HTML = BOOK / "_build" / "html"
 TEACH = (BOOK / "teach.md").read_text(encoding="utf-8")
 CHAPTERS = sorted(BOOK.glob("[0-9]*.ipynb"))
 v4 = nbformat.v4

@@ -1,4 +1,4 @@
-"""The book as one file: what is built is in it, it opens elsewhere, the same book gives the same bytes."""
+"""The book as one file: it has every page, opens in another folder, and the same book gives the same bytes."""
 
 import os
 import zipfile
@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from .browser import HTML, ROOT
 from .conftest import load
 from .expected import PAGES
-
-ROOT = Path(__file__).parents[2]
-HTML = ROOT / "book" / "_build" / "html"
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +67,8 @@ def test_the_book_opens_where_it_is_unpacked(zipped, chromium, tmp_path):
     assert {path.stem for path in book.glob("*.html")} >= set(PAGES)
 
     context = chromium.new_context(offline=True)
-    page, complaints = context.new_page(), []
+    page = context.new_page()
+    complaints = []
     page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto((book / "index.html").as_uri())

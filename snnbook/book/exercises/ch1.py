@@ -6,23 +6,29 @@ from ... import ops
 from ...encoding import latency
 from ...errors import UserError
 from ...neuron import NeuronParameters, eps
-from . import Wrong, exercise, number, try_cases
+from . import Wrong, compare, exercise, number, try_cases
 
 INPUTS = (1, 3, 4, 5)
 """Steps of the input spikes in exercise 1.1, counted from 1."""
 
-STEPS, THRESHOLD = 10, 0.8
-"""How long the neuron of exercise 1.1 is watched, and from where it fires."""
+STEPS = 10
+"""Steps that the neuron of exercise 1.1 runs."""
 
-PEAK, TAU_S = 4, 3.0
-"""The age at which exercise 1.2 wants the peak, and its synaptic constant."""
+THRESHOLD = 0.8
+"""Threshold of the neuron of exercise 1.1."""
+
+PEAK = 4
+"""The age at which the peak of exercise 1.2 should be."""
+
+TAU_S = 3.0
+"""The synaptic constant of exercise 1.2."""
 
 OLDEST = 1000
-"""Age up to which a peak is looked for: far beyond that of every constant that a student tries."""
+"""The largest age of exercise 1.2: far beyond the peak for every constant that a student tries."""
 
 
 def _fires(inputs=INPUTS) -> list[int]:
-    """Steps, counted from 1, at which the neuron of exercise 1.1 fires."""
+    """Return the steps, counted from 1, at which the neuron of exercise 1.1 fires."""
     current = torch.zeros(STEPS, 1, 1, dtype=torch.float64)
     current[[t - 1 for t in inputs]] = 1
     spikes, _ = ops.forward(current, torch.tensor([THRESHOLD]).double(), NeuronParameters(), "reference")
@@ -45,16 +51,17 @@ def be_the_neuron(answer):
         answer = answer.tolist()
     if not isinstance(answer, (list, tuple)):
         raise Wrong(f"{answer!r} is not a list of steps", hint="give a list, such as [2, 6]")
-    given, right = [number(step) for step in answer], _fires()
+    given = [number(step) for step in answer]
+    right = _fires()
     for step in range(1, STEPS + 1):
         if (step in given) != (step in right):
             does = "fires" if step in right else "does not fire"
             raise Wrong(
                 f"at step {step} the neuron {does}",
-                hint="steps count from 1; add up the responses to the inputs since its last spike, today's (age 0) too",
+                hint="steps count from 1; add up the responses to all inputs since its last spike, age 0 included",
             )
     if given != right:
-        raise Wrong(f"{answer!r} is not the steps in their order, each once", hint=f"give steps from 1 to {STEPS}")
+        raise Wrong(f"{answer!r} does not list each step once, in order", hint=f"give steps from 1 to {STEPS}")
     return "after a spike it starts from nothing"
 
 
@@ -87,7 +94,7 @@ def peak_to_order(answer):
 
 
 def weakest(T, theta, tau_m, tau_s):
-    """Solution of 1.3."""
+    """Compute the weakest current that makes the neuron of exercise 1.3 fire."""
     neuron = NeuronParameters(tau_m=tau_m, tau_s=tau_s)
     return theta / sum(eps(k, neuron) for k in range(T))
 
@@ -106,13 +113,10 @@ def weakest(T, theta, tau_m, tau_s):
     },
 )
 def weakest_current(answer):
-    places = [(1, 1.0, 5.0, 3.0), (5, 0.8, 5.0, 3.0), (12, 1.5, 8.0, 2.0), (200, 1.0, 7.0, 4.0)]
-    try_cases(
+    compare(
         answer,
-        [
-            ({"T": T, "theta": theta, "tau_m": tau_m, "tau_s": tau_s}, weakest(T, theta, tau_m, tau_s))
-            for T, theta, tau_m, tau_s in places
-        ],
+        weakest,
+        [(1, 1.0, 5.0, 3.0), (5, 0.8, 5.0, 3.0), (12, 1.5, 8.0, 2.0), (200, 1.0, 7.0, 4.0)],
         hint="the potential at step T is c times the sum of the responses at the ages 0 to T - 1",
     )
     return "for large T it approaches theta / tau_m"

@@ -6,16 +6,22 @@ import torch
 
 from ...neuron import NeuronParameters, eps, kappa
 from ...ops.reference import pool_backward
-from . import Wrong, close, exercise, number, try_cases
+from . import Wrong, close, compare, exercise, number, pair, try_cases
 
-RISE, SLOPE, RESPONSE = 0.05, 0.25, 0.4
-"""Exercise 2.1: change of the weight, slope of the potential per step, response at the spike."""
+RISE = 0.05
+"""Change of the weight in exercise 2.1."""
+
+SLOPE = 0.25
+"""Slope of the potential in exercise 2.1, 1/step."""
+
+RESPONSE = 0.4
+"""Response at the spike in exercise 2.1."""
 
 LOUD = -2.0
-"""Exercise 2.3: the old input must get less than this share of the gradient."""
+"""The old input of exercise 2.3 must get less than this fraction of the gradient."""
 
 OLDEST = 1000
-"""Exercise 2.3: ages that are looked at."""
+"""The largest age in exercise 2.3."""
 
 
 @exercise(
@@ -30,11 +36,10 @@ OLDEST = 1000
     },
 )
 def how_far(answer):
-    move, expected = number(answer), -RESPONSE * RISE / SLOPE
+    move = number(answer)
+    expected = -RESPONSE * RISE / SLOPE
     if close(move, -expected):
-        raise Wrong(
-            f"a move of {move:g} steps is a later spike", hint="a raised potential reaches the threshold sooner"
-        )
+        raise Wrong(f"{move:g} steps means a later spike", hint="a raised potential reaches the threshold sooner")
     if not close(move, expected):
         raise Wrong(
             f"in {abs(move):.6g} steps the potential rises by {SLOPE * abs(move):.6g}, "
@@ -45,13 +50,16 @@ def how_far(answer):
 
 
 def hand_down(e, weights, kappas):
-    """Solution of 2.2."""
+    """Compute what the inputs of exercise 2.2 get of e."""
     parts = [w * k for w, k in zip(weights, kappas, strict=True)]
     slope = sum(parts)
-    return [e * part / slope if slope > 0 else 0 for part in parts]
+    if slope <= 0:
+        return [0 for _ in parts]
+    return [e * part / slope for part in parts]
 
 
-def _uncut(e, weights, kappas):
+def _any_slope(e, weights, kappas):
+    """Make a mistake in 2.2: hand e down at a falling potential, too."""
     parts = [w * k for w, k in zip(weights, kappas, strict=True)]
     return [e * part / sum(parts) for part in parts]
 
@@ -61,7 +69,7 @@ def _uncut(e, weights, kappas):
     "Hand it down",
     solution=hand_down,
     mistakes={
-        "the slope's sign not looked at": _uncut,
+        "the slope's sign ignored": _any_slope,
         "not divided by the slope": lambda e, weights, kappas: [
             e * w * k for w, k in zip(weights, kappas, strict=True)
         ],
@@ -71,21 +79,15 @@ def _uncut(e, weights, kappas):
     },
 )
 def hand_it_down(answer):
-    places = [
+    cases = [
         (1.0, [1.0], [0.3]),
         (0.5, [1.0, 2.0], [0.6, 0.36]),
         (-2.0, [1.0, -0.5, 0.5], [0.3, 0.15, -0.05]),
         (1.0, [1.0, -2.0], [0.3, 0.25]),
         (1.0, [1.0, -1.0], [0.25, 0.25]),
     ]
-    try_cases(
-        answer,
-        [
-            ({"e": e, "weights": weights, "kappas": kappas}, hand_down(e, weights, kappas))
-            for e, weights, kappas in places
-        ],
-        hint="each gets the share of e that it has in the slope, and the slope is the sum of weight times kappa",
-    )
+    hint = "an input gets the same fraction of e as it adds to the slope, which is the sum of weight times kappa"
+    compare(answer, hand_down, cases, hint=hint)
     return "the list adds up to e wherever the slope is positive"
 
 
@@ -103,39 +105,41 @@ def hand_it_down(answer):
     },
 )
 def amplifier(answer):
-    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-        raise Wrong(f"{answer!r} is not a pair", hint="give age and weight, such as (2, 1)")
-    age, weight = map(number, answer)
+    age, weight = map(number, pair(answer, "give age and weight, such as (2, 1)"))
     if not (0 <= age <= OLDEST and age == int(age)):
-        raise Wrong(
-            f"{age:g} is not a whole age from 0 to {OLDEST}", hint="the age counts whole steps before the spike"
-        )
+        raise Wrong(f"{age:g} is not a whole age from 0 to {OLDEST}", hint="count whole steps before the spike")
+    age = int(age)
     if not 0 < weight < float("inf"):
-        raise Wrong(f"the weight {weight:g} is not a positive number", hint="the old input is to lift the potential")
+        raise Wrong(f"the weight {weight:g} is not a positive number", hint="the old input must lift the potential")
     neuron = NeuronParameters(kernel="exact")
-    old, new = weight * kappa(int(age), neuron), kappa(0, neuron)
+    old = weight * kappa(age, neuron)
+    new = kappa(0, neuron)
     if old + new <= 0:
         raise Wrong(f"the slope is {old + new:.4g}: no spike gets through", hint="a smaller weight keeps it positive")
-    share = old / (old + new)
-    if not share < LOUD:
+    fraction = old / (old + new)
+    if not fraction < LOUD:
         raise Wrong(
-            f"it gets {share:+.4g} of the gradient, not less than {LOUD:g}",
+            f"it gets {fraction:+.4g} of the gradient, not less than {LOUD:g}",
             hint="beyond the peak kappa is negative; a larger weight makes its part larger and the slope smaller",
         )
-    peak, at_spike = (max(eps(k, neuron) for k in range(int(age))), eps(int(age), neuron)) if age else (0, 0)
-    if weight * peak >= weight * at_spike + eps(0, neuron):
+    # Before the new input comes, the old one alone must not lift the potential to the threshold.
+    highest = weight * max((eps(k, neuron) for k in range(age)), default=0)
+    at_spike = weight * eps(age, neuron) + eps(0, neuron)
+    if highest >= at_spike:
         raise Wrong(
-            f"a threshold that is reached with {weight * at_spike + eps(0, neuron):.4g} would have been before, "
-            f"when the old input alone lifted the potential to {weight * peak:.4g}",
-            hint="a younger old input has not sunk so far when the new one comes",
+            f"a threshold that is reached at {at_spike:.4g} would have been reached before, "
+            f"when the old input alone lifted the potential to {highest:.4g}",
+            hint="the response to a younger old input has fallen less when the new input comes",
         )
-    return f"it gets {share:+.2f} of the gradient, and the new input {1 - share:+.2f}"
+    return f"it gets {fraction:+.2f} of the gradient, and the new input {1 - fraction:+.2f}"
 
 
 def pool_back(e, window):
-    """Solution of 2.4."""
+    """Compute what the inputs of a window get of e."""
     spikes = sum(window)
-    return [e * x / spikes if spikes else 0 for x in window]
+    if not spikes:
+        return [0 for _ in window]
+    return [e * x / spikes for x in window]
 
 
 @exercise(
@@ -146,7 +150,7 @@ def pool_back(e, window):
         "plain average pooling": lambda e, window: [e / len(window)] * len(window),
         "plain, spikes only": lambda e, window: [e * x / len(window) for x in window],
         "shared by all positions": lambda e, window: [e / max(sum(window), 1)] * len(window),
-        "an empty window not looked at": lambda e, window: [e * x / sum(window) for x in window],
+        "an empty window forgotten": lambda e, window: [e * x / sum(window) for x in window],
     },
 )
 def pool_it_back(answer):

@@ -1,11 +1,11 @@
-"""Exercises of chapter 3: every rate loss keeps time."""
+"""Checkers of chapter 3: every rate loss keeps time."""
 
 import math
 
-from . import Wrong, close, exercise, number, one_of, try_cases
+from . import Wrong, close, compare, exercise, number, one_of, pair
 
 DIFFERENCE = 1e-5
-"""Half the distance of the two counts in a central difference of the student's loss."""
+"""Half the distance between the two counts in a central difference of the student's loss."""
 
 TOLERANCE = 1e-5
 """How far a coefficient may be from that difference, relative to it, or to 1 where it is small."""
@@ -26,9 +26,9 @@ CASES = [(m, target) for target in (1, 2, 5) for m in (1, 2, 3, 7)]
     },
 )
 def two_signs(answer):
-    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-        raise Wrong(f"{answer!r} is not a pair", hint='give a number and a word, such as (0.1, "later")')
-    e, word = number(answer[0]), one_of(answer[1], ["earlier", "later"])
+    e, word = pair(answer, 'give a number and a word, such as (0.1, "later")')
+    e = number(e)
+    word = one_of(word, ["earlier", "later"])
     if close(e, 0.3):
         raise Wrong("descent on e = 0.3 would make the spikes come earlier", hint="0.3 is the rate gradient r")
     if not close(e, -0.3):
@@ -46,13 +46,14 @@ def two_signs(answer):
         "the rate gradient itself": (lambda m, target: (m - target) ** 4, lambda m, target: 4 * (m - target) ** 3),
         "summed over the spikes": (lambda m, target: (m - target) ** 2, lambda m, target: 2 * m * (target - m)),
         "another loss's twin": (lambda m, target: m - target * math.log(m), lambda m, target: target - m),
-        "a loss that does not see counts": (lambda m, target: target, lambda m, target: 0),
+        "a loss without the count": (lambda m, target: target, lambda m, target: 0),
     },
 )
 def twin_of_your_own(answer):
-    if not isinstance(answer, (tuple, list)) or len(answer) != 2 or not all(map(callable, answer)):
-        raise Wrong("that is not a pair of functions", hint="answer = (loss, e), both functions of m and target")
-    loss, e = answer
+    hint = "answer = (loss, e), both functions of m and target"
+    loss, e = pair(answer, hint)
+    if not callable(loss) or not callable(e):
+        raise Wrong("these are not two functions", hint=hint)
     wanted = [-_slope(loss, m, target) for m, target in CASES]
     if max(map(abs, wanted)) < TOLERANCE:
         raise Wrong("your loss has the same value for every count", hint="let it depend on m")
@@ -67,13 +68,14 @@ def twin_of_your_own(answer):
 
 
 def _slope(loss, m, target):
-    """The student's loss differentiated in m, by a central difference."""
-    upper, lower = (_call("loss", loss, m + h, target) for h in (DIFFERENCE, -DIFFERENCE))
+    """Differentiate the student's loss in m, by a central difference."""
+    upper = _call("loss", loss, m + DIFFERENCE, target)
+    lower = _call("loss", loss, m - DIFFERENCE, target)
     return (upper - lower) / (2 * DIFFERENCE)
 
 
 def _call(name, function, m, target):
-    """One of the student's functions at one place; whatever it raises is the finding."""
+    """Call one of the student's functions; whatever it raises is the counterexample."""
     shown = f"{name}(m = {m:g}, target = {target})"
     try:
         value = function(m, target)
@@ -86,7 +88,7 @@ def _call(name, function, m, target):
 
 
 def kernel_e(t, T, tau):
-    """e of the kernel loss at the only spike of a neuron that should be silent."""
+    """Compute e of the kernel loss at the only spike of a neuron that should be silent."""
     return -sum(((1 - 1 / tau) ** k / tau) ** 2 for k in range(T - t + 1))
 
 
@@ -102,10 +104,10 @@ def kernel_e(t, T, tau):
     },
 )
 def kernel_and_time(answer):
-    places = [(1, 1, 2.0), (2, 4, 2.0), (4, 4, 2.0), (1, 10, 3.0), (7, 10, 5.0)]
-    try_cases(
+    compare(
         answer,
-        [({"t": t, "T": T, "tau": tau}, kernel_e(t, T, tau)) for t, T, tau in places],
+        kernel_e,
+        [(1, 1, 2.0), (2, 4, 2.0), (4, 4, 2.0), (1, 10, 3.0), (7, 10, 5.0)],
         hint="d[t'] is kappa_s(t' - t) from the spike on; e sums kappa_s(t' - t) d[t'] up to T, with a minus",
     )
     return "its size shrinks towards the last step, and the loss with it"

@@ -1,11 +1,9 @@
 """Checkers of chapter 4: counting against enhanced counting."""
 
-import math
-
 import torch
 
 from ...losses import Counting
-from . import Wrong, exercise, number, try_cases
+from . import compare, exercise, expect
 
 LABEL_COUNTS = (1, 0)
 """Spikes of the label neuron in the two samples of exercise 4.4."""
@@ -14,11 +12,11 @@ OTHER_COUNTS = ((4, 4, 4, 0, 0, 0, 0, 0, 0), (0,) * 9)
 """Spikes of the nine other neurons in these samples."""
 
 FACTOR_TOLERANCE = 1e-3
-"""How far an answer to 4.4 may be off: leaving out the small number that avoids a division by 0 is right too."""
+"""How far off an answer to 4.4 may be: it may leave out the small number that avoids a division by 0."""
 
 
 def right_peak(target):
-    """Solution of 4.1."""
+    """Compute the largest total of exercise 4.1."""
     half = target // 2
     return half * (target - half)
 
@@ -34,13 +32,13 @@ def right_peak(target):
     },
 )
 def peak(answer):
-    cases = [({"target": target}, right_peak(target)) for target in (1, 2, 4, 5, 9, 10)]
-    try_cases(answer, cases, hint="the parabola peaks at target/2; which whole numbers of spikes are nearest?")
+    cases = [(target,) for target in (1, 2, 4, 5, 9, 10)]
+    compare(answer, right_peak, cases, hint="the parabola peaks at target/2; which whole numbers are nearest?")
     return "an odd target has two best counts, one on either side of target/2"
 
 
 def right_law(m, target):
-    """Solution of 4.2."""
+    """Compute e at each of m spikes, so that the total is the sign of target - m."""
     return ((m < target) - (m > target)) / m
 
 
@@ -56,16 +54,25 @@ def right_law(m, target):
     },
 )
 def law(answer):
-    cases = [({"m": m, "target": target}, right_law(m, target)) for target in (5, 3) for m in (1, 2, 3, 5, 8)]
-    try_cases(answer, cases, hint="m spikes get this number each: what must it be for the total to be 1, 0 or -1?")
-    return "divided by m, any law of the total can be had"
+    cases = [(m, target) for target in (5, 3) for m in (1, 2, 3, 5, 8)]
+    hint = "m spikes get this number each: what must it be for the total to be 1, 0 or -1?"
+    compare(answer, right_law, cases, hint=hint)
+    return "divided by m, every law of the total is possible"
 
 
 def right_clipped(m, target, is_label):
-    """Solution of 4.3."""
-    if m == 0:
-        return 0
+    """Compute e where the counts are clipped at their targets."""
+    return _clipped_difference(m, target, is_label) if m else 0
+
+
+def _clipped_difference(m, target, is_label):
+    """Return target - m, which a label clips at 0 from below, and another neuron from above."""
     return max(target - m, 0) if is_label else min(target - m, 0)
+
+
+def _sides_swapped(m, target, is_label):
+    """Make a mistake in 4.3: clip the wrong side."""
+    return right_clipped(m, target, not is_label)
 
 
 @exercise(
@@ -74,25 +81,21 @@ def right_clipped(m, target, is_label):
     solution=right_clipped,
     mistakes={
         "no clipping": lambda m, target, is_label: target - m if m else 0,
-        "a silent neuron pushed": lambda m, target, is_label: max(target - m, 0) if is_label else min(target - m, 0),
-        "sides swapped": lambda m, target, is_label: (
-            0 if m == 0 else min(target - m, 0) if is_label else max(target - m, 0)
-        ),
-        "the parabola": lambda m, target, is_label: m * (max(target - m, 0) if is_label else min(target - m, 0)),
+        "a silent neuron pushed": _clipped_difference,
+        "sides swapped": _sides_swapped,
+        "the parabola": lambda m, target, is_label: m * _clipped_difference(m, target, is_label),
     },
 )
 def clipped(answer):
-    cases = [
-        ({"m": m, "target": target, "is_label": is_label}, right_clipped(m, target, is_label))
-        for is_label, target in ((True, 5), (False, 1), (True, 2), (False, 4))
-        for m in (1, 3, 5, 8, 0)
-    ]
-    try_cases(answer, cases, hint="a label neuron is never asked for fewer spikes, another never for more")
-    return "the label can only be pulled, the others can only be pushed back"
+    targets = ((True, 5), (False, 1), (True, 2), (False, 4))
+    cases = [(m, target, is_label) for is_label, target in targets for m in (1, 3, 5, 8, 0)]
+    hint = "a label neuron is never asked for fewer spikes, another never for more"
+    compare(answer, right_clipped, cases, hint=hint)
+    return "the label's spikes are only pulled earlier, the others' only pushed later"
 
 
 def _factor() -> float:
-    """What the package makes of these counts, by way of the gradient on the label's only spike."""
+    """Compute the package's factor for these counts, from the gradient on the label's only spike."""
     rows = [(label, *others) for label, others in zip(LABEL_COUNTS, OTHER_COUNTS, strict=True)]
     steps = torch.arange(5)[:, None, None]
     spikes = (steps < torch.tensor(rows)).double().requires_grad_()
@@ -105,18 +108,13 @@ def _factor() -> float:
     "The factor of a batch",
     solution=2.7,
     mistakes={
-        "the silent left out": 1.2,
+        "silent neurons left out": 1.2,
         "the ratio itself": 27.0,
         "the first sample alone": 1.8,
         "no scaling": 1,
     },
 )
 def factor(answer):
-    value = number(answer)
-    expected = _factor()
-    if not math.isclose(value, expected, abs_tol=FACTOR_TOLERANCE):
-        raise Wrong(
-            f"{value:.6g} is too {'large' if value > expected else 'small'}",
-            hint="the counts are clipped before they are added up: with how many spikes does a silent neuron enter?",
-        )
+    hint = "the counts are clipped before they are added up: as how many spikes does a silent neuron count?"
+    expect(answer, _factor(), hint=hint, absolute=FACTOR_TOLERANCE)
     return "15 of the 27 spikes in the ratio were never fired"

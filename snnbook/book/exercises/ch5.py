@@ -6,7 +6,7 @@ import math
 import torch
 
 from ...losses import TimeToFirstSpike
-from . import Wrong, exercise, number, try_cases
+from . import Wrong, compare, exercise, expect, number
 
 STEPS = 5
 """T of the exercises that name times."""
@@ -15,11 +15,14 @@ WANTED_SUM = 0.25
 """The sum that exercise 5.2 asks for."""
 
 ROUNDED = 1e-3
-"""How far a number may be off: three digits are an answer."""
+"""How far off a number may be: three digits are enough."""
 
 
 def _gradients(first: list[int], t_unfired: float, steps: int = STEPS) -> list[float]:
-    """Gradients of one sample without their factor T/N, from first spikes 1..T (0: silent); neuron 0 is the label."""
+    """Compute one sample's gradients without their factor T/N.
+
+    First spikes are steps 1..T, 0 for a silent neuron. Neuron 0 is the label.
+    """
     spikes = torch.zeros(steps, 1, len(first), dtype=torch.float64)
     for neuron, step in enumerate(first):
         if step:
@@ -30,10 +33,15 @@ def _gradients(first: list[int], t_unfired: float, steps: int = STEPS) -> list[f
 
 
 def right_sign(fires, label):
-    """Solution of 5.1."""
+    """Return the sign of the gradients' sum, from which neurons fire."""
     if all(fires) or not any(fires):
         return 0
     return 1 if fires[label] else -1
+
+
+def _silence_negative(fires, label):
+    """Make a mistake in 5.1: take the sum as negative where no neuron fires."""
+    return right_sign(fires, label) if any(fires) else -1
 
 
 @exercise(
@@ -42,17 +50,13 @@ def right_sign(fires, label):
     solution=right_sign,
     mistakes={
         "the label taken as firing": lambda fires, label: 0 if all(fires) else 1,
-        "nobody fires, taken as negative": lambda fires, label: 0 if all(fires) else (1 if fires[label] else -1),
+        "no neuron fires, taken as negative": _silence_negative,
         "the label's own gradient": lambda fires, label: 1 if fires[label] else 0,
     },
 )
 def sign(answer):
-    cases = [
-        ({"fires": list(fires), "label": label}, right_sign(fires, label))
-        for fires in itertools.product([0, 1], repeat=3)
-        for label in range(3)
-    ]
-    try_cases(answer, cases, hint="which of the numbers [i = label] - q_i, that add up to 0, do not arrive?")
+    cases = [(list(fires), label) for fires in itertools.product([0, 1], repeat=3) for label in range(3)]
+    compare(answer, right_sign, cases, hint="which of the numbers [i = label] - q_i, that add up to 0, do not arrive?")
     return "zero when all fire or none does; negative when the label is silent and another fires"
 
 
@@ -69,21 +73,20 @@ def sign(answer):
 def sum_to_order(answer):
     t_unfired = number(answer)
     if not (math.isfinite(t_unfired) and t_unfired > 0):
-        raise Wrong(
-            f"t_unfired = {t_unfired:g} is no time after the start", hint="give a number above 0, in units of T"
-        )
+        raise Wrong(f"t_unfired = {t_unfired:g} is no time after the start", hint="give units of T, above 0")
     total = sum(_gradients([1, 4, 0, 0, 0], t_unfired))
     if not abs(total - WANTED_SUM) <= ROUNDED:
         raise Wrong(
             f"with t_unfired = {t_unfired:.6g} T the gradients sum to {total:.6g}, not {WANTED_SUM}",
-            hint="the sum is the share of the three silent neurons; solve it for their weight first",
+            hint="the sum is q of the three silent neurons together; solve it for their weight first",
         )
     return "the package's gradients sum to 0.25 there"
 
 
 def right_flat(classes, silent, label_fires):
-    """Solution of 5.3."""
-    return silent / classes - (0 if label_fires else 1)
+    """Compute the gradients' sum where the softmax ignores the times."""
+    silent_q = silent / classes
+    return silent_q if label_fires else silent_q - 1
 
 
 @exercise(
@@ -91,18 +94,15 @@ def right_flat(classes, silent, label_fires):
     "A softmax that does not look at times",
     solution=right_flat,
     mistakes={
-        "the silent hold nothing": lambda classes, silent, label_fires: 0 if label_fires else -1,
+        "silent neurons left out": lambda classes, silent, label_fires: 0 if label_fires else -1,
         "the label taken as firing": lambda classes, silent, label_fires: silent / classes,
-        "share of those that fire": lambda classes, silent, label_fires: 1 - silent / classes,
+        "those that fire": lambda classes, silent, label_fires: 1 - silent / classes,
     },
 )
 def flat(answer):
-    cases = [
-        ({"classes": classes, "silent": silent, "label_fires": fires}, right_flat(classes, silent, fires))
-        for classes, silent, fires in [(10, 6, True), (10, 0, True), (10, 6, False), (10, 10, False), (4, 3, True)]
-    ]
-    try_cases(answer, cases, hint="where beta is 0, every exp(-beta t) is 1: what are the shares?")
-    return "with shares of 1/C the times no longer count"
+    cases = [(10, 6, True), (10, 0, True), (10, 6, False), (10, 10, False), (4, 3, True)]
+    compare(answer, right_flat, cases, hint="where beta is 0, every exp(-beta t) is 1: what is each q?")
+    return "with q = 1/C for all the times no longer count"
 
 
 @exercise(
@@ -111,16 +111,12 @@ def flat(answer):
     solution=1 - 1 / (1 + 9 * math.exp(-0.8)),
     mistakes={
         "times 1 and 5 apart by 5 steps": 1 - 1 / (1 + 9 * math.exp(-1)),
-        "the share, not the gradient": 1 / (1 + 9 * math.exp(-0.8)),
+        "q, not the gradient": 1 / (1 + 9 * math.exp(-0.8)),
         "with the factor T": 5 * (1 - 1 / (1 + 9 * math.exp(-0.8))),
     },
 )
 def best_case(answer):
-    pull = number(answer)
     expected = _gradients([1] + [STEPS] * 9, t_unfired=4.0)[0]
-    if not abs(pull - expected) <= ROUNDED:
-        raise Wrong(
-            f"{pull:.6g} is {'too large' if pull > expected else 'too small'}",
-            hint="scores are 1 - (t - 1)/T; the gradient is 1 - q of the label, and nine others share the rest",
-        )
+    hint = "scores are 1 - (t - 1)/T; the gradient is 1 - q of the label, and the q of the nine others are the rest"
+    expect(answer, expected, hint=hint, absolute=ROUNDED)
     return "even in the best case most of the pull is left"

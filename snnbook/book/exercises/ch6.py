@@ -5,18 +5,17 @@ import math
 import torch
 
 from ..fingerprints import fingerprint, gradient
-from . import Wrong, close, exercise, number, try_cases
+from . import Wrong, close, compare, exercise, number, pair
 
 
-def _pair(answer, names: str) -> tuple[float, float]:
-    """The answer as two numbers."""
-    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-        raise Wrong(f"{answer!r} is not a pair", hint=f"give two numbers, {names}")
-    return number(answer[0]), number(answer[1])
+def _numbers(answer, names: str) -> tuple[float, float]:
+    """Return the answer as two numbers."""
+    first, second = pair(answer, f"give two numbers, {names}")
+    return number(first), number(second)
 
 
 def _sample(*rows: str) -> torch.Tensor:
-    """Spikes (T, C) from one string per neuron."""
+    """Return spikes, (T, C), from one string per neuron."""
     return torch.tensor([[float(spike) for spike in row] for row in rows], dtype=torch.float64).T
 
 
@@ -29,11 +28,11 @@ def _sample(*rows: str) -> torch.Tensor:
         "a push of 1/C": (0.5, 1.5),
         "targets from step 1 on": (1 / 3, 7 / 3),
         "a pull where the others get a push": (2, 2),
-        "size and sum the wrong way round": (2, 0),
+        "size and sum swapped": (2, 0),
     },
 )
 def by_hand(answer):
-    total, size = _pair(answer, "(sum, size)")
+    total, size = _numbers(answer, "(sum, size)")
     found = fingerprint(gradient("timing", _sample("000101", "101000", "000000", "000000"), label=0))
     if not close(total, found.sum):
         raise Wrong(
@@ -45,9 +44,9 @@ def by_hand(answer):
     return "zero by chance, not by a law: move any spike and see"
 
 
-def right_late(times, steps):
-    """Solution of 6.2."""
-    return [max(0, (t - (k + 1) + 0.5) / steps) for k, t in enumerate(times, start=1)]
+def right_late(times, T):
+    """Compute e of the timing loss at a label's spikes."""
+    return [max(0, (t - (k + 1) + 0.5) / T) for k, t in enumerate(times, start=1)]
 
 
 @exercise(
@@ -62,17 +61,15 @@ def right_late(times, steps):
     },
 )
 def late(answer):
-    cases = [
-        ({"times": times, "T": steps}, right_late(times, steps))
-        for times, steps in [([4, 6], 6), ([1, 2, 3, 4, 5], 5), ([2], 5), ([3, 4, 9], 12), ([], 5), ([1, 12], 12)]
-    ]
-    try_cases(answer, cases, hint="the k-th target is at step k + 1; a spike that comes earlier than it should gets 0")
+    cases = [([4, 6], 6), ([1, 2, 3, 4, 5], 5), ([2], 5), ([3, 4, 9], 12), ([], 5), ([1, 12], 12)]
+    hint = "the k-th target is at step k + 1; a spike that comes earlier than its target gets 0"
+    compare(answer, right_late, cases, hint=hint)
     return "a spike has a rank, and its target follows from that"
 
 
-def right_pull(classes, k):
-    """Solution of 6.3."""
-    return 1 - math.e / ((k + 1) * math.e + classes - 1 - k)
+def right_pull(C, k):
+    """Compute TET's e at a label's spike where k others of C neurons fire."""
+    return 1 - math.e / ((k + 1) * math.e + C - 1 - k)
 
 
 @exercise(
@@ -80,22 +77,24 @@ def right_pull(classes, k):
     "The pull that stays",
     solution=right_pull,
     mistakes={
-        "the share, not the pull": lambda C, k: math.e / ((k + 1) * math.e + C - 1 - k),
+        "the fraction, not the pull": lambda C, k: math.e / ((k + 1) * math.e + C - 1 - k),
         "the label left out of those that fire": lambda C, k: 1 - math.e / (k * math.e + C - 1 - k),
         "a silent neuron weighs nothing": lambda C, k: 1 - 1 / (k + 1),
         "C silent neurons": lambda C, k: 1 - math.e / ((k + 1) * math.e + C - k),
     },
 )
 def pull(answer):
-    cases = [({"C": classes, "k": k}, right_pull(classes, k)) for classes, k in [(10, 0), (10, 3), (4, 3), (2, 0)]]
-    try_cases(answer, cases, hint="exp(1) for a neuron that fires, exp(0) for one that does not; the label fires too")
+    cases = [(10, 0), (10, 3), (4, 3), (2, 0)]
+    hint = "exp(1) for a neuron that fires, exp(0) for one that does not; the label fires too"
+    compare(answer, right_pull, cases, hint=hint)
     return "it is smallest when the label fires alone, and never 0"
 
 
-def right_vote(classes, k, label_fires):
-    """Solution of 6.4."""
-    fires = k + (1 if label_fires else 0)
-    return (classes - fires) / (classes - fires + fires * math.e) - (0 if label_fires else 1)
+def right_vote(C, k, label_fires):
+    """Compute the sum of TET's e at one step."""
+    firing = k + 1 if label_fires else k
+    silent_part = (C - firing) / (C - firing + firing * math.e)
+    return silent_part if label_fires else silent_part - 1
 
 
 @exercise(
@@ -105,23 +104,13 @@ def right_vote(classes, k, label_fires):
     mistakes={
         "all of it, silent neurons too": lambda C, k, label_fires: 0,
         "the label always fires": lambda C, k, label_fires: (C - k - 1) / (C - k - 1 + (k + 1) * math.e),
-        "the share of those that fire": lambda C, k, label_fires: -right_vote(C, k, label_fires),
+        "the fraction of those that fire": lambda C, k, label_fires: -right_vote(C, k, label_fires),
         "only the label's own": lambda C, k, label_fires: right_pull(C, k) if label_fires else 0,
     },
 )
 def vote(answer):
-    cases = [
-        ({"C": classes, "k": k, "label_fires": fires}, right_vote(classes, k, fires))
-        for classes, k, fires in [
-            (10, 0, True),
-            (10, 4, True),
-            (10, 9, True),
-            (10, 4, False),
-            (10, 0, False),
-            (3, 1, True),
-        ]
-    ]
-    try_cases(answer, cases, hint="all C brackets add up to 0; which of them find no spike to stand on?")
+    cases = [(10, 0, True), (10, 4, True), (10, 9, True), (10, 4, False), (10, 0, False), (3, 1, True)]
+    compare(answer, right_vote, cases, hint="all C brackets add up to 0; which of them have no spike?")
     return "never negative while the label fires"
 
 
@@ -132,21 +121,22 @@ def vote(answer):
     mistakes={
         "only the batch": (50, 50),
         "the same for both": (250, 250),
-        "the other way round": (1 / 250, 1 / 10),
+        "divided, not multiplied": (1 / 250, 1 / 10),
         "T twice": (50, 10),
     },
 )
 def one_scale(answer):
-    given = dict(zip(("tet", "ttfs"), _pair(answer, "(tet, ttfs)"), strict=True))
+    factors = dict(zip(("tet", "ttfs"), _numbers(answer, "(tet, ttfs)"), strict=True))
     spikes = _sample("01010", "00101", "11000")
     first = [math.exp(score) for score in (0.8, 0.6, 1.0)]
     bracket = {"tet": 1 - math.e / (2 * math.e + 1), "ttfs": 1 - first[0] / sum(first)}
-    e = {name: gradient(name, spikes, label=0) / 50 for name in given}  # one of 50 samples: both take the mean
-    for name, factor in given.items():
-        got = factor * e[name][1, 0].item()
-        if not close(got, bracket[name]):
+    for name, factor in factors.items():
+        # The sample is one of 50, and both losses take the mean over samples.
+        e = gradient(name, spikes, label=0) / 50
+        found = factor * e[1, 0].item()
+        if not close(found, bracket[name]):
             raise Wrong(
-                f"a label spike whose bracket is {bracket[name]:.4g} gets {got:.4g} from {name}",
+                f"a label spike whose bracket is {bracket[name]:.4g} gets {found:.4g} from {name}",
                 hint="read the factor before the bracket in its equation, and divide by it",
             )
     return "and with these two the ranking of sizes is another one"

@@ -4,11 +4,11 @@ import math
 
 from ...neuron import SLOPE_BOUND_WEIGHT
 from ...ops.reference import VARIANCE_FLOOR
-from . import exercise, try_cases
+from . import compare, exercise
 
 
 def right_scale(gamma, theta, beta):
-    """Solution of 7.1."""
+    """Compute the two numbers that replace gamma, theta and beta."""
     return [gamma / theta, beta / theta]
 
 
@@ -23,16 +23,14 @@ def right_scale(gamma, theta, beta):
     },
 )
 def unfold(answer):
-    cases = [
-        ({"gamma": g, "theta": theta, "beta": beta}, right_scale(g, theta, beta))
-        for g, theta, beta in ((2.0, 3.0, 0.5), (0.5, 1.0, -0.2), (1.0, 4.0, 0.1))
-    ]
-    try_cases(answer, cases, hint="divide both sides of 'potential >= threshold' by theta; which weights are left?")
-    return "three numbers become two, and the neuron cannot tell"
+    cases = [(2.0, 3.0, 0.5), (0.5, 1.0, -0.2), (1.0, 4.0, 0.1)]
+    hint = "divide both sides of 'potential >= threshold' by theta; which weights are left?"
+    compare(answer, right_scale, cases, hint=hint)
+    return "three numbers become two, and the neuron fires as before"
 
 
-def right_share(fan_in):
-    """Solution of 7.2."""
+def right_part(fan_in):
+    """Compute the part of gamma that the floor of the variance leaves."""
     variance = 1 / (3 * fan_in)
     return math.sqrt(variance / (variance + VARIANCE_FLOOR))
 
@@ -40,23 +38,21 @@ def right_share(fan_in):
 @exercise(
     "7.2",
     "A small number that is not small",
-    solution=right_share,
+    solution=right_part,
     mistakes={
         "the root forgotten": lambda fan_in: 1 / (1 + 3 * fan_in * VARIANCE_FLOOR),
         "the width for the variance": lambda fan_in: math.sqrt(1 / (1 + fan_in * VARIANCE_FLOOR)),
         "nothing lost": lambda fan_in: 1.0,
     },
 )
-def share(answer):
-    cases = [({"fan_in": n}, right_share(n)) for n in (25, 784, 3136)]
-    try_cases(
-        answer, cases, hint="a number spread evenly over -w to w has variance w^2/3; it is divided by sqrt(var + 1e-5)"
-    )
+def part(answer):
+    hint = "a number spread evenly over -w to w has variance w^2/3; it is divided by sqrt(var + 1e-5)"
+    compare(answer, right_part, [(25,), (784,), (3136,)], hint=hint)
     return "with 3136 inputs more than 4 % of gamma are gone before training begins"
 
 
 def right_trials(low, high, ratio):
-    """Solution of 7.3."""
+    """Count the trials of a search on a logarithmic scale."""
     trials = 0
     while high / low >= ratio:
         high = math.sqrt(low * high)
@@ -75,18 +71,14 @@ def right_trials(low, high, ratio):
     },
 )
 def trials(answer):
-    cases = [
-        ({"low": low, "high": high, "ratio": ratio}, right_trials(low, high, ratio))
-        for low, high, ratio in ((0.01, 100.0, 1.01), (1.0, 2.0, 1.5), (0.5, 8.0, 1.1), (1.0, 1.2, 1.3))
-    ]
-    try_cases(
-        answer, cases, hint="each trial takes the square root of high/low; how often until it is below the ratio?"
-    )
+    cases = [(0.01, 100.0, 1.01), (1.0, 2.0, 1.5), (0.5, 8.0, 1.1), (1.0, 1.2, 1.3)]
+    hint = "each trial takes the square root of high/low; how often until it is below the ratio?"
+    compare(answer, right_trials, cases, hint=hint)
     return "four orders of magnitude cost no more than ten passes"
 
 
 def right_growth(rate, decay, steps):
-    """Solution of 7.4."""
+    """Compute the factor by which decay raises a threshold."""
     return (1 - rate * decay) ** -steps
 
 
@@ -102,21 +94,19 @@ def right_growth(rate, decay, steps):
     },
 )
 def growth(answer):
-    cases = [
-        ({"rate": rate, "decay": decay, "steps": steps}, right_growth(rate, decay, steps))
-        for rate, decay, steps in ((0.1, 0.5, 1), (5e-4, 0.005, 60_600), (1e-3, 0.01, 1000))
-    ]
-    try_cases(answer, cases, hint="AdamW multiplies gamma by 1 - rate * decay; then the threshold is divided by gamma")
+    cases = [(0.1, 0.5, 1), (5e-4, 0.005, 60_600), (1e-3, 0.01, 1000)]
+    hint = "AdamW multiplies gamma by 1 - rate * decay; then the threshold is divided by gamma"
+    compare(answer, right_growth, cases, hint=hint)
     return "a decay meant to keep numbers small makes thresholds large"
 
 
 def slope(e, du, bound=SLOPE_BOUND_WEIGHT):
-    """Gradient in a threshold, from e and the slopes at its spikes."""
+    """Compute the gradient on a threshold, from e and the slopes at its spikes."""
     return sum(x * min(1 / rise, bound) for x, rise in zip(e, du, strict=True) if rise > 0)
 
 
 def right_steps(theta, e, du, rate):
-    """Solution of 7.5."""
+    """Compute the threshold after a step of theta itself, and after a step of gamma that is folded."""
     return [theta - rate * slope(e, du), theta / (1 + rate * theta * slope(e, du))]
 
 
@@ -148,14 +138,11 @@ def right_steps(theta, e, du, rate):
 )
 def after(answer):
     cases = [
-        ({"theta": theta, "e": e, "du": du, "rate": rate}, right_steps(theta, e, du, rate))
-        for theta, e, du, rate in (
-            (2.0, [1.0], [0.5], 0.1),
-            (0.5, [1.0, -2.0], [0.5, 2.0], 0.1),
-            (0.5, [1.0, 1.0], [0.1, 1.0], 0.2),
-            (1.5, [-1.0, 1.0], [0.5, -0.5], 0.1),
-        )
+        (2.0, [1.0], [0.5], 0.1),
+        (0.5, [1.0, -2.0], [0.5, 2.0], 0.1),
+        (0.5, [1.0, 1.0], [0.1, 1.0], 0.2),
+        (1.5, [-1.0, 1.0], [0.5, -0.5], 0.1),
     ]
-    hint = "gamma moves a spike the other way than theta does, and theta times as far; what does folding make of it?"
-    try_cases(answer, cases, hint=hint)
-    return "one goes by differences and can pass 0, the other by ratios and cannot"
+    hint = "gamma moves a spike the other way than theta does, and theta times as far; what does folding do to it?"
+    compare(answer, right_steps, cases, hint=hint)
+    return "theta's own step is a difference and can pass 0; gamma's is a ratio and cannot"

@@ -2,14 +2,14 @@
 
 import math
 
-from . import Wrong, exercise, one_of, try_cases
+from . import Wrong, compare, exercise, one_of
 
 STATE = ("step", "thresholds", "moments", "order")
-"""What exercise 8.2 chooses from."""
+"""The choices of exercise 8.2."""
 
 
 def right_rate(start, epoch, epochs):
-    """Solution of 8.1."""
+    """Compute the cosine schedule's rate of one epoch."""
     return start * (1 + math.cos(math.pi * (epoch - 1) / epochs)) / 2
 
 
@@ -24,12 +24,9 @@ def right_rate(start, epoch, epochs):
     },
 )
 def rate(answer):
-    cases = [
-        ({"start": start, "epoch": epoch, "epochs": epochs}, right_rate(start, epoch, epochs))
-        for start, epochs in ((5e-4, 100), (2e-3, 6))
-        for epoch in (1, 2, epochs // 2 + 1, epochs)
-    ]
-    try_cases(answer, cases, hint="the first epoch has the whole rate, the middle one half of it")
+    schedules = ((5e-4, 100), (2e-3, 6))
+    cases = [(start, epoch, epochs) for start, epochs in schedules for epoch in (1, 2, epochs // 2 + 1, epochs)]
+    compare(answer, right_rate, cases, hint="the first epoch has the whole rate, the middle one half of it")
     return "the last epoch's rate is small, but not 0"
 
 
@@ -48,15 +45,21 @@ def left_out(answer):
     if word != "order":
         raise Wrong(
             f"without the {word} in the checkpoint, the run goes on with other numbers than it had",
-            hint="one of the four is not remembered but drawn anew, from the seed and the epoch's number",
+            hint="one of the four is computed anew in each epoch, from the seed and the epoch's number",
         )
     return "a random order that follows from seed and epoch needs no memory"
 
 
 def right_reading(accuracies):
-    """Solution of 8.3."""
+    """Return the best accuracy, its epoch, and the last accuracy."""
     best = max(accuracies)
     return [best, accuracies.index(best) + 1, accuracies[-1]]
+
+
+def _last_of_several(accuracies):
+    """Make a mistake in 8.3: take the last of several equal epochs."""
+    best = max(accuracies)
+    return [best, len(accuracies) - accuracies[::-1].index(best), accuracies[-1]]
 
 
 @exercise(
@@ -65,25 +68,18 @@ def right_reading(accuracies):
     solution=right_reading,
     mistakes={
         "counted from 0": lambda accuracies: [max(accuracies), accuracies.index(max(accuracies)), accuracies[-1]],
-        "the last of several": lambda accuracies: [
-            max(accuracies),
-            len(accuracies) - accuracies[::-1].index(max(accuracies)),
-            accuracies[-1],
-        ],
+        "the last of several": _last_of_several,
         "the last left out": lambda accuracies: [max(accuracies), accuracies.index(max(accuracies)) + 1],
     },
 )
 def reading(answer):
-    cases = [
-        ({"accuracies": values}, right_reading(values))
-        for values in ([0.5, 0.8, 0.7], [0.6, 0.9, 0.9, 0.8], [0.4], [0.1, 0.2, 0.3])
-    ]
-    try_cases(answer, cases, hint="epochs count from 1, and the first of several equal ones is the best")
+    cases = [([0.5, 0.8, 0.7],), ([0.6, 0.9, 0.9, 0.8],), ([0.4],), ([0.1, 0.2, 0.3],)]
+    compare(answer, right_reading, cases, hint="epochs count from 1, and the first of several equal ones is the best")
     return "the best is chosen by looking at the test images; the last is not"
 
 
 def right_carrying(train):
-    """Solution of 8.4."""
+    """Count the steps at which an input gets a gradient."""
     return max((t + 1 for t, spike in enumerate(train) if spike), default=0)
 
 
@@ -99,18 +95,14 @@ def right_carrying(train):
     },
 )
 def carrying(answer):
-    cases = [
-        ({"train": train}, right_carrying(train))
-        for train in ([0, 0, 1, 0, 0], [0, 1, 0, 1, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1], [0, 0, 0, 0, 1])
-    ]
-    try_cases(
-        answer, cases, hint="an input acts on the first output spike at or after it; where there is none, on nothing"
-    )
+    trains = ([0, 0, 1, 0, 0], [0, 1, 0, 1, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1], [0, 0, 0, 0, 1])
+    hint = "an input acts on the first output spike at or after it; where there is none, on nothing"
+    compare(answer, right_carrying, [(train,) for train in trains], hint=hint)
     return "after its last spike a neuron has nothing to learn from"
 
 
 def right_bytes(steps):
-    """Solution of 8.5."""
+    """Compute the bytes per neuron that the plain and the economical backward pass store."""
     return [3 * 4 * steps, 4 + math.ceil(steps / 8)]
 
 
@@ -126,6 +118,6 @@ def right_bytes(steps):
     },
 )
 def kept(answer):
-    cases = [({"steps": steps}, right_bytes(steps)) for steps in (5, 8, 12, 30)]
-    try_cases(answer, cases, hint="a float32 has 4 bytes; bits come in whole bytes; this layer's current repeats")
-    return "slopes are cheap to compute again, and dear to remember"
+    hint = "a float32 has 4 bytes; bits come in whole bytes; this layer's current repeats"
+    compare(answer, right_bytes, [(5,), (8,), (12,), (30,)], hint=hint)
+    return "slopes are cheap to compute again, and expensive to store"

@@ -4,14 +4,20 @@ import math
 
 from ...results import paper
 from ...results.protocol import CEILING, FLOOR, Spread, reach, spread, t_quantile, verdict
-from . import Wrong, close, exercise, number, one_of, try_cases
+from . import Wrong, compare, exercise, expect, one_of
 
 
 def right_deviation(values):
-    """Solution of 9.1."""
+    """Compute the standard deviation of a sample."""
     n = len(values)
     mean = sum(values) / n
     return (sum((x - mean) ** 2 for x in values) / (n - 1)) ** 0.5
+
+
+def _divided_by_n(values):
+    """Make a mistake in 9.1: divide by the number of values."""
+    n = len(values)
+    return right_deviation(values) * ((n - 1) / n) ** 0.5
 
 
 @exercise(
@@ -19,19 +25,23 @@ def right_deviation(values):
     "A deviation from three seeds",
     solution=right_deviation,
     mistakes={
-        "n, not n - 1": lambda values: (sum((x - sum(values) / len(values)) ** 2 for x in values) / len(values)) ** 0.5,
+        "n, not n - 1": _divided_by_n,
         "no root": lambda values: right_deviation(values) ** 2,
         "of the mean": lambda values: right_deviation(values) / len(values) ** 0.5,
     },
 )
 def deviation(answer):
     samples = ([93.9, 94.0, 94.1], [94.0, 94.0], [80.0, 85.0, 81.0, 82.0], [93.95, 94.02, 94.01, 93.88, 94.1])
-    cases = [({"values": values}, spread(values).std) for values in samples]
-    try_cases(answer, cases, hint="squares around the mean, divided by one less than their number; then the root")
+    hint = "squares around the mean, divided by one less than their number; then the root"
+    compare(answer, lambda values: spread(values).std, [(values,) for values in samples], hint=hint)
     return "the mean was taken from the same values, which costs one of them"
 
 
 REACH = Spread(3, 94.0, 0.15)
+"""The spread in exercise 9.2; not a result."""
+
+JUDGED = Spread(3, 84.0, 2.1)
+"""Our runs of the TET row in exercise 9.3; not a result."""
 
 
 @exercise(
@@ -45,12 +55,8 @@ REACH = Spread(3, 94.0, 0.15)
     },
 )
 def how_far(answer):
-    value, expected = number(answer), reach(REACH)
-    if not math.isclose(value, expected, rel_tol=2e-3):
-        raise Wrong(
-            f"{value:.4g} is too {'large' if value > expected else 'small'}",
-            hint=f"two uncertainties add up in the root, ours and that of one more run; t is {t_quantile(2)} for n = 3",
-        )
+    hint = f"two uncertainties add up in the root, ours and that of one more run; t is {t_quantile(2)} for n = 3"
+    expect(answer, reach(REACH), hint=hint, relative=2e-3)
     return "with a deviation of 0.15 points, three seeds leave three quarters of a point open"
 
 
@@ -62,18 +68,14 @@ def how_far(answer):
 )
 def judge(answer):
     row = next(row for row in paper.TABLES["3"] if row.experiment.endswith("tet"))
-    word, right = one_of(answer, ["agrees", "differs", "undecided"]), verdict(row.accuracy, JUDGED)
-    if word != right:
+    word = one_of(answer, ["agrees", "differs", "undecided"])
+    if word != verdict(row.accuracy, JUDGED):
         raise Wrong(
             f"r is {reach(JUDGED):.1f} points, and the paper's number is {JUDGED.mean - row.accuracy:.1f} points away: "
             f"not {word}",
             hint=f"first ask whether it is within r (or {FLOOR} points), then whether it is within {CEILING:g} point",
         )
     return "a spread so wide would agree with nearly anything; more seeds are needed"
-
-
-JUDGED = Spread(3, 84.0, 2.1)
-"""What exercise 9.3 takes for our runs of the TET row; not a result."""
 
 
 @exercise(
@@ -87,11 +89,8 @@ JUDGED = Spread(3, 84.0, 2.1)
     },
 )
 def wrong_orders(answer):
-    rows, level = len(paper.TABLES["3"]), 0.05
-    value, expected = number(answer), math.comb(rows, 2) * level
-    if not close(value, expected):
-        raise Wrong(
-            f"{value:.4g} is too {'large' if value > expected else 'small'}",
-            hint="count the pairs of six rows; each is declared in 5 % of the cases, and expectations add up",
-        )
+    level = 0.05
+    pairs = math.comb(len(paper.TABLES["3"]), 2)
+    hint = "count the pairs of six rows; each is declared in 5 % of the cases, and expectations add up"
+    expect(answer, pairs * level, hint=hint)
     return "nearly one wrong order in every such table, if all rows were equal"
