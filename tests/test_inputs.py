@@ -890,6 +890,7 @@ EXEMPT = {
     "settings.Experiment.build_network": "takes nothing",
     "settings.Experiment.to_dict": "takes nothing",
     "settings.Experiment.from_dict": "reads JSON; test_experiments.py and test_fuzz.py",
+    "results.AddedRun": "returned by results.add_run",
     "ops.Engine": "a protocol; callers check the arguments of its methods",
     "ops.Layer": "made by events.spiking_affine from checked arguments",
     "ops.Pass": "made by engines",
