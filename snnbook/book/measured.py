@@ -78,13 +78,13 @@ def _rows(title: str, rows: list[dict[str, Any]]) -> Table:
     for place, key in enumerate(keys, start=1):
         if any(isinstance(row.get(key), str) for row in rows):
             left = place
-    return Table(title, tuple(map(_words, keys)), cells, left=left)
+    return Table(title, tuple(map(_words, keys)), cells, align="<" * left)
 
 
 def _pairs(title: str, values: dict[str, Any]) -> Table:
     """Make a table of two columns: names and values."""
     rows = tuple((Cell(_words(key)), Cell(_text(value))) for key, value in values.items())
-    return Table(title, ("name", "value"), rows, left=2)
+    return Table(title, ("name", "value"), rows, align="<<")
 
 
 def _text(value: Any) -> str:
