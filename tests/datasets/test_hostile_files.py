@@ -501,10 +501,10 @@ def test_something_else_where_a_file_must_be(special, tmp_path, monkeypatch):
     fails(lambda: datasets.load("fashion_mnist", "train"), path, "and a file must be there")
     rows = {row.split: row for row in datasets.check(["fashion_mnist"])}
     assert (rows["train"].state, rows["test"].state) == ("damaged", "differs")
-    fails(lambda: idx.read(path), path, "cannot be read: ")
-    fails(lambda: cifar.read(path, "test", CIFAR10), path, "cannot be read: ")
-    fails(lambda: nmnist.read(path, "test", NMNIST), path, "cannot be read: ")
-    fails(lambda: download.checksum(path, "Train.zip", NMNIST), path, "cannot be read: ")
+    fails(lambda: idx.read(path), f"cannot read {path}: ")
+    fails(lambda: cifar.read(path, "test", CIFAR10), f"cannot read {path}: ")
+    fails(lambda: nmnist.read(path, "test", NMNIST), f"cannot read {path}: ")
+    fails(lambda: download.checksum(path, "Train.zip", NMNIST), f"cannot read {path}: ")
     # the unpacked file beside it is a file, and is taken
     (path.parent / "train-labels-idx1-ubyte").write_bytes(gzip.decompress(content))
     assert len(datasets.load("fashion_mnist", "train")) == 60
