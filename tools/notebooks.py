@@ -17,6 +17,8 @@ from pathlib import Path
 
 import nbformat
 
+from snnbook.records import files
+
 BOOK = Path(__file__).resolve().parents[1] / "book"
 TIMEOUT = 300  # seconds a cell, as in _config.yml
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -194,7 +196,7 @@ def with_first_cell(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 def refresh(path: Path) -> None:
     """Run a notebook and write it back, text outputs only."""
     address(path)
-    write(path, text_of(strip(execute(path))))
+    files.write_atomic(path, text_of(strip(execute(path))).encode())
 
 
 def address(path: Path) -> None:
@@ -202,15 +204,8 @@ def address(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     source = first_source(notebook)
     if [cell.source for cell in notebook.cells if cell.get("id") == FETCH] != ([] if source is None else [source]):
-        write(path, text_of(strip(with_first_cell(notebook))))
+        files.write_atomic(path, text_of(strip(with_first_cell(notebook))).encode())
         print(f"{path.name}: the first cell, which says what is missing, is up to date with _config.yml")
-
-
-def write(path: Path, text: str) -> None:
-    """Replace a notebook whole."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8", newline="\n")
-    part.replace(path)
 
 
 def check(path: Path) -> None:

@@ -4,10 +4,14 @@ Whoever unpacks it and opens index.html has the whole book, without a network an
 """
 
 import argparse
+import io
 import os
 import sys
 import zipfile
 from pathlib import Path
+
+from snnbook.errors import UserError
+from snnbook.records import files
 
 BUILD = Path(__file__).resolve().parents[1] / "book" / "_build"
 FOLDER = "spikes-that-learn-when-to-fire"  # what it unpacks to
@@ -27,21 +31,20 @@ def pack(html: Path, target: Path) -> int:
 
     Raises:
         FileNotFoundError: if there is no built book
+        UserError: if the file cannot be written
     """
     if not (html / "index.html").is_file():
         raise FileNotFoundError(f"{html} holds no built book: run make book first")
-    part = target.with_name(target.name + ".part")
-    try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-            for path in sorted(html.rglob("*")):
-                name = path.relative_to(html)
-                if path.is_file() and not LEFT_OUT & set(name.parts) and path.suffix != SOURCE_MAPS:
-                    entry = zipfile.ZipInfo(f"{FOLDER}/{name.as_posix()}", DATE)
-                    entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-                    archive.writestr(entry, path.read_bytes())
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for path in sorted(html.rglob("*")):
+            name = path.relative_to(html)
+            if path.is_file() and not LEFT_OUT & set(name.parts) and path.suffix != SOURCE_MAPS:
+                entry = zipfile.ZipInfo(f"{FOLDER}/{name.as_posix()}", DATE)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                entry.external_attr = 0o644 << 16
+                archive.writestr(entry, path.read_bytes())
+    files.write_atomic(target, packed.getbuffer())
     return target.stat().st_size
 
 
@@ -53,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     target = parser.parse_args(arguments).target
     try:
         size = pack(BUILD / "html", target)
-    except OSError as error:
+    except (OSError, UserError) as error:
         print(error, file=sys.stderr)
         return 2
     print(f"{os.path.relpath(target)}: {size / 1e6:.1f} MB. Unpack it and open {FOLDER}/index.html in a browser.")
