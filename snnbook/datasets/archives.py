@@ -59,36 +59,51 @@ def kind_of(mode: int) -> str:
     return KINDS.get(stat.S_IFMT(mode), "a special file")
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading, without waiting and without opening a device.
+
+    Raises:
+        UserError: if it cannot be opened, or is not a regular file: a pipe, a device, a folder, ...
+    """
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            # With O_NONBLOCK, opening a pipe does not wait for a writer: another file may have taken the path by now.
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISREG(mode):
+                return os.fdopen(descriptor, "rb")
+            os.close(descriptor)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    raise UserError(f"cannot read {path}: it is {kind_of(mode)}, not a file")
+
+
+def unreadable(path: Path, error: OSError) -> UserError:
+    """Create the error for a file that the system cannot read."""
+    return UserError(f"cannot read {path}: {error.strerror or error}; check the path and its permissions")
+
+
 @contextmanager
 def opened(path: Path, most: int) -> Iterator[BinaryIO]:
-    """Open a regular file for reading, and never block.
+    """Open a regular file of bounded size, with a UserError for any error of the system in the `with` block.
 
     Args:
         path: the file
         most: largest size in bytes
     Raises:
-        UserError: if it is not a regular file, is larger, or cannot be read; also for errors inside the `with` block
+        UserError: as `open_regular`, and if the file is larger or reading it fails
     """
     path = Path(path)
-    try:
-        # With O_NONBLOCK, opening a pipe does not wait for a writer.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+    with open_regular(path) as file:
         try:
-            state = os.fstat(descriptor)
-            if not stat.S_ISREG(state.st_mode):
-                raise UserError(f"{path} cannot be read: it is {kind_of(state.st_mode)}. A regular file must be there")
-            if state.st_size > most:
-                raise UserError(f"{path} has {state.st_size:,} bytes, more than can be (at most {most:,}). {AGAIN}")
-            if state.st_size == 0:
-                # Files in /proc report a size of 0 as well, and reading them may block or never end.
-                yield io.BytesIO()
-                return
-            with open(descriptor, "rb", closefd=False) as file:
-                yield file
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}. Check it and its permissions") from error
+            size = os.fstat(file.fileno()).st_size
+            if size > most:
+                raise UserError(f"{path} has {size:,} bytes, more than can be (at most {most:,}). {AGAIN}")
+            # Files in /proc report a size of 0, and reading them may block or never end.
+            yield file if size else io.BytesIO()
+        except OSError as error:
+            raise unreadable(path, error) from error
 
 
 def check_start(file: BinaryIO, path: Path, magic: bytes, kind: str) -> None:

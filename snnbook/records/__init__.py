@@ -166,7 +166,7 @@ def read_file(path: Path) -> tuple[RunRecord, str]:
     """Read a run from its record file, and return the SHA-256 of the file too; errors as `read`."""
     path = as_path("path", path)
     digest = hashlib.sha256()
-    with files.opened(path) as file:
+    with files.open_regular(path) as file:
         first = next(files.lines(path, file, LARGEST_HEAD), b"")
         if not first.endswith(b"\n"):
             raise _cut_short(path)
@@ -264,7 +264,7 @@ def _whole_lines(path: Path, most: int, count: int | None = None) -> Iterator[by
     """Yield the complete lines of a file, at most `count`; none if there is no file."""
     if not path.exists():
         return
-    with files.opened(path) as file:
+    with files.open_regular(path) as file:
         for line in itertools.islice(files.lines(path, file, most), count):
             if line.endswith(b"\n"):
                 yield line

@@ -93,7 +93,7 @@ def read(path: str | Path, experiment: Experiment | None = None) -> Checkpoint:
     """
     path = as_path("path", path)
     instance("experiment", experiment, (Experiment, NoneType), "an Experiment or None")
-    with files.opened(path) as file:
+    with files.open_regular(path) as file:
         size = file.seek(0, io.SEEK_END)
         _check_size(path, size, LARGEST if experiment is None else _largest(experiment))
         try:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..datasets.archives import kind_of
+from ..datasets.archives import kind_of, open_regular, unreadable
 from ..errors import UserError
 
 MEGABYTE = 2**20
@@ -140,26 +140,6 @@ def _unwritable(path: Path, error: OSError) -> UserError:
     return UserError(f"cannot write {path}: {error.strerror}. Make room or set the permissions; nothing else is lost")
 
 
-def opened(path: Path) -> BinaryIO:
-    """Open a file for reading, without waiting and without opening a device.
-
-    Raises:
-        UserError: if it cannot be opened, or is not a regular file: a pipe, a device, a folder, ...
-    """
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISREG(mode):
-            descriptor = os.open(path, os.O_RDONLY | NO_WAIT)
-            # Another file may have taken the path in the meantime.
-            mode = os.fstat(descriptor).st_mode
-            if stat.S_ISREG(mode):
-                return os.fdopen(descriptor, "rb")
-            os.close(descriptor)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    raise UserError(f"cannot read {path}: it is {kind_of(mode)}, not a file")
-
-
 def read(path: Path, most: int = LARGEST) -> bytes:
     """Read a file's content.
 
@@ -170,10 +150,10 @@ def read(path: Path, most: int = LARGEST) -> bytes:
         UserError: if it cannot be read, is not a regular file, or is larger
     """
     try:
-        with opened(path) as file:
+        with open_regular(path) as file:
             content = file.read(most + 1)
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+        raise unreadable(path, error) from error
     if len(content) > most:
         raise UserError(f"{path} is larger than {most:,} bytes, and what belongs here is not")
     return content
@@ -195,7 +175,7 @@ def lines(path: Path, file: BinaryIO, most: int) -> Iterator[bytes]:
                 raise UserError(f"{path} has a line of more than {most:,} bytes, and what belongs here has none")
             yield line
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+        raise unreadable(path, error) from error
 
 
 def to_json(values: Any, indent: int | None = None) -> bytes:

@@ -136,7 +136,8 @@ def test_draws_follow_from_the_generator_alone():
     names = ("crop", "flip", "autoaugment")
     first = augment.draw(names, 100, generator(3))
     torch.manual_seed(5)
-    again, other = augment.draw(names, 100, generator(3)), augment.draw(names, 100, generator(4))
+    again = augment.draw(names, 100, generator(3))
+    other = augment.draw(names, 100, generator(4))
     for field in ("flip", "corner", "operations"):
         assert torch.equal(getattr(first, field), getattr(again, field))
         assert not torch.equal(getattr(first, field), getattr(other, field))

@@ -123,7 +123,8 @@ def test_load_reads_the_readers_own_folder(monkeypatch, tmp_path, folder, packed
     monkeypatch.setenv("SNNBOOK_DATA", str(tmp_path / "own"))
     for split, prefix, count in (("train", "train", TRAIN), ("test", "t10k", TEST)):
         data = datasets.load("fashion_mnist", split)
-        pixels, labels = contents[f"{prefix}-images-idx3-ubyte"][16:], contents[f"{prefix}-labels-idx1-ubyte"][8:]
+        pixels = contents[f"{prefix}-images-idx3-ubyte"][16:]
+        labels = contents[f"{prefix}-labels-idx1-ubyte"][8:]
         assert (data.name, data.split, data.classes, data.source) == ("fashion_mnist", split, 10, where)
         assert len(data) == count
         assert data.images.dtype == torch.uint8
@@ -135,7 +136,9 @@ def test_load_reads_the_readers_own_folder(monkeypatch, tmp_path, folder, packed
 
 
 def test_load_takes_the_first_place_that_has_the_files(monkeypatch, tmp_path):
-    own, cache, debian = small(1), small(2), small(3)
+    own = small(1)
+    cache = small(2)
+    debian = small(3)
     publish(monkeypatch, debian, [CLOSED])
     write(tmp_path / "debian" / "fashion-mnist", debian)
     assert datasets.load("fashion_mnist", "train").source == tmp_path / "debian" / "fashion-mnist"
@@ -190,7 +193,8 @@ def test_load_refuses_images_and_labels_that_do_not_fit_together(monkeypatch, tm
 
 
 def test_load_notices_published_files_in_the_wrong_place(monkeypatch, tmp_path):
-    fashion, digits = small(0), small(1)
+    fashion = small(0)
+    digits = small(1)
     publish(monkeypatch, fashion, [CLOSED])
     publish(monkeypatch, digits, [CLOSED], "mnist")
     swapped = {name: fashion[name.replace("train", "t10k")] for name in fashion if name.startswith("train")}
@@ -217,7 +221,8 @@ def test_names_are_checked():
 
 def test_download_goes_on_to_the_next_mirror_and_fills_the_cache(monkeypatch, tmp_path, serve, capfd):
     contents = small()
-    empty, full = tmp_path / "empty", write(tmp_path / "full", contents)
+    empty = tmp_path / "empty"
+    full = write(tmp_path / "full", contents)
     empty.mkdir()
     publish(monkeypatch, contents, [CLOSED, serve(empty), serve(full)])
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
@@ -275,7 +280,8 @@ def test_an_interrupted_download_leaves_nothing(monkeypatch, tmp_path):
 def test_where_all_fails_one_line_names_every_place(monkeypatch, tmp_path, serve):
     missing = serve(tmp_path)
     publish(monkeypatch, small(), [CLOSED, missing])
-    cache, debian = tmp_path / "cache" / "snnbook" / "fashion-mnist", tmp_path / "debian" / "fashion-mnist"
+    cache = tmp_path / "cache" / "snnbook" / "fashion-mnist"
+    debian = tmp_path / "debian" / "fashion-mnist"
     write(debian, {"train-images-idx3-ubyte": b""})
     line = fails(
         lambda: datasets.load("fashion_mnist", "train"),
@@ -335,7 +341,8 @@ def contents_of(folder):
 @pytest.mark.parametrize("name", ["nmnist", "cifar10", "cifar100"])
 def test_archives_are_found_downloaded_and_checked(name, monkeypatch, tmp_path, serve):
     folder = archives(tmp_path)[name]
-    contents, source = contents_of(folder), SOURCES[name]
+    contents = contents_of(folder)
+    source = SOURCES[name]
     web = tmp_path / "web"  # under the addresses that the mirror has
     for file, content in contents.items():
         path = web / source.addresses.get(file, file)
@@ -376,7 +383,8 @@ def test_archives_in_each_others_place_are_named(monkeypatch, tmp_path):
         publish(monkeypatch, contents_of(folder), [CLOSED], name)
     monkeypatch.setenv("SNNBOOK_DATA", str(made["nmnist"].parent))
     events = made["nmnist"]
-    train, test = (events / "Train.zip").read_bytes(), (events / "Test.zip").read_bytes()
+    train = (events / "Train.zip").read_bytes()
+    test = (events / "Test.zip").read_bytes()
     (events / "Train.zip").write_bytes(test)
     fails(lambda: datasets.load("nmnist", "train"), "published Test.zip of nmnist", "swapped")
     (events / "Test.zip").write_bytes(train + b"tail")  # no published file, and not the test set
@@ -387,7 +395,8 @@ def test_archives_in_each_others_place_are_named(monkeypatch, tmp_path):
 
 
 def test_an_archive_with_a_wrong_checksum_is_not_kept(monkeypatch, tmp_path, serve):
-    made, other = archives(tmp_path)["cifar10"], archives(tmp_path, seed=1)["cifar10"]
+    made = archives(tmp_path)["cifar10"]
+    other = archives(tmp_path, seed=1)["cifar10"]
     publish(monkeypatch, contents_of(made), [serve(other)], "cifar10")
     fails(lambda: datasets.load("cifar10", "train"), "SHA-256 is not the published file's", "cifar-10-binary.tar.gz")
     assert list((tmp_path / "cache" / "snnbook" / "cifar10").iterdir()) == []
@@ -476,7 +485,8 @@ def test_the_bundled_subset_is_made_by_its_script(monkeypatch, tmp_path):
 @pytest.mark.parametrize(("name", "first"), [("fashion_mnist", [9, 0, 0, 3, 0]), ("mnist", [5, 0, 4, 1, 9])])
 def test_the_real_files(monkeypatch, name, first):
     monkeypatch.setenv("SNNBOOK_DATA", str(REAL))
-    train, test = datasets.load(name, "train"), datasets.load(name, "test")
+    train = datasets.load(name, "train")
+    test = datasets.load(name, "test")
     assert (len(train), len(test)) == (60_000, 10_000)
     assert train.labels[:5].tolist() == first
     scaled = train.images.double() / 255

@@ -142,7 +142,8 @@ def naive_tar(path, names, depth):
 
 
 def naive_zip(path):
-    cells, labels = [], []
+    cells = []
+    labels = []
     with zipfile.ZipFile(path) as archive:
         found = []
         for info in archive.infolist():

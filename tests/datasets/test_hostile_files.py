@@ -28,7 +28,8 @@ from ..small_runs import write_data
 
 pytestmark = pytest.mark.timeout(180)  # a pipe that is waited for would hang for ever
 ROOT = Path(__file__).parents[2]
-CIFAR10, NMNIST = SOURCES["cifar10"], SOURCES["nmnist"]
+CIFAR10 = SOURCES["cifar10"]
+NMNIST = SOURCES["nmnist"]
 TEST10 = "cifar-10-batches-bin/test_batch.bin"
 RECORD = bytes([7]) + bytes(3072)
 EVENT = bytes([1, 2, 3, 4, 5])
@@ -356,7 +357,9 @@ def test_tar_archives_of_all_usual_kinds_are_read(tmp_path):
         with tarfile.open(path, "w:gz", format=form, pax_headers={"comment": "héllo"}) as archive:
             for name, content in ((f"{long[:90]}/{long[:90]}", b"a" * 700), (f"./{TEST10}", RECORD), ("last", b"")):
                 info = tarfile.TarInfo(name)
-                info.size, info.mtime, info.uname = len(content), 1.5, "ä"
+                info.size = len(content)
+                info.mtime = 1.5
+                info.uname = "ä"
                 archive.addfile(info, io.BytesIO(content))
         assert cifar.read(path, "test", CIFAR10)[1].tolist() == [7]
     # names that stand in a special file before the header, with the header's own name cut
@@ -501,10 +504,10 @@ def test_something_else_where_a_file_must_be(special, tmp_path, monkeypatch):
     fails(lambda: datasets.load("fashion_mnist", "train"), path, "and a file must be there")
     rows = {row.split: row for row in datasets.check(["fashion_mnist"])}
     assert (rows["train"].state, rows["test"].state) == ("damaged", "differs")
-    fails(lambda: idx.read(path), path, "cannot be read: ")
-    fails(lambda: cifar.read(path, "test", CIFAR10), path, "cannot be read: ")
-    fails(lambda: nmnist.read(path, "test", NMNIST), path, "cannot be read: ")
-    fails(lambda: download.checksum(path, "Train.zip", NMNIST), path, "cannot be read: ")
+    fails(lambda: idx.read(path), f"cannot read {path}: ")
+    fails(lambda: cifar.read(path, "test", CIFAR10), f"cannot read {path}: ")
+    fails(lambda: nmnist.read(path, "test", NMNIST), f"cannot read {path}: ")
+    fails(lambda: download.checksum(path, "Train.zip", NMNIST), f"cannot read {path}: ")
     # the unpacked file beside it is a file, and is taken
     (path.parent / "train-labels-idx1-ubyte").write_bytes(gzip.decompress(content))
     assert len(datasets.load("fashion_mnist", "train")) == 60

@@ -50,7 +50,8 @@ def pixels(images):
 def drawn(batches, epoch):
     """The whole epoch: images, labels, the index of each image and whether it was mirrored."""
     images, labels = (torch.cat(parts) for parts in zip(*batches.epoch(epoch), strict=True))
-    left, right = pixels(images)[:, 0, 0, 0], pixels(images)[:, 0, 0, -1]
+    left = pixels(images)[:, 0, 0, 0]
+    right = pixels(images)[:, 0, 0, -1]
     mirrored = pixels(images)[:, 0, 1, 0] == 27
     return images, labels, torch.where(mirrored, right, left), mirrored
 

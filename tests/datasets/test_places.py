@@ -143,7 +143,8 @@ def test_a_data_sets_own_folder_may_be_named(named, holds, monkeypatch, tmp_path
 
 def test_published_files_are_taken_from_a_folder_of_any_name(monkeypatch, tmp_path):
     """MNIST's and Fashion-MNIST's files have the same names: checksums tell them apart."""
-    fashion, digits = small(0), small(1)
+    fashion = small(0)
+    digits = small(1)
     publish(monkeypatch, fashion, [CLOSED])
     publish(monkeypatch, digits, [CLOSED], "mnist")
     folder = write(tmp_path / "downloads", fashion)

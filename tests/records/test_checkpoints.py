@@ -57,7 +57,8 @@ def alone(run):
 
 def refused(run, words=".", calls=everywhere):
     """All ways into last.pt end in one line with its name, soon, in little memory, and write nothing."""
-    before, begun = content(run), time.monotonic()
+    before = content(run)
+    begun = time.monotonic()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for call in calls(run):
         with pytest.raises(UserError, match=words) as caught:
@@ -75,7 +76,8 @@ def refused(run, words=".", calls=everywhere):
 def test_what_nobody_edited_is_read_as_torch_reads_it(runs):
     for name in ("between", "within"):
         path = runs / name / checkpoints.LAST
-        values, found = torch.load(path, weights_only=True), state(runs / name)
+        values = torch.load(path, weights_only=True)
+        found = state(runs / name)
         kept = {field: values[field] for field in checkpoints._FIELDS} | {"experiment": found.experiment}
         same_state(checkpoints.Checkpoint(**kept), found)
         assert all(value.is_contiguous() for value in found.model.values())
@@ -173,7 +175,8 @@ def forget(values):
 
 def test_numbers_that_no_run_comes_to(run):
     state_of = checkpoints.read(run / checkpoints.LAST)
-    begun, first = state_of.step > 0, {}
+    begun = state_of.step > 0
+    first = {}
 
     def case(words, change):
         first[words] = change
@@ -199,7 +202,8 @@ def test_numbers_that_no_run_comes_to(run):
         case("seconds", lambda values: values.update(seconds=5.0))
     case("seconds nan", lambda values: values.update(seconds=float("nan")))
     case("seconds -1", lambda values: values.update(seconds=-1.0))
-    path, whole = run / checkpoints.LAST, (run / checkpoints.LAST).read_bytes()
+    path = run / checkpoints.LAST
+    whole = (run / checkpoints.LAST).read_bytes()
     for words, change in first.items():
         path.write_bytes(whole)
         hostile.edited(path, change)

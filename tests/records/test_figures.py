@@ -74,7 +74,8 @@ CONTRADICTIONS = [
 @pytest.mark.parametrize(("changes", "words"), CONTRADICTIONS)
 def test_figures_that_contradict_each_other_or_the_settings(changes, words, tmp_path, monkeypatch, capsys):
     """In a record and in a run's folder, by every command that reads them: one line that names the figure."""
-    made, path = run(), tmp_path / "run.jsonl"
+    made = run()
+    path = tmp_path / "run.jsonl"
     records.write(made, path)
     lines = lines_of(path)[:-1]
     lines[2] |= changes
@@ -171,7 +172,8 @@ def test_all_records_on_file_still_load():
 def test_every_damaged_byte_of_a_record_is_noticed(tmp_path):
     path = tmp_path / "run.jsonl"
     records.write(run(), path)
-    whole, rng = path.read_bytes(), random.Random(0)
+    whole = path.read_bytes()
+    rng = random.Random(0)
     for place in [*rng.sample(range(len(whole)), 400), len(whole) - 1]:
         damaged = bytearray(whole)
         damaged[place] ^= 1 << rng.randrange(8)
@@ -221,7 +223,8 @@ def ours(tmp_path):
 
 def test_a_damaged_record_of_version_2_is_noticed_by_the_index(ours):
     path = ours / "quick" / QUICK.name
-    whole, rng = path.read_bytes(), random.Random(1)
+    whole = path.read_bytes()
+    rng = random.Random(1)
     assert b'"version": 2' in whole
     for place in rng.sample(range(len(whole)), 100):
         damaged = bytearray(whole)

@@ -48,7 +48,9 @@ def bounded():
 
 def tried(call):
     """What a call gives; None where it is refused, in one line, soon."""
-    begun, found, line = time.monotonic(), None, ""
+    begun = time.monotonic()
+    found = None
+    line = ""
     try:
         found = call()
     except UserError as error:
@@ -80,7 +82,8 @@ def edit(values, rng, odd):
     inner = values
     for name in path[:-1]:
         inner = inner[name]
-    name, kind = path[-1], rng.randrange(6)
+    name = path[-1]
+    kind = rng.randrange(6)
     value = inner[name]
     if kind == 0 and isinstance(inner, dict):
         del inner[name]
@@ -118,7 +121,8 @@ def odd_tensor(rng, value):
 
 def damage(content, rng):
     """Bytes cut off, changed, or there twice."""
-    kind, place = rng.randrange(4), rng.randrange(len(content))
+    kind = rng.randrange(4)
+    place = rng.randrange(len(content))
     if kind == 0:
         return content[:place]
     if kind == 1:
@@ -167,8 +171,10 @@ def right_checkpoint(found):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_checkpoints(seed, kept, tmp_path, bounded):
-    rng, path = random.Random(seed), tmp_path / checkpoints.LAST
-    refused, begun = 0, time.monotonic()
+    rng = random.Random(seed)
+    path = tmp_path / checkpoints.LAST
+    refused = 0
+    begun = time.monotonic()
     for number in range(60):
         shutil.copyfile(kept / checkpoints.LAST, path)
         change_checkpoint(path, rng)
@@ -245,7 +251,8 @@ def right_record(found):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_run_folders(seed, kept, tmp_path, bounded):
-    rng, folder = random.Random(2000 + seed), tmp_path / "run"
+    rng = random.Random(2000 + seed)
+    folder = tmp_path / "run"
     shutil.copytree(kept, folder)
     for _ in range(100):
         name = rng.choice([records.SETTINGS, records.PROVENANCE, records.EPOCHS])
@@ -259,7 +266,8 @@ def test_run_folders(seed, kept, tmp_path, bounded):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_records(seed, tmp_path, bounded):
     """With a checksum nothing that is changed is read, but for the file's name."""
-    rng, root = random.Random(3000 + seed), tmp_path / "results"
+    rng = random.Random(3000 + seed)
+    root = tmp_path / "results"
     path = results.save(record("quick", [0.5, 0.75], epochs=2), root)
     whole = path.read_bytes()
     wanted = records.read(path)
