@@ -77,7 +77,7 @@ def test_other_shapes():
 
 def test_every_table_has_a_name_of_its_own(project):
     for name in ("training_step", "crossover"):
-        record(project, name, {"question": "How fast?", "settings": {"batch": 50}, "rows": [{"ms": 1.5}]})
+        record(project, name, {"settings": {"batch": 50}, "rows": [{"ms": 1.5}], "remarks": ["engines agree"]})
     names = re.findall('aria-label="([^"]+)"', Measured(project).html())
     assert len(names) == 6
     assert len(set(names)) == 6, "screen readers list regions by their names"
