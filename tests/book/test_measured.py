@@ -56,7 +56,7 @@ def test_rows_become_a_table():
     )
     assert table.columns == ("engine", "images per second", "agree")
     assert texts(table) == [["cpu", "1,234", "–"], ["<reference>", "–", "yes"]]
-    assert table.left == 1, "numbers, which follow the column of words, are aligned to the right"
+    assert table.align == "<", "numbers, which follow the column of words, are aligned to the right"
 
 
 def test_what_is_shown_is_escaped(project):
