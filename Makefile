@@ -30,7 +30,7 @@ help:
 	@echo "make notebooks  run the chapters and store their text outputs"
 	@echo "make lint       ruff: what make test asks of the code's form"
 	@echo "make mutations  break the package on purpose, one line at a time: each break must turn a test red"
-	@echo "make kills      kill small runs 400 times at random moments: they must end as ones that were left alone"
+	@echo "make kills      kill small runs 400 times at random moments, and signal commands that start: they must end as they should"
 	@echo "make bench      speed and memory: engines, other libraries, losses, growth; RECORD=--record for chapter 8"
 	@echo "make clean      remove what was built; 'rm -rf .venv' removes the environment too"
 

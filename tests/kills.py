@@ -1,7 +1,8 @@
 """Kill runs by SIGKILL at random moments, and see that they end as a run that was left alone: to the bit.
 
 `make kills` kills 200 times with the reference engine and 200 times with the one that `auto` picks (some minutes on one
-core); `python -m tests.kills 50 7` 50 times each, with random seed 7. Half of the kills come at a random time; the
+core); `python -m tests.kills 50 7` 50 times each, with random seed 7. Then commands are sent signals while they start,
+at one moment for every 8 kills. Half of the kills come at a random time; the
 others strike as soon as a file is seen that is being written, so that the writing of checkpoints is hit for certain.
 Many processes save within epochs, and so are killed there too.
 """
@@ -21,7 +22,9 @@ import torch._dynamo  # the optimiser does, and would in every process anew
 from snnbook import ops, records, training
 from snnbook.records import checkpoints, files, run_folder
 from snnbook.settings import Experiment
+from snnbook.signals import SIGNALS
 
+from .cli import test_start
 from .small_runs import same_run, small, write_data
 
 ENGINES = ("reference", "auto")
@@ -36,6 +39,9 @@ ALONE = {
 
 SETTINGS = {"epochs": 2, "batch_size": 7, "dropout": 0.2}
 """18 steps and 2 tests: half a second."""
+
+KILLS_A_MOMENT = 8
+"""Kills for every moment at which a command that starts is sent signals."""
 
 SAVES = (0, 0.03, 300)
 """Seconds between two saves within an epoch: after every step, now and then, never."""
@@ -131,6 +137,21 @@ def kills(count: int, seed: int, engine: str, root: Path) -> Counter[str]:
     return found
 
 
+def signals_at_start(count: int, root: Path) -> None:
+    """Send each signal to each command at so many moments of its first 2.5 seconds, a tenth of a second apart at most.
+
+    Raises:
+        AssertionError: if one ends otherwise than it should
+    """
+    environment = test_start.environment_of(write_data(root / "data"))
+    for command in test_start.MOMENTS:
+        for number in SIGNALS:
+            folder = root / f"{command}-{number}"
+            folder.mkdir()
+            for place in range(count):
+                test_start.stop_at(0.005 + 2.5 * place / count, command, number, folder, environment)
+
+
 def main() -> int:
     """Kill as often as the first argument says, with the second as random seed."""
     count, seed = (int(text) for text in (sys.argv[1:] + ["200", "0"][len(sys.argv) - 1 :]))
@@ -143,6 +164,10 @@ def main() -> int:
         print(f"engine {engine}: {ops.engine_name(engine, torch.device('cpu'))}")
         for what, number in sorted(found.items()):
             print(f"{number:6}  {what}", flush=True)
+    moments = count // KILLS_A_MOMENT
+    with tempfile.TemporaryDirectory() as root:
+        signals_at_start(moments, Path(root))
+    print(f"signals at the start: at {moments} moments, each command and signal")
     return 0
 
 

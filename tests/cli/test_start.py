@@ -22,17 +22,19 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals, close
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "snnbook"]
 ENTRY = "import sys; from snnbook.__main__ import main; print('ready', flush=True); sys.exit(main(sys.argv[1:]))"
+MOMENTS = {"train": (0.005, 0.1, 0.4, 1.0, 2.0), "version": (0.005, 0.1, 0.3)}
+"""Seconds after a command's entry: the first line of `main` is yet to run, modules are imported, the command works."""
 TRAIN = ["train", *SMALL, "--epochs", "2", "--device", "cpu", "--out", "run"]
+
+
+def environment_of(data):
+    """Variables of a process: the small data, this package, one thread."""
+    return os.environ | {"SNNBOOK_DATA": str(data), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture
 def environment(tmp_path):
-    """Of a process: the small data, this package, one thread."""
-    return os.environ | {
-        "SNNBOOK_DATA": str(write_data(tmp_path / "data")),
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-    }
+    return environment_of(write_data(tmp_path / "data"))
 
 
 def wanted_code(number, command):
@@ -87,30 +89,39 @@ def test_a_signal_that_is_ignored_stays_so(tmp_path, environment):
     assert (done.returncode, done.stderr) == (7, "")
 
 
+def stop_at(moment, command, number, folder, environment):
+    """Send a signal to a new process, so many seconds after its entry, and see that it ends as it should.
+
+    What Python does before the entry, while it starts itself, is its own.
+    """
+    words = [command]
+    if command == "train":
+        words = ["train", *SMALL, "--epochs", "500", "--out", str(folder / f"run-{moment}")]
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENTRY, *words],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(moment)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    ended = process.returncode == 0 and command == "version"  # it was faster
+    assert ended or process.returncode == wanted_code(number, command), (moment, err)
+    assert err.count("\n") <= 1, (moment, err)
+    assert not err or err.startswith("snnbook: stopped"), (moment, err)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("command", ["train", "version"])
-def test_signals_at_many_moments(command, number, tmp_path, environment):
-    """From the entry on. What Python does before, while it starts itself, is its own."""
-    arguments = ["train", *SMALL, "--epochs", "500", "--out"] if command == "train" else ["version"]
-    for moment in range(25):
-        words = [*arguments, str(tmp_path / f"run-{moment}")] if command == "train" else arguments
-        process = subprocess.Popen(
-            [sys.executable, "-c", ENTRY, *words],
-            cwd=tmp_path,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(0.005 + 0.1 * moment)  # the first line of `main` is yet to run
-        process.send_signal(number)
-        _, err = process.communicate(timeout=60)
-        ended = process.returncode == 0 and command == "version"  # it was faster
-        assert ended or process.returncode == wanted_code(number, command), (moment, err)
-        assert err.count("\n") <= 1, (moment, err)
-        assert not err or err.startswith("snnbook: stopped")
+@pytest.mark.parametrize("command", MOMENTS)
+def test_signals_at_some_moments(command, number, tmp_path, environment):
+    """A few of the moments of `make kills`, which tries many more."""
+    for moment in MOMENTS[command]:
+        stop_at(moment, command, number, tmp_path, environment)
 
 
 def test_main_puts_handlers_and_streams_back(capsys):
