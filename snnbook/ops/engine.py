@@ -134,15 +134,15 @@ class Engine(Protocol):
         """
 
     def standardise(self, weight: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Standardise weights (C_out, fan-in). Eq. (eq-standardise); as `snnbook.ops.reference.standardise`."""
+        """Standardise weights (C_out, fan-in). Eq. (eq-standardise); as `standardise` in reference.py."""
 
     def standardise_backward(
         self, grad: Tensor, weight: Tensor, gamma: Tensor, mean: Tensor, std: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients of raw weights, gamma and beta; as `snnbook.ops.reference.standardise_backward`."""
+        """Gradients of raw weights, gamma and beta; as `standardise_backward` in reference.py."""
 
     def fold(self, weight: Tensor, threshold: Tensor, gamma: Tensor, beta: Tensor, bound: float) -> None:
-        """Move gamma into the threshold, in place. Eq. (eq-fold); as `snnbook.ops.reference.fold`.
+        """Move gamma into the threshold, in place. Eq. (eq-fold); as `fold` in reference.py.
 
         Autograd's version counters stay as they are: whoever changed gamma or a weight has moved them already.
         """

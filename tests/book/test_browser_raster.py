@@ -152,7 +152,7 @@ def test_a_raster_without_javascript_is_a_picture(visit, name):
 def test_a_live_raster_comes_alive_where_a_notebook_puts_it(visit):
     """In JupyterLab the same HTML is set into the page by ipywidgets, which runs no script elements."""
     seen = visit("references")
-    live = raster({"a": ["0101", "0011", "1000"], "b": ["0111", "0000", "0000"]}, label=1, t_unfired=20).html(live=True)
+    live = raster({"a": ["0101", "0011", "1000"], "b": ["0111", "0000", "0000"]}, label=1, t_unfired=20).live_html()
     seen.page.evaluate("html => { document.querySelector('article').innerHTML = html; }", live)
     (figure,) = alive(seen)
     assert state_of(figure)[1:] == (1, 2, False)
