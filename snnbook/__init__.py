@@ -1,6 +1,6 @@
 """Loss functions for time-based training of spiking neural networks: the package behind the book.
 
-What it holds is imported when it is first used: the command line handles signals before it imports torch.
+Its modules are imported when they are first used, because the command line handles signals before it imports torch.
 """
 
 TYPE_CHECKING = False

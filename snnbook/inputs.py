@@ -1,7 +1,7 @@
 """Tensors that callers pass: taken in the types that people have at hand, else refused in one line that says why.
 
 Lists, NumPy arrays and anything that NumPy reads become tensors; floating-point values take the type that the layer
-computes in. What carries no real numbers in memory (sparse, quantised, complex) is refused, with the way out.
+computes in. Sparse, quantised and complex tensors are refused, with the way out.
 """
 
 import math

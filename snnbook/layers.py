@@ -26,7 +26,7 @@ WEIGHT_BOUND = 4.0
 
 
 _folding = threading.Lock()
-"""One thread folds at a time: two that divided one threshold by the same gamma would spoil it for good."""
+"""One thread folds at a time, since two of them would divide the same threshold twice by the same gamma."""
 
 
 def _after_fork() -> None:
@@ -261,7 +261,7 @@ def _first_weight(shape: tuple[int, ...]) -> Tensor:
         if kernel:
             return nn.Conv2d(fan_in, outputs, kernel, bias=False).weight
         return nn.Linear(fan_in, outputs, bias=False).weight
-    except RuntimeError as error:  # torch raises nothing narrower for a number of bytes that cannot be had
+    except RuntimeError as error:  # torch raises nothing narrower where memory is too small
         raise UserError(f"a weight of shape {shape} does not fit into memory; take a smaller layer") from error
 
 

@@ -2,7 +2,8 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import torch
 from hypothesis import settings
 
 from snnbook import NeuronParameters
+from snnbook.__main__ import main
 from snnbook.datasets.sources import SOURCES
+from snnbook.errors import UserError
 
 from .small_runs import write_data
 
@@ -97,3 +100,27 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SNNBOOK_DATA", str(write_data(tmp_path_factory.mktemp("data"))))
         yield
+
+
+def fails(call: Callable[[], object], *words: object) -> str:
+    """Check that the call raises a UserError of one line with all these words; return the line."""
+    with pytest.raises(UserError) as caught:
+        call()
+    line = str(caught.value)
+    assert "\n" not in line
+    for word in words:
+        assert str(word) in line
+    return line
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+    """call(arguments) runs the command line -> exit code, standard output, standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["snnbook", *map(str, arguments)])
+        monkeypatch.setattr(sys.stdout, "reconfigure", lambda **_: None, raising=False)
+        code = main()
+        return code, *capsys.readouterr()
+
+    return run

@@ -255,9 +255,9 @@ def map_gradient(grad: Tensor, weight: Tensor, shape: torch.Size, padding: int) 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
     """a b^T of two matrices, (A, K) and (B, K)."""
-    # On x86 processors torch leaves float32 products to MKL, which takes a slow path on AMD's: half as fast, measured
-    # on two cores of a Zen 5. oneDNN, torch's other library there, is called directly, because torch turns to it only
-    # where the caller allows rounding to bfloat16 (float32 matmul precision "medium").
+    # On x86 processors torch leaves float32 products to MKL, which takes twice as long on AMD's (measured on two cores
+    # of a Zen 5). oneDNN, torch's other library there, is called directly, because torch turns to it only where the
+    # caller allows rounding to bfloat16 (float32 matmul precision "medium").
     tracked = torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)
     both_float32 = a.dtype == b.dtype == torch.float32
     onednn = None

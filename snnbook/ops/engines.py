@@ -68,7 +68,7 @@ def warn(message: str) -> None:
 
 @functools.cache
 def _warn_of_reference(engine: str, reason: str) -> None:
-    """Say once that the reference runs in place of an engine."""
+    """Warn once that the reference replaces an engine."""
     warn(f"the fast engine {engine!r} cannot run here: {reason}; the reference engine runs in its place, slowly")
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from snnbook import __version__, experiments, records, training
-from snnbook.__main__ import BAD, INTERRUPTED, main
+from snnbook.__main__ import BAD, INTERRUPTED
 from snnbook.records import checkpoints, files
 from snnbook.results import paper
 from snnbook.training.trainer import Trainer
@@ -51,19 +51,6 @@ def finished(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("finished") / "run"
     training.fit(small(epochs=2), folder, "cpu", command=["train", "fashion_mnist"])
     return folder
-
-
-@pytest.fixture
-def call(capsys, monkeypatch):
-    """call(arguments) -> exit code, standard output, standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["snnbook", *map(str, arguments)])
-        monkeypatch.setattr(sys.stdout, "reconfigure", lambda **_: None, raising=False)
-        code = main()
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def one_line(code, out, err):

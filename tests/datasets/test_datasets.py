@@ -21,9 +21,8 @@ from snnbook import datasets
 from snnbook.datasets import download, sources
 from snnbook.datasets.idx import parts
 from snnbook.datasets.sources import SOURCES
-from snnbook.errors import UserError
 
-from ..conftest import CLOSED
+from ..conftest import CLOSED, fails
 from ..small_runs import write_cifar, write_nmnist
 
 ROOT = Path(__file__).parents[2]
@@ -99,17 +98,6 @@ def serve():
     for server in servers:
         server.shutdown()
         server.server_close()
-
-
-def fails(call, *words):
-    """The call raises a UserError of one line that holds all these words; returns the line."""
-    with pytest.raises(UserError) as caught:
-        call()
-    line = str(caught.value)
-    assert "\n" not in line
-    for word in words:
-        assert str(word) in line
-    return line
 
 
 # ---- loading, and where files are looked for ----

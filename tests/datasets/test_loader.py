@@ -12,21 +12,11 @@ from snnbook import datasets
 from snnbook.datasets import Dataset, augment, loader
 from snnbook.datasets.loader import Batches
 from snnbook.datasets.recordings import Recordings
-from snnbook.errors import UserError
 
+from ..conftest import fails
 from ..small_runs import write_nmnist
 
 MEAN, STD = 0.1307, 0.3081
-
-
-def fails(call, *words):
-    """The call raises a UserError of one line that holds all these words."""
-    with pytest.raises(UserError) as caught:
-        call()
-    line = str(caught.value)
-    assert "\n" not in line
-    for word in words:
-        assert str(word) in line
 
 
 def numbered(count):

@@ -11,21 +11,10 @@ import pytest
 
 from snnbook.datasets import cifar, idx, nmnist
 from snnbook.datasets.sources import SOURCES
-from snnbook.errors import UserError
 
+from ..conftest import fails
 from ..small_runs import idx as idx_file
 from ..small_runs import tar_gz
-
-
-def fails(call, *words):
-    """The call raises a UserError of one line that holds all these words."""
-    with pytest.raises(UserError) as caught:
-        call()
-    line = str(caught.value)
-    assert "\n" not in line
-    for word in words:
-        assert str(word) in line
-
 
 # ---- IDX ----
 

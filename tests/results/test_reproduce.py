@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from snnbook import experiments, records, results, training
-from snnbook.__main__ import BAD, INTERRUPTED, main
+from snnbook.__main__ import BAD, INTERRUPTED
 from snnbook.cli import reproduce as commands
 from snnbook.cli.options import Reproduction
 from snnbook.errors import UserError
@@ -43,17 +43,6 @@ def tiny(monkeypatch):
     few = {"network": "2C5-P4-8", "padding": 0, "steps": 3, "batch_size": 20, "engine": "reference"}
     monkeypatch.setattr(experiments, "get", lambda name, **changes: get(name, **(few | changes)))
     monkeypatch.setitem(reproduce.TARGETS, "table4", ("fashion_mnist_ttfs", "fashion_mnist_ttfs_T"))
-
-
-@pytest.fixture
-def call(capsys, monkeypatch):
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["snnbook", *map(str, arguments)])
-        monkeypatch.setattr(sys.stdout, "reconfigure", lambda **_: None, raising=False)
-        code = main()
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def plan(target, seeds=1, epochs=None, **more):

@@ -22,7 +22,7 @@ from .calls import as_maps, call, constants, currents_and_thresholds, number, ru
 
 
 class CpuEngine(DenseEngine):
-    """The protocol of engine.py, compiled by Numba. What is not here is inherited: dense products of plain torch."""
+    """The protocol of engine.py, compiled by Numba. Everything else is inherited: dense products of plain torch."""
 
     name = "cpu"
 

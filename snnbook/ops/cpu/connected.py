@@ -1,6 +1,6 @@
 """The CPU engine's fully connected maps, spike by spike: currents, and both gradients, some columns at a time.
 
-What stands in events.py of the backward passes holds here too. There is no map, and so no place.
+See events.py for the method of the backward passes. A fully connected layer has no positions, so `place` is dropped.
 """
 
 import numpy as np

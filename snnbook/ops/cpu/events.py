@@ -113,7 +113,7 @@ def impulses(
     """The spikes of the map, in order: their place, their channel, and their D.
 
     `first` (N, T, H) numbers each row's first spike; the last five arrays have one entry a spike. A row of the input's
-    map has `line` entries, a place of it `inputs`. `shares` as in `cpu_kernels.forward_pooled`.
+    map has `line` entries, a place of it `inputs`. `shares` as in `neurons.forward_pooled`.
     """
     steps, rows, _ = grad.shape
     length = current.shape[2]
@@ -254,7 +254,8 @@ def convolution_weight(bounds, place, channel, membrane, synaptic, k, inputs, pa
         total = partial[share].reshape(-1)
         total[:] = zero
         inside = slice(padding * inputs, padding * inputs + length)
-        maps = together + 1  # one to begin with: results in place of what they are made from would not be vectors
+        # One map more than steps, to start from: loops that overwrite what they read are not compiled to vectors.
+        maps = together + 1
         slow = aligned(maps * size, x)
         response = aligned(maps * size, x)
         slow[:] = zero

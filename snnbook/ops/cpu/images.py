@@ -183,7 +183,7 @@ def _currents(image, weight, side, inputs, channels, current):
 def _weight_gradient(current, grad, k, height, channels, window, bits, image, side, inputs, partial):
     """grad_W of a layer whose input, a padded image (N, H, W C_in), repeats at every step. Eq. (eq-grad-weight).
 
-    Arguments up to `bits` as in `cpu_kernels.backward_pooled`, but for `shares`: here a share of the rows adds to each
+    Arguments up to `bits` as in `neurons.backward_pooled`, but for `shares`: here a share of the rows adds to each
     of partial (shares, blocks, K K C_in, LANES), where channels that there are not get 0.
     """
     steps, rows, _ = grad.shape

@@ -1,7 +1,7 @@
-"""The CPU engine's passes around the neurons: weights folded and standardised in place of torch's many sweeps over
-memory, and the currents of a layer whose input holds few spikes, spike by spike.
+"""The CPU engine's passes around the neurons: folding and standardising weights, and currents spike by spike.
 
-Their sums run in another order than torch's, so currents agree with the reference's to float32's last digits.
+Weights take one pass over memory, where torch makes many. Sums run in another order than torch's, so currents agree
+with those of the reference up to the last digits of float32.
 """
 
 import numpy as np

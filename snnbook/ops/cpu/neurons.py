@@ -9,7 +9,7 @@ is kept between forward and backward but the currents and one bit per neuron and
 Arithmetic is done in the reference's order, without contraction, so spikes are equal to the bit.
 Inside this file arrays have channels last: currents (S, R, L), with S the steps that differ (1 where the input
 repeats), R runs, and L = W C neurons a run, so that the inner loops are long and over neighbours in memory.
-`k` holds the neuron's constants in the order of `cpu_calls.constants`, in the currents' precision.
+`k` holds the neuron's constants in the order of `calls.constants`, in the currents' precision.
 """
 
 import numpy as np
@@ -88,7 +88,7 @@ def _replay(current, r, spikes, k, u, g, m, s, trace):
 
 @_run_kernel
 def _slopes(spikes, k, du, dg):
-    """Slopes du and dg in place of potential and backward trace, all (T, L)."""
+    """Replace potential and backward trace by the slopes du and dg, all (T, L)."""
     leaky = k[4] > 0
     exact = k[5] > 0
     zero = k.dtype.type(0)
@@ -311,7 +311,7 @@ def forward_pooled(current, theta, k, height, channels, window, shares, bits, po
 
 @_driver
 def backward_pooled(current, grad, k, height, channels, window, shares, bits, sum_weight, grad_timing, grad_weight):
-    """Share each window's gradient among its spikes, replay their slopes, carry back. What fills no window stays 0.
+    """Share each window's gradient among its spikes, replay slopes, carry back. Places in no window stay 0.
 
     With `sum_weight`, which takes currents that repeat, G_w alone, summed over time. `shares` as in `forward_pooled`.
     """

@@ -78,7 +78,7 @@ def chunk(steps: int, back: bool = False) -> int:
 
 
 class TritonEngine(DenseEngine):
-    """The protocol of engine.py in Triton. What is not here is inherited: dense products of plain torch."""
+    """The protocol of engine.py in Triton. Everything else is inherited: dense products of plain torch."""
 
     name = "triton"
 

@@ -1,7 +1,7 @@
 """The GPU engine's kernels for weights: gamma folded into the threshold, weights standardised, and backward.
 
 A program works on one output channel's row of weights, `fan` of them, which it reads again from the cache for every
-sum that it needs. What torch's operations would do in some thirty sweeps over memory takes three launches.
+sum that it needs. This takes three launches; torch's operations would make some thirty sweeps over memory.
 """
 
 import triton
