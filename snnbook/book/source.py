@@ -5,6 +5,7 @@ import html
 import inspect
 import re
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,8 @@ class Source(Shown):
         # Long lines scroll. An element that the Tab key reaches can be scrolled by keyboard, too.
         code = code.replace("<pre", '<pre tabindex="0"', 1)
         code = EQUATION.sub(r'(<a class="snn-equation" data-label="\1">\1</a>)', code)
-        place = html.escape(", ".join(dict.fromkeys(_place(item) for item in self.objects)))
         kind = {"class": "snn-source highlight-python notranslate"}
-        return element("figure", kind, element("figcaption", {}, place), code)
+        return element("figure", kind, element("figcaption", {}, html.escape(_caption(self.objects))), code)
 
 
 def show(*objects: Any, doc: bool = True, start: str | None = None, stop: str | None = None) -> Source:
@@ -92,15 +92,23 @@ def _name(item: Any) -> str:
     return f"{module}.{name}" if module else name
 
 
-def _place(item: Any) -> str:
-    """Return an object's file and name, for the caption."""
+def _caption(items: Sequence[Any]) -> str:
+    """Return the files of objects, each with the names that are shown from it."""
+    names: dict[str, list[str]] = {}
+    for item in items:
+        found = names.setdefault(_file(item), [])
+        # A module has no name of its own in its file.
+        if hasattr(item, "__qualname__"):
+            found.append(item.__qualname__)
+    return "; ".join(": ".join(filter(None, [file, ", ".join(found)])) for file, found in names.items())
+
+
+def _file(item: Any) -> str:
+    """Return an object's file, relative to the project if it is in there."""
     path = Path(inspect.getsourcefile(item)).resolve()
-    place = path.name
     if path.is_relative_to(PACKAGE_ROOT):
-        place = path.relative_to(PACKAGE_ROOT).as_posix()
-    if hasattr(item, "__qualname__"):
-        place += f": {item.__qualname__}"
-    return place
+        return path.relative_to(PACKAGE_ROOT).as_posix()
+    return path.name
 
 
 def _text(item: Any, doc: bool, start: str | None, stop: str | None) -> str:

@@ -72,7 +72,9 @@ def decayed(start: Tensor, spikes: Tensor, decay: float) -> Tensor:
 
 def response(start: Tensor, spikes: Tensor, neuron: NeuronParameters) -> Tensor:
     """start eps(k), the potential's response to an input k steps before the spike. Eq. (eq-response)."""
-    return (decayed(start, spikes, neuron.decay_m) - decayed(start, spikes, neuron.decay_s)) * neuron.gain
+    slow = decayed(start, spikes, neuron.decay_m)
+    fast = decayed(start, spikes, neuron.decay_s)
+    return (slow - fast) * neuron.gain
 
 
 def credit(start: Tensor, spikes: Tensor, neuron: NeuronParameters) -> Tensor:
@@ -97,7 +99,9 @@ def backward(grad_times: Tensor, saved: Saved) -> tuple[Tensor, Tensor]:
     """
     by_timing = -grad_times * time_slope(saved.dg, SLOPE_BOUND_TIMING)
     by_weight = grad_times * time_slope(saved.du, SLOPE_BOUND_WEIGHT)
-    return credit(by_timing, saved.spikes, saved.neuron), response(by_weight, saved.spikes, saved.neuron)
+    grad_timing = credit(by_timing, saved.spikes, saved.neuron)
+    grad_weight = response(by_weight, saved.spikes, saved.neuron)
+    return grad_timing, grad_weight
 
 
 def pool_forward(spikes: Tensor, window: int) -> Tensor:

@@ -29,6 +29,12 @@ def test_several_objects():
     assert both.endswith(inspect.getsource(neuron.kappa).strip())
 
 
+def test_the_caption_names_each_file_once():
+    page = show(neuron.eps, neuron.kappa, ops.reference.forward).html()
+    (caption,) = re.findall(r"<figcaption>(.*?)</figcaption>", page, flags=re.S)
+    assert unescape(caption) == "snnbook/neuron.py: eps, kappa; snnbook/ops/reference.py: forward"
+
+
 def test_without_its_docstrings():
     shown = text(show(neuron.NeuronParameters, doc=False))
     assert '"""' not in shown
