@@ -72,7 +72,7 @@ def test_a_record_comes_back_and_the_book_shows_it(arguments, tmp_path, capsys):
     assert record["hardware"]["versions"]["torch"] == torch.__version__
     assert record["hardware"]["threads"] == torch.get_num_threads()
     shown = Measured(tmp_path).html()
-    assert "<td>1.25</td>" in shown
+    assert '<td class="snn-number">1.25</td>' in shown
     assert "a remark" in shown
     assert "a remark" in capsys.readouterr().out
 
