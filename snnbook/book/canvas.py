@@ -13,6 +13,7 @@ from ..results.style import BOOK_SETTINGS
 from .elements import element, image_tag
 from .matplotlib_quietly import Figure, FigureCanvasSVG, mpl
 from .shown import Shown, Still
+from .themes import DARK_SHEET
 
 FIGSIZE = (6.0, 3.5)
 """Default width and height, inches: the width of the book's text column."""
@@ -81,7 +82,8 @@ class Canvas:
         def write(file: io.BytesIO) -> None:
             FigureCanvasSVG(self.figure).print_svg(file, metadata=NO_METADATA)
 
-        return shorten(self._save(values, write).decode())
+        root, *lines = shorten(self._save(values, write).decode())
+        return [root, DARK_SHEET, *lines]
 
     def svg(self, values: dict[str, Any]) -> bytes:
         """Draw one state as an SVG file; the same state gives the same bytes on every machine."""
