@@ -261,7 +261,8 @@ def explore(
             buttons
 
     Raises:
-        UserError: if a parameter cannot be read, alt is missing, play names none of them, or there are more than 400 states or 600 kB
+        UserError: if a parameter cannot be read, alt is missing, play names no parameter, or there are more than 400
+            states or 600 kB
     """
     return Explore(
         draw,

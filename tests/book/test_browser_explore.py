@@ -11,10 +11,12 @@ from . import browser
 
 pytestmark = pytest.mark.browser
 
-PIXELS = """async image => {
+PIXELS = """async data => {
+    const image = new Image();
+    image.src = "data:image/png;base64," + data;
+    await image.decode();
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
-    await image.decode();
     const pen = canvas.getContext("2d");
     pen.drawImage(image, 0, 0);
     return [...pen.getImageData(0, 0, canvas.width, canvas.height).data];
@@ -134,16 +136,7 @@ def test_a_picture_has_the_page_s_theme(opened, theme, system):
     seen.page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
     seen.page.wait_for_timeout(200)
     shot = seen.page.locator("figure img").screenshot()
-    found = seen.page.evaluate(
-        """async data => {
-            const image = new Image();
-            image.src = "data:image/png;base64," + data;
-            await image.decode();
-            return (%s)(image);
-        }"""
-        % PIXELS,
-        base64.b64encode(shot).decode(),
-    )
+    found = seen.page.evaluate(PIXELS, base64.b64encode(shot).decode())
     pixels = {tuple(found[place : place + 3]) for place in range(0, len(found), 4)}
     wanted = (DARK_PAPER, DARK_COLORS["label"]) if theme == "dark" else (style.PAPER, style.COLORS["label"])
     assert {tuple(rgb(colour)) for colour in wanted} <= pixels
