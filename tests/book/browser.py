@@ -137,7 +137,7 @@ class Visit:
     def typeset(self) -> None:
         """Wait until MathJax has set all equations."""
         self.page.wait_for_function("window.MathJax?.startup?.promise !== undefined")
-        self.page.evaluate("MathJax.startup.promise.then(() => true)")
+        self.page.evaluate("MathJax.startup.promise.then(() => MathJax.startup.document.lazyTypesetAll())")
 
     def assert_quiet(self) -> None:
         """Check that there was no request to another host, and that the console is empty."""
