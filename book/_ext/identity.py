@@ -19,7 +19,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from snnbook.book.matplotlib_quietly import Figure
-from snnbook.book.theme import LIGHT
+from snnbook.book.themes import LIGHT
 
 ABOUT = (
     "A spiking neuron says everything by when it fires. Six loss functions ask its spikes to come earlier or later; "

@@ -83,7 +83,8 @@ const followAddress = (address, data, state, put) => {
   const found = address.read();
   if (found) {
     Object.assign(state, found);
-    root.scrollIntoView({block: "nearest"});
+    const show = () => root.scrollIntoView({block: "nearest"});
+    if (document.readyState === "complete") show(); else addEventListener("load", show); // pictures above have heights
   }
   addEventListener("hashchange", () => {
     const next = address.read();

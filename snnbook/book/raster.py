@@ -18,7 +18,7 @@ from .canvas import Canvas
 from .elements import element, note, packed_data
 from .fingerprints import FAMILIES, T_UNFIRED, Fingerprint, Tables, choice_of, fingerprint
 from .shown import NO_CONTROLS, Shown, Still, html_widget
-from .theme import properties
+from .themes import properties
 
 MAX_BYTES = 300_000
 """Most bytes that one raster's tables may add to its page."""

@@ -27,6 +27,9 @@ PATIENCE = 30_000  # ms
 MADE_BY_SPHINX = ("genindex", "search", "prf-prf", "py-modindex")
 """Pages that Sphinx adds to the book's own."""
 
+NOT_FOUND = "404"
+"""The page for addresses that do not exist; it has nothing of the theme."""
+
 TALLY: dict[str, Counter] = defaultdict(Counter)
 """Counts of what was checked, by page: printed at the end of the run (conftest.py)."""
 

@@ -99,7 +99,7 @@ def test_one_screen_says_what_the_book_is_and_lets_a_visitor_play(visit):
         "article h1",
         ".snn-lead",
         ".snn-facts",
-        ".snn-buttons",
+        ".snn-doors",
         ".snn-try",
         "[role=grid]",
         ".snn-chosen",
@@ -110,7 +110,7 @@ def test_one_screen_says_what_the_book_is_and_lets_a_visitor_play(visit):
         assert box["y"] > 0, selector
         assert box["y"] + box["height"] <= WIDE["height"], selector
     assert seen.page.locator(".logo__image").first.is_visible()
-    buttons = seen.page.locator(".snn-buttons a")
+    buttons = seen.page.locator(".snn-doors a")
     targets = buttons.evaluate_all("all => all.map(a => a.getAttribute('href'))")
     assert targets == ["01_spikes_in_time.html", "06_six_losses_one_train.html", "#run-it-yourself"]
     facts = seen.page.locator(".snn-facts").inner_text()
@@ -125,7 +125,7 @@ def test_one_screen_says_what_the_book_is_and_lets_a_visitor_play(visit):
 def test_a_phone_shows_buttons_and_the_first_spikes_on_its_first_screen(visit):
     seen = visit("index", viewport=PHONE)
     seen.page.wait_for_selector("figure.snn-raster[data-state]")
-    box = seen.page.locator(".snn-buttons").bounding_box()
+    box = seen.page.locator(".snn-doors").bounding_box()
     assert box["y"] + box["height"] < PHONE["height"]
     assert seen.page.locator("[role=grid] tbody tr").first.bounding_box()["y"] < PHONE["height"] - 40
 
