@@ -162,7 +162,7 @@ def compressed(path: Path) -> int:
 
 def table() -> list[str]:
     """Return the counts as lines, one for each page, with the sums below."""
-    columns = ("widgets", "controls", "keys", "frames", "page kB", "all kB", "contrasts", "axe passes")
+    columns = ("widgets", "controls", "keys", "frames", "sheets", "page kB", "all kB", "contrasts", "axe passes")
     sums = Counter()
     for counts in TALLY.values():
         sums.update({name: counts[name] for name in columns if "kB" not in name})
