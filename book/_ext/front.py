@@ -14,6 +14,7 @@ import teaching
 import yaml
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 CHAPTERS = "[0-9]*.ipynb"
@@ -36,7 +37,7 @@ class Count(SphinxRole):
     def run(self) -> tuple[list[nodes.Node], list]:
         counts = count(Path(self.env.srcdir))
         if self.text not in counts:
-            raise ValueError(f"count: {self.text!r} is none of {', '.join(counts)}")
+            raise ExtensionError(f"count: {self.text!r} is none of {', '.join(counts)}")
         return [nodes.Text(counts[self.text])], []
 
 
@@ -76,7 +77,7 @@ def accuracy(experiment: str, epochs: int, which: str) -> float:
         epochs: length of the schedule
         which: "best", "crossed" or "last", as the columns of the tables
     Raises:
-        ValueError: if no run is on file
+        ExtensionError: if no run is on file
     """
     # Only the first page needs the package, which takes seconds to import.
     from snnbook.book import filed
@@ -85,7 +86,7 @@ def accuracy(experiment: str, epochs: int, which: str) -> float:
     for group in tables.groups(filed.on_file(), experiment):
         if group.epochs == epochs and group.results:
             return getattr(group, which).mean
-    raise ValueError(f"accuracy: results/ has no run of {experiment} with {epochs} epochs")
+    raise ExtensionError(f"accuracy: results/ has no run of {experiment} with {epochs} epochs")
 
 
 def citation() -> dict:

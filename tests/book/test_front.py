@@ -68,7 +68,7 @@ def test_the_lead_says_what_the_records_say(front):
     assert last(fallen) < 20 < 90 < last("fashion_mnist_ttfs")
     assert all(text.endswith(", 100 epochs, last") for text in shown)
     assert front.accuracy(fallen, 100, "last") == last(fallen)
-    with pytest.raises(ValueError, match="no run of nothing with 100 epochs"):
+    with pytest.raises(front.ExtensionError, match="no run of nothing with 100 epochs"):
         front.accuracy("nothing", 100, "last")
 
 

@@ -16,6 +16,7 @@ from .expected import PAGES
 
 TITLE = "Spikes that learn when to fire"
 ADDRESS = "https://me.example.org/spikes/"
+PROJECT = "https://github.com/me/spikes"
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 FONTS = BOOK / "_static" / "fonts"
 
@@ -70,13 +71,13 @@ def test_the_card_is_a_picture_of_the_size_that_services_want(identity, tmp_path
 @pytest.fixture(scope="module", params=["", ADDRESS])
 def small(request, tmp_path_factory):
     """A small book, without an address and with one."""
-    pages = {
-        "index.md": f"# {TITLE}\n\nA start.\n\n(how-to-cite)=\n## How to cite\n\nSo.\n",
-        "more.md": "# More\n\nMuch more.\n",
-    }
+    source = "```{book-source}\nIt says *nothing* of itself.\n```\n"
+    start = f"# {TITLE}\n\nA start.\n\n(how-to-cite)=\n## How to cite\n\n```{{book-citation}}\n```\n"
+    pages = {"index.md": start, "more.md": f"# More\n\nMuch more.\n\n{source}"}
     book = lay_out(tmp_path_factory.mktemp("small"), pages)
     config = yaml.safe_load((book / "_config.yml").read_text())
     config["html"]["baseurl"] = request.param
+    config["repository"]["url"] = PROJECT if request.param else ""
     (book / "_config.yml").write_text(yaml.safe_dump(config))
     done = build(book)
     assert done.returncode == 0, done.stdout
@@ -94,6 +95,9 @@ def test_a_small_book_presents_itself(small):
     assert f"Version {version('snnbook')}, MIT licence." in more
     assert 'href="index.html#how-to-cite"' in more
     assert index.count('name="viewport"') == 2, "Sphinx and the theme write one each"
+    assert "It says <em>nothing</em> of itself." in more
+    assert bool(re.search(rf'The project is at <a class="[^"]*" href="{PROJECT}"', more)) == bool(address)
+    assert "zhu2023loss" in index
     absolute = re.findall(r'<(?:meta|link)[^>]*(?:content|href)="(https?://[^"]*)"', more)
     missing = (folder / "404.html").read_text()
     assert re.findall(r'(?:href|src)="([^"]*)"', missing) == [f"{address}index.html"]
