@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, unknown
-from .canvas import FIGSIZE, Canvas, description, name_of
+from .canvas import FIGSIZE, Canvas, description, name_of, read_caption
 from .controls import Control
 from .elements import element, note, packed_data
 from .shown import NO_CONTROLS, Shown, Still, bare_figure
@@ -41,7 +41,19 @@ NAME_SLIDERS = """setTimeout(() => {
 class Explore(Shown):
     """A figure with controls; see `explore`."""
 
-    def __init__(self, draw, *, alt, figsize=FIGSIZE, subplots=None, start=None, labels=None, **params):
+    def __init__(
+        self,
+        draw,
+        *,
+        alt,
+        figsize=FIGSIZE,
+        subplots=None,
+        start=None,
+        labels=None,
+        caption=None,
+        play=None,
+        **params,
+    ):
         start = start or {}
         labels = labels or {}
         if not params:
@@ -55,6 +67,10 @@ class Explore(Shown):
         for control in self.controls:
             if control.name in start:
                 self.start[control.name] = control.values[control.index(start[control.name])]
+        if play is not None and play not in params:
+            raise unknown("parameter to play", play, params)
+        self.play = play
+        self.caption = read_caption(caption)
         self.alt = alt
         # Choices by name, such as of a loss, often bring axes of their own: the margins leave room for each.
         named = [{c.name: value} for c in self.controls if c.by_name for value in c.values]
@@ -116,8 +132,10 @@ class Explore(Shown):
             {"class": "snn-figure snn-explore"},
             self.canvas.image_tag(self.start, self.alt_text(self.start)),
             element("div", {"class": "snn-controls"}, *controls),
+            self._buttons(),
             note("The controls need JavaScript. The picture shows the state at the start."),
             element("p", {"class": "snn-status", "role": "status"}),
+            self.caption,
             data,
             element("script", {}, SCRIPT.read_text(encoding="utf-8")),
         )
@@ -127,6 +145,16 @@ class Explore(Shown):
 
     def live(self) -> Any:
         return self.widget
+
+    def _buttons(self) -> str:
+        """Write the buttons below the controls, disabled until the script has started."""
+        buttons = []
+        if self.play is not None:
+            place = list(self.start).index(self.play)
+            buttons.append(_button("snn-play", "Play", {"data-control": str(place)}))
+        buttons.append(_button("snn-reset", "Reset"))
+        buttons.append(_button("snn-link", "Link to this state"))
+        return element("div", {"class": "snn-buttons"}, *buttons)
 
     def _frames(self) -> tuple[dict[str, int], list[list[int]]]:
         """Draw all states: every line that occurs, numbered, and every state as the numbers of its lines."""
@@ -181,6 +209,11 @@ class Explore(Shown):
             ) from None
 
 
+def _button(kind: str, words: str, attributes: dict[str, str | bool] | None = None) -> str:
+    """Write a button that the script enables."""
+    return element("button", {"type": "button", "class": kind, "disabled": True} | (attributes or {}), words)
+
+
 def differences(frames: list[list[int]]) -> list[list]:
     """Return each state's difference from the first: [0, [place, line, ...]], or [1, all its lines].
 
@@ -201,7 +234,16 @@ def differences(frames: list[list[int]]) -> list[list]:
 
 
 def explore(
-    draw: Callable, *, alt: str | Callable[..., str], figsize=FIGSIZE, subplots=None, start=None, labels=None, **params
+    draw: Callable,
+    *,
+    alt: str | Callable[..., str],
+    figsize=FIGSIZE,
+    subplots=None,
+    start=None,
+    labels=None,
+    caption: str | None = None,
+    play: str | None = None,
+    **params,
 ):
     """Show a figure with controls, as the last line of a cell.
 
@@ -212,11 +254,24 @@ def explore(
         subplots: arguments for matplotlib's `Figure.subplots`; draw then gets the array of axes
         start: values shown first, {name: value}; else each control's first value
         labels: names for readers, {name: label}; plain text, Greek letters too; τ_m gets a subscript in the page
+        caption: one sentence that says what to look for; the built page numbers it
+        play: name of a parameter whose values a Play button runs through, such as a step of time
         **params: one control each: (low, high) or (low, high, step) with both ends, a list of values, or a dict from
             the name shown to the value. Numbers get a slider; names, booleans and up to three named numbers radio
             buttons
 
     Raises:
-        UserError: if a parameter cannot be read, alt is missing, or there are more than 400 states or 600 kB
+        UserError: if a parameter cannot be read, alt is missing, play names no parameter, or there are more than 400
+            states or 600 kB
     """
-    return Explore(draw, alt=alt, figsize=figsize, subplots=subplots, start=start, labels=labels, **params)
+    return Explore(
+        draw,
+        alt=alt,
+        figsize=figsize,
+        subplots=subplots,
+        start=start,
+        labels=labels,
+        caption=caption,
+        play=play,
+        **params,
+    )
