@@ -135,7 +135,7 @@ const drawPrediction = (box, place) => {
     const field = make("span", {class: "snn-guess", role: "group", "aria-label": name});
     if (words.length > 1) field.append(...words.map(word =>
       make("label", {}, make("input", {type: "radio", name: `${key}-${i}`, value: word}), ` ${word}`)));
-    else field.append(make("input", {type: "text", autocomplete: "off", "aria-label": `${name}: ${words[0]}`}));
+    else field.append(make("input", {type: "text", autocomplete: "off", placeholder: words[0], "aria-label": `${name}: ${words[0]}`}));
     em.replaceWith(field);
     return field;
   });
@@ -152,12 +152,11 @@ const drawPrediction = (box, place) => {
       : "It is kept in this browser only, and shown beside the answer.";
     answers?.querySelectorAll(".snn-your-guess").forEach(e => e.remove());
     if (!guess || !answers) return;
-    const items = answers.querySelectorAll("ol > li");
-    guess.forEach((word, i) => {
-      const said = make("p", {class: "snn-your-guess"}, `Your guess: ${word || "none"}`);
-      if (items.length === guess.length) items[i].prepend(said);
-      else (answers.querySelector(".admonition-title") ?? answers).after(said);
-    });
+    const said = words => make("p", {class: "snn-your-guess"}, `Your guess: ${words.map(word => word || "none").join(", ")}`);
+    const items = [...answers.querySelectorAll("ol > li")], asked = [...box.querySelectorAll("ol > li")];
+    const at = questions.map(field => asked.indexOf(field.closest("li")));
+    if (!items.length || items.length !== asked.length) answers.querySelector(".admonition-title").after(said(guess));
+    else items.forEach((item, i) => item.prepend(said(guess.filter((_, k) => at[k] === i))));
   };
   button.addEventListener("click", () => {
     const guess = texts(questions);
