@@ -136,7 +136,7 @@ class Visit:
     def typeset(self) -> None:
         """Wait until MathJax has set all equations."""
         self.page.wait_for_function("window.MathJax?.startup?.promise !== undefined")
-        self.page.evaluate("MathJax.startup.promise.then(() => true)")
+        self.page.evaluate("MathJax.startup.promise.then(() => MathJax.startup.document.lazyTypesetAll())")
 
     def assert_quiet(self) -> None:
         """Check that there was no request to another host, and that the console is empty."""
@@ -158,7 +158,7 @@ def compressed(path: Path) -> int:
 
 def table() -> list[str]:
     """Return the counts as lines, one for each page, with the sums below."""
-    columns = ("widgets", "controls", "keys", "frames", "page kB", "all kB", "contrasts", "axe passes")
+    columns = ("widgets", "controls", "keys", "frames", "sheets", "page kB", "all kB", "contrasts", "axe passes")
     sums = Counter()
     for counts in TALLY.values():
         sums.update({name: counts[name] for name in columns if "kB" not in name})
