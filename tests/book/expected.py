@@ -26,7 +26,7 @@ class Page:
 
 PAGES = {
     "index": Page(rasters=1),
-    "01_spikes_in_time": Page(explores=3, listings=3, exercises=4, math=True),
+    "01_spikes_in_time": Page(explores=3, figures=2, listings=3, exercises=4, math=True),
     "02_learning_by_moving_spikes": Page(explores=5, figures=2, listings=2, exercises=4, math=True),
     "03_rate_losses_keep_time": Page(explores=2, listings=1, exercises=3, math=True),
     "04_counting_and_enhanced": Page(explores=3, figures=4, listings=2, exercises=4, math=True),
