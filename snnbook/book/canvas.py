@@ -106,6 +106,24 @@ class Canvas:
         """Draw one state as a PNG file, for print."""
         return self._save(values, lambda file: self.figure.savefig(file, format="png", dpi=PRINT_DPI))
 
+    def places(self, state: dict[str, Any], axis: str, panel: int, values: list[float]) -> list[float]:
+        """Return where values of an axis lie in the picture.
+
+        Args:
+            state: what is drawn
+            axis: "x" or "y"
+            panel: place of the axes among those of the figure
+            values: along that axis
+        Returns:
+            for each value its share of the picture's width from the left, or of its height from the top
+        """
+        self.svg_lines(state)
+        axes = self.figure.axes[panel]
+        along_x = axis == "x"
+        points = [(value, axes.get_ylim()[0]) if along_x else (axes.get_xlim()[0], value) for value in values]
+        shares = self.figure.transFigure.inverted().transform(axes.transData.transform(points))
+        return [round(float(x if along_x else 1 - y), 4) for x, y in shares]
+
     def image_tag(self, values: dict[str, Any], alt: str, attributes: dict[str, str | bool] | None = None) -> str:
         """Draw one state as an <img> that carries its SVG."""
         return image_tag(self.svg(values), alt, self.width, attributes=attributes)

@@ -106,6 +106,44 @@
     root.scrollIntoView();
   };
 
+  // Dragging in the picture: the value follows the pointer from where it took hold
+  const dragged = JSON.parse(root.dataset.drag ?? "[]");
+  const nearest = (places, wanted) => places.reduce(
+    (best, place, i) => (Math.abs(place - wanted) < Math.abs(places[best] - wanted) ? i : best), 0);
+  const share = (event, axis) => {
+    const box = image.getBoundingClientRect();
+    return axis === "x" ? (event.clientX - box.left) / box.width : (event.clientY - box.top) / box.height;
+  };
+  let held;
+  const take = event => {
+    if (event.button) return;
+    stop();
+    image.setPointerCapture(event.pointerId);
+    held = dragged.map(({control, axis, places}) => places[choices()[control]] - share(event, axis));
+    event.preventDefault(); // else the browser would drag the picture itself
+  };
+  const move = event => {
+    if (!held) return;
+    let moved = false;
+    dragged.forEach(({control, axis, places}, i) => {
+      const choice = nearest(places, share(event, axis) + held[i]);
+      moved ||= choice !== choices()[control];
+      choose(controls[control], choice);
+    });
+    if (moved) show();
+  };
+  const letGo = () => { held = undefined; };
+  if (dragged.length) {
+    const axes = dragged.map(each => each.axis);
+    const both = axes.includes("x") && axes.includes("y");
+    image.classList.add("snn-drag");
+    image.style.cursor = both ? "move" : axes[0] === "x" ? "ew-resize" : "ns-resize";
+    image.style.touchAction = both ? "none" : axes[0] === "x" ? "pan-y" : "pan-x"; // a finger still scrolls the page
+    image.addEventListener("pointerdown", take);
+    image.addEventListener("pointermove", move);
+    for (const name of ["pointerup", "pointercancel"]) image.addEventListener(name, letGo);
+  }
+
   root.querySelector(".snn-note").remove();
   for (const button of root.querySelectorAll(".snn-buttons button")) button.disabled = false;
   if (!root.id) link.remove(); // a figure without a number has no address

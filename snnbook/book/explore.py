@@ -52,6 +52,7 @@ class Explore(Shown):
         labels=None,
         caption=None,
         play=None,
+        drag=None,
         **params,
     ):
         start = start or {}
@@ -76,6 +77,7 @@ class Explore(Shown):
         named = [{c.name: value} for c in self.controls if c.by_name for value in c.values]
         self.canvas = Canvas(draw, figsize, subplots, [self.start, *(self.start | choice for choice in named)])
         self._check_signature()
+        self.drag = {name: self._read_drag(name, axis) for name, axis in (drag or {}).items()}
         if not callable(alt):
             description(alt, "explore")
         description(self.alt_text(self.start), "explore")
@@ -129,7 +131,7 @@ class Explore(Shown):
         controls = [c.html(c.index(self.start[c.name]), group) for c in self.controls]
         return element(
             "figure",
-            {"class": "snn-figure snn-explore"},
+            {"class": "snn-figure snn-explore"} | self._drag_data(),
             self.canvas.image_tag(self.start, self.alt_text(self.start)),
             element("div", {"class": "snn-controls"}, *controls),
             self._buttons(),
@@ -145,6 +147,27 @@ class Explore(Shown):
 
     def live(self) -> Any:
         return self.widget
+
+    def _read_drag(self, name: str, axis: Any) -> tuple[str, int]:
+        """Return the axis that a parameter is dragged along, and the place of its panel."""
+        if name not in self.start:
+            raise unknown("parameter in drag", name, self.start)
+        direction, panel = axis if isinstance(axis, tuple) and len(axis) == 2 else (axis, 0)
+        if direction not in ("x", "y") or not isinstance(panel, int):
+            raise UserError(f'drag={{{name!r}: {axis!r}}}: give "x" or "y", or ("x", 1) for the second panel')
+        (control,) = (c for c in self.controls if c.name == name)
+        if control.by_name:
+            raise UserError(f"{name} runs through names, which have no place on an axis to be dragged to")
+        return direction, panel
+
+    def _drag_data(self) -> dict[str, str | bool]:
+        """Return the attribute that tells the script where each value of the draggable parameters lies."""
+        found = []
+        for name, (direction, panel) in self.drag.items():
+            place = list(self.start).index(name)
+            places = self.canvas.places(self.start, direction, panel, self.controls[place].values)
+            found.append({"control": place, "axis": direction, "places": places})
+        return {"data-drag": json.dumps(found)} if found else {}
 
     def _buttons(self) -> str:
         """Write the buttons below the controls, disabled until the script has started."""
@@ -243,6 +266,7 @@ def explore(
     labels=None,
     caption: str | None = None,
     play: str | None = None,
+    drag: dict[str, str | tuple[str, int]] | None = None,
     **params,
 ):
     """Show a figure with controls, as the last line of a cell.
@@ -256,6 +280,8 @@ def explore(
         labels: names for readers, {name: label}; plain text, Greek letters too; τ_m gets a subscript in the page
         caption: one sentence that says what to look for; the built page numbers it
         play: name of a parameter whose values a Play button runs through, such as a step of time
+        drag: parameters that can also be dragged in the picture: {name: "x"} or "y", where its values lie on that axis
+            of the first panel; {name: ("x", 1)} for the second panel
         **params: one control each: (low, high) or (low, high, step) with both ends, a list of values, or a dict from
             the name shown to the value. Numbers get a slider; names, booleans and up to three named numbers radio
             buttons
@@ -273,5 +299,6 @@ def explore(
         labels=labels,
         caption=caption,
         play=play,
+        drag=drag,
         **params,
     )

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import UserError, unknown
 from ..results.style import COLORS, LOSSES
-from .canvas import Canvas
+from .canvas import Canvas, read_caption
 from .elements import element, note, packed_data
 from .fingerprints import FAMILIES, T_UNFIRED, Fingerprint, Tables, choice_of, fingerprint
 from .shown import NO_CONTROLS, Shown, Still, html_widget
@@ -45,7 +45,15 @@ SHEET = Path(__file__).with_suffix(".css")
 class Raster(Shown):
     """A raster to edit; see `raster`."""
 
-    def __init__(self, starts: dict[str, list[str]], *, label: int = 0, t_unfired: float = 4.0, loss: str = MOVED):
+    def __init__(
+        self,
+        starts: dict[str, list[str]],
+        *,
+        label: int = 0,
+        t_unfired: float = 4.0,
+        loss: str = MOVED,
+        caption: str | None = None,
+    ):
         if not isinstance(starts, dict) or not starts:
             raise UserError('raster needs spike trains to start from, such as {"at first": ["0010", "1000"]}')
         self.starts = {name: _read(name, rows) for name, rows in starts.items()}
@@ -57,6 +65,7 @@ class Raster(Shown):
             raise UserError(f"label must be a neuron, 0 to {neurons - 1}, not {label!r}")
         if loss not in FAMILIES:
             raise unknown("loss", loss, FAMILIES)
+        self.caption = read_caption(caption)
         self.label = label
         self.loss = loss
         self.t_unfired = t_unfired
@@ -166,6 +175,7 @@ class Raster(Shown):
             element("style", {}, properties(".snn-raster") + SHEET.read_text(encoding="utf-8")),
             self.canvas.image_tag({}, self.alt, picture),
             note("The raster needs JavaScript. The picture shows the state at the start."),
+            self.caption,
             data,
             *scripts,
         )
@@ -210,7 +220,14 @@ def _read(name: str, rows: list[str]) -> Tensor:
     return torch.tensor([[float(spike) for spike in row] for row in rows], dtype=torch.float64).T
 
 
-def raster(starts: dict[str, list[str]], *, label: int = 0, t_unfired: float = 4.0, loss: str = MOVED) -> Raster:
+def raster(
+    starts: dict[str, list[str]],
+    *,
+    label: int = 0,
+    t_unfired: float = 4.0,
+    loss: str = MOVED,
+    caption: str | None = None,
+) -> Raster:
     """Show a raster to edit, with the six losses' gradients at every spike, as the last line of a cell.
 
     Args:
@@ -219,8 +236,9 @@ def raster(starts: dict[str, list[str]], *, label: int = 0, t_unfired: float = 4
         label: index of the label neuron
         t_unfired: 1, 4 or 20, units of T, for TTFS
         loss: the loss whose arrows the grid shows at first
+        caption: one sentence that says what to look for; the built page numbers it
 
     Raises:
         UserError: if the trains cannot be read or differ in shape, or the raster is too large for tables
     """
-    return Raster(starts, label=label, t_unfired=t_unfired, loss=loss)
+    return Raster(starts, label=label, t_unfired=t_unfired, loss=loss, caption=caption)

@@ -39,6 +39,9 @@ LIVE: dict[str, tuple[int, float, float]] = {}
 DRAGS: list[float] = []
 """Times from a dragged spike's move to its picture, ms."""
 
+LAYOUT: dict[str, dict[str, float]] = {}
+"""By chapter: its height, the part of it that is code and output, and where its first picture begins and ends, px."""
+
 FINDINGS: Counter = Counter()
 """Number of pages with a finding of axe that fails no test, by rule and impact."""
 
@@ -174,13 +177,18 @@ def table() -> list[str]:
 
 
 def remarks() -> list[str]:
-    """Return lines with the times in JupyterLab, and with findings of axe that fail no test."""
+    """Return lines with times in JupyterLab, chapters' layouts, and findings of axe that fail no test."""
     live = [
         f"live {name}: {keys} keys, key to picture {median:.0f} ms in the median, {longest:.0f} ms at most"
         for name, (keys, median, longest) in LIVE.items()
     ]
     if DRAGS:
         live.append(f"drag to picture {statistics.median(DRAGS):.0f} ms in the median, {max(DRAGS):.0f} ms at most")
+    live += [
+        f"{name}: {found['height']:.0f} px high, {found['code']:.0%} of it code and output, first picture from "
+        f"{found['picture']:.0f} to {found['ends']:.0f} px"
+        for name, found in LAYOUT.items()
+    ]
     found = [f"{rule} ({impact}): {pages} pages" for (rule, impact), pages in sorted(FINDINGS.items())]
     if found:
         live.append(f"axe finds, not serious: {'; '.join(found)}")

@@ -37,7 +37,9 @@ def page(tmp_path_factory):
         ax.plot([0, m], [0, 1], color=style.COLORS["label"], linewidth=8)
         ax.set(xlim=(0, 3), title=loss)
 
-    html = explore(draw, alt="m = {m}, {loss}", m=(0, 3), loss=["a", "b"], start={"m": 1}, play="m").html()
+    html = explore(
+        draw, alt="m = {m}, {loss}", m=(0, 3), loss=["a", "b"], start={"m": 1}, play="m", drag={"m": "x"}
+    ).html()
     figure = html.replace("<figure ", '<figure id="fig-1" ', 1)
     sheet = (browser.BOOK / "_static" / "snnbook.css").read_text()
     path = tmp_path_factory.mktemp("page") / "page.html"
@@ -123,6 +125,23 @@ def test_another_address_changes_nothing(opened, hash_):
     seen.page.wait_for_timeout(300)
     assert state(seen) is None
     assert alt(seen) == "m = 1, a"
+
+
+def test_the_picture_is_dragged_along_its_axis(opened):
+    seen = opened()
+    box = seen.page.locator("figure img").bounding_box()
+    mouse = seen.page.mouse
+    mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    mouse.down()
+    mouse.move(box["x"] + box["width"] / 2 + 0.3 * box["width"], box["y"] + box["height"] / 2, steps=5)
+    wait_for(seen, "m = 2, a")  # the axis of 3 units is some 0.85 of the picture: one unit is 0.28 of it
+    mouse.move(box["x"] + box["width"] / 2 - 0.6 * box["width"], box["y"], steps=5)
+    wait_for(seen, "m = 0, a")
+    mouse.up()
+    mouse.move(box["x"] + box["width"] - 5, box["y"] + 5, steps=5)
+    seen.page.wait_for_timeout(200)
+    assert alt(seen) == "m = 0, a"
+    assert seen.page.locator("input[type=range]").input_value() == "0"
 
 
 def rgb(colour):
