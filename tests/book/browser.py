@@ -5,6 +5,7 @@ import gzip
 import http.server
 import os
 import shutil
+import statistics
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -26,11 +27,17 @@ PATIENCE = 30_000  # ms
 MADE_BY_SPHINX = ("genindex", "search", "prf-prf", "py-modindex")
 """Pages that Sphinx adds to the book's own."""
 
+NOT_FOUND = "404"
+"""The page for addresses that do not exist; it has nothing of the theme."""
+
 TALLY: dict[str, Counter] = defaultdict(Counter)
 """Counts of what was checked, by page: printed at the end of the run (conftest.py)."""
 
 LIVE: dict[str, tuple[int, float, float]] = {}
 """By chapter in JupyterLab: keys pressed, and the median and longest time from a key to its picture, ms."""
+
+DRAGS: list[float] = []
+"""Times from a dragged spike's move to its picture, ms."""
 
 LAYOUT: dict[str, dict[str, float]] = {}
 """By chapter: its height, the part of it that is code and output, and where its first picture begins and ends, px."""
@@ -175,6 +182,8 @@ def remarks() -> list[str]:
         f"live {name}: {keys} keys, key to picture {median:.0f} ms in the median, {longest:.0f} ms at most"
         for name, (keys, median, longest) in LIVE.items()
     ]
+    if DRAGS:
+        live.append(f"drag to picture {statistics.median(DRAGS):.0f} ms in the median, {max(DRAGS):.0f} ms at most")
     live += [
         f"{name}: {found['height']:.0f} px high, {found['code']:.0%} of it code and output, first picture from "
         f"{found['picture']:.0f} to {found['ends']:.0f} px"
