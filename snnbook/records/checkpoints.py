@@ -34,7 +34,9 @@ LARGEST = 2**34
 
 def _experiment(name: str, value: Any) -> Experiment:
     """Check the settings, as they are or as `Experiment.to_dict` wrote them."""
-    return value if isinstance(value, Experiment) else Experiment.from_dict(_table(name, value))
+    if isinstance(value, Experiment):
+        return value
+    return Experiment.from_dict(_table(name, value))
 
 
 def _tensor(name: str, value: Any) -> Any:
@@ -118,7 +120,10 @@ def read(path: str | Path, experiment: Experiment | None = None) -> Checkpoint:
     instance("experiment", experiment, (Experiment, NoneType), "an Experiment or None")
     with files.open_regular(path) as file:
         size = file.seek(0, io.SEEK_END)
-        _check_size(path, size, LARGEST if experiment is None else _largest(experiment))
+        most = LARGEST
+        if experiment is not None:
+            most = _largest(experiment)
+        _check_size(path, size, most)
         try:
             found = TensorFile(file)
         except Exception as error:

@@ -73,11 +73,18 @@ def _hashes(_: str, values: Any) -> dict[str, str]:
     return values
 
 
+def _session(value: Any) -> Session:
+    """Check a session, as it is or decoded from JSON."""
+    if isinstance(value, Session):
+        return value
+    return schema.read(Session, "session entry", value)
+
+
 def _sessions(name: str, values: Any) -> tuple[Session, ...]:
     """Check sessions, as they are or decoded from JSON."""
     if not isinstance(values, (list, tuple)) or not values:
         raise UserError(f"{name} must be a list with one entry or more")
-    return tuple(each if isinstance(each, Session) else schema.read(Session, "session entry", each) for each in values)
+    return tuple(map(_session, values))
 
 
 @dataclass(frozen=True)
