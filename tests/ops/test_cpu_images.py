@@ -1,7 +1,14 @@
 """The CPU engine's first layers against torch's dense products in double precision."""
 
+import os
+import subprocess
+import sys
+
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
@@ -13,8 +20,13 @@ from snnbook.layers import SpikingConv2d
 from ..conftest import relative
 
 pytest.importorskip("numba")
+from numba import njit
+
 from snnbook.ops import affine
 from snnbook.ops.cpu import images  # needs Numba
+from snnbook.ops.cpu.images import add_products
+from snnbook.ops.cpu.llvm_rows import LANES
+from snnbook.ops.cpu.tuning import WIDE_SUMS
 
 ACCURACY = {torch.float32: 2e-6, torch.float64: 1e-14}
 
@@ -133,6 +145,50 @@ def test_a_gradient_of_other_steps_or_wanted_for_the_image_goes_the_dense_way():
     one[0].sum().backward()
     assert image.grad is not None
     assert image.grad.abs().max() > 0
+
+
+@njit
+def summed(
+    total, at, apart, vectors, first, step, row, factors, start, along, line, across, rows, count, number, lanes
+):
+    """`add_products`, compiled."""
+    add_products(
+        total, at, apart, vectors, first, step, row, factors, start, along, line, across, rows, count, number, lanes
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(
+    rows=st.integers(1, 3), count=st.integers(1, 4), number=st.integers(1, 2 * WIDE_SUMS + 1),
+    lanes=st.integers(1, LANES), spare=st.integers(0, 2), steps=st.tuples(*[st.integers(0, 5)] * 5),
+)  # fmt: skip
+def test_products_are_added_and_nothing_beside_them(rows, count, number, lanes, spare, steps, dtype):
+    step, row, along, line, across = steps
+    dice, apart = np.random.default_rng(0), lanes + spare
+    reach = 4 * 5 + LANES
+    vectors, factors = dice.random(reach + 20).astype(dtype), dice.random(reach + 5 * number).astype(dtype)
+    total = dice.random(apart * number + 8).astype(dtype)
+    want = total.astype(np.float64)
+    for p in range(number):
+        for r in range(rows):
+            for j in range(count):
+                place = 1 + r * row + j * step
+                by = factors[2 + r * line + j * along + p * across]
+                want[3 + p * apart : 3 + p * apart + lanes] += vectors[place : place + lanes].astype(np.float64) * by
+    got = total.copy()
+    summed(got, 3, apart, vectors, 1, step, row, factors, 2, along, line, across, rows, count, number, lanes)
+    np.testing.assert_allclose(got, want, rtol=1e-6 if dtype == np.float32 else 1e-14)
+    untouched = np.ones(len(total), bool)
+    for p in range(number):
+        untouched[3 + p * apart : 3 + p * apart + lanes] = False
+    assert np.array_equal(got[untouched], total[untouched])
+
+
+def test_processors_without_wide_vectors_add_the_same():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "nothing_beside_them"]
+    done = subprocess.run(command, env=os.environ | {"NUMBA_CPU_NAME": "generic"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
 
 
 def test_the_first_layers_of_our_networks_with_few_outputs_go_this_way():

@@ -1,6 +1,10 @@
-"""The CPU engine's passes around the neurons: currents spike by spike, standardised weights."""
+"""The CPU engine's passes around the neurons: sums of rows, currents spike by spike, standardised weights."""
 
 import math
+import os
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,9 +19,95 @@ from snnbook.ops import reference
 from ..conftest import relative
 
 pytest.importorskip("numba")
+from numba import errors, njit
+
 from snnbook.ops.cpu import sparse, tuning  # needs Numba
-from snnbook.ops.cpu.connected import _transpose
-from snnbook.ops.cpu.memory import LINE, aligned
+from snnbook.ops.cpu.llvm_rows import LINE, WORD, add_rows, aligned, raised, trailing_zeros, turn
+from snnbook.ops.cpu.llvm_windows import pool, share
+
+
+@njit
+def add_by_rows(total, at, source, shift, offsets, factors, first, last, length):
+    add_rows(total, at, source, shift, offsets, factors, first, last, length)
+
+
+@given(st.integers(0, 700), st.integers(0, 9), st.integers(0, 40), st.integers(0, 7), st.sampled_from("fd"))
+def test_rows_are_added_and_nothing_beside_them(length, number, at, shift, kind):
+    rng = np.random.default_rng(length * 10 + number)
+    source = rng.standard_normal(1300).astype(kind)
+    total = rng.standard_normal(at + length + 40).astype(kind)
+    offsets = rng.integers(0, 1300 - length - shift, number + 3) if number else np.zeros(3, np.int64)
+    factors = rng.standard_normal(number + 3).astype(kind)
+    factors[:1], factors[number + 1 :] = np.nan, np.nan  # before the first and from the last on nothing is read
+    want = total.astype(float)
+    for offset, factor in zip(offsets[1 : number + 1], factors[1 : number + 1], strict=True):
+        want[at : at + length] += float(factor) * source[offset + shift : offset + shift + length]
+    add_by_rows(total, at, source, shift, offsets, factors, 1, number + 1, length)
+    np.testing.assert_allclose(total, want, rtol=0, atol=1e-5 if kind == "f" else 1e-13)
+
+
+@njit
+def pool_and_share(pooled, grad, sums, windows, channels, window, wide):
+    pool(pooled, sums, windows, channels, window)
+    share(grad, sums, windows, channels, window, wide)
+
+
+@given(st.integers(0, 5), st.integers(1, 40), st.integers(1, 4), st.sampled_from("fd"))
+def test_windows_are_pooled_and_shared_and_nothing_beside_them(windows, channels, window, kind):
+    rng = np.random.default_rng(windows * 100 + channels)
+    length = windows * channels
+    sums = rng.integers(0, 3, length * window + 20).astype(kind)
+    pooled, wide = np.full(length + 20, -1, kind), np.full(len(sums), -1, kind)
+    grad = rng.standard_normal(len(pooled)).astype(kind)
+    pool_and_share(pooled, grad, sums, windows, channels, window, wide)
+    want = sums[: length * window].reshape(windows, window, channels).sum(1)
+    np.testing.assert_array_equal(pooled[:length], want.ravel())
+    each = np.where(want > 0, grad[:length].reshape(want.shape) / np.maximum(want, 1), 0).astype(kind)
+    np.testing.assert_array_equal(wide[: length * window], np.repeat(each[:, None], window, 1).ravel())
+    assert (pooled[length:] == -1).all()
+    assert (wide[length * window :] == -1).all()
+
+
+def test_functions_of_ours_belong_to_one_module():
+    """A common one would be that of whichever module was loaded first, from a cache of older sources for instance."""
+    total, source, offsets = np.zeros(4), np.ones(4), np.zeros(2, np.int64)
+    add_by_rows(total, 0, source, 0, offsets, np.ones(2), 0, 2, 4)
+    pool_and_share(total, total, source, 1, 4, 1, total)
+    for function, names in ((add_by_rows, ["add_rows"]), (pool_and_share, ["pool", "share"])):
+        code = "".join(function.inspect_llvm().values())
+        for name in names:
+            found = re.findall(rf"^define (.*)@snnbook_{name}_", code, re.MULTILINE)
+            assert found
+            assert all("internal" in words for words in found)
+
+
+def test_processors_without_masked_loads_add_the_same():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "nothing_beside_them"]
+    done = subprocess.run(command, env=os.environ | {"NUMBA_CPU_NAME": "generic"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
+
+
+@njit
+def positions(flags, at):
+    """Where flags are raised from `at` on, lowest first, as the event-driven backward walks over them."""
+    found, word = [], raised(flags, at)
+    while word:
+        found.append(trailing_zeros(word))
+        word &= word - np.uint64(1)
+    return found
+
+
+@given(st.lists(st.sampled_from([0, 1, 255]), min_size=WORD + 9, max_size=WORD + 9), st.integers(0, 9))
+def test_flags_are_read_as_the_bits_of_one_word(flags, at):
+    flags = np.array(flags, np.uint8)
+    assert list(positions(flags, at)) == np.flatnonzero(flags[at : at + WORD]).tolist()
+
+
+@pytest.mark.parametrize("flags", [np.ones(WORD, np.int64), np.ones(2 * WORD, np.uint8)[::2]], ids=["wide", "strided"])
+def test_flags_other_than_contiguous_bytes_are_refused(flags):
+    with pytest.raises(errors.TypingError):
+        positions(flags, 0)
 
 
 def few_entries(shape, share, dtype=torch.float32):
@@ -115,7 +205,7 @@ def test_a_part_of_a_matrix_is_transposed_and_nothing_beside_it(rows, columns, s
     stride, width = columns + start, rows + 3
     source = np.random.default_rng(rows * 50 + columns).standard_normal(start + rows * stride).astype(kind)
     total = np.zeros(columns * width, kind)
-    _transpose(source, start, stride, rows, columns, total, width)
+    turn(source, start, stride, rows, columns, total, width)
     want = np.lib.stride_tricks.as_strided(source[start:], (rows, columns), (stride * source.itemsize, source.itemsize))
     np.testing.assert_array_equal(total.reshape(columns, width)[:, :rows], want.T)
     assert not total.reshape(columns, width)[:, rows:].any()

@@ -18,8 +18,7 @@ from ..engine import Layer, Pass, Plan
 from ..reference import VARIANCE_FLOOR
 from ..saved import Saved
 from . import images, maps, neurons, sparse
-from .calls import as_array, as_maps, call, constants, currents_and_thresholds, number, runs_of, shares
-from .groups import Gradients, Rows
+from .calls import as_maps, call, constants, currents_and_thresholds, number, runs_of, shares
 
 
 class CpuEngine(DenseEngine):
@@ -66,8 +65,8 @@ class CpuEngine(DenseEngine):
         bits = empty((math.ceil(len(current) / 8), *runs.shape[1:]), dtype=torch.uint8)
         rows = shape[1] * math.prod(pooled_shape[3:-1])
         pooled = runs.new_empty((shape[0], rows, math.prod(pooled_shape[3:][-1:]) * shape[2]))
-        layout = Rows(height, shape[2], window, shares(rows))
-        call(neurons.forward_pooled, runs, theta, constants(neuron, runs.dtype), layout, bits, pooled)
+        k = constants(neuron, runs.dtype)
+        call(neurons.forward_pooled, runs, theta, k, height, shape[2], window, shares(rows), bits, pooled)
         return as_maps(pooled, pooled_shape), Pass((runs, bits), Plan(neuron, window, shape, is_plain=False))
 
     def pooled_backward(self, grad_out: Tensor, pass_: Pass, sum_weight: bool = False) -> tuple[Tensor | None, Tensor]:
@@ -84,9 +83,8 @@ class CpuEngine(DenseEngine):
         weight = empty((1 if sum_weight else shape[0], *runs.shape[1:]))
         timing = empty((0 if sum_weight else shape[0], *runs.shape[1:]))
         grad = runs_of(grad_out.to(runs.dtype))
-        layout = Rows(math.prod(shape[3:-1]), shape[2], window, shares(grad.shape[1]))
-        gradients = Gradients(as_array(timing), as_array(weight))
-        call(neurons.backward_pooled, runs, grad, constants(neuron, runs.dtype), layout, bits, sum_weight, gradients)
+        settings = (constants(neuron, runs.dtype), math.prod(shape[3:-1]), shape[2], window, shares(grad.shape[1]))
+        call(neurons.backward_pooled, runs, grad, *settings, bits, sum_weight, timing, weight)
         if sum_weight:
             return None, as_maps(weight, torch.Size((1, *shape[1:])))
         return as_maps(timing, shape), as_maps(weight, shape)

@@ -13,7 +13,6 @@ from torch import Tensor
 from ...errors import UserError
 from ...neuron import SLOPE_BOUND_TIMING, SLOPE_BOUND_WEIGHT, NeuronParameters
 from .. import engines
-from .groups import Constants
 
 THREAD_SAFE = ("omp", "tbb")
 """Numba's threading layers that several threads may call at once; the third, workqueue, ends the process."""
@@ -23,18 +22,11 @@ FORK_SAFE = ("workqueue", "tbb")
 
 
 @functools.cache
-def constants(neuron: NeuronParameters, dtype: torch.dtype) -> Constants:
-    """The constants of the kernels, in the currents' own precision."""
-    return Constants(
-        number(neuron.decay_m, dtype),
-        number(neuron.decay_s, dtype),
-        number(neuron.decay_g, dtype),
-        number(neuron.gain, dtype),
-        neuron.leaky,
-        neuron.kernel == "exact",
-        number(SLOPE_BOUND_WEIGHT, dtype),
-        number(SLOPE_BOUND_TIMING, dtype),
-    )
+def constants(neuron: NeuronParameters, dtype: torch.dtype) -> np.ndarray:
+    """The constants of the kernels, in the currents' own precision. They are shared: nobody may write to them."""
+    values = [neuron.decay_m, neuron.decay_s, neuron.decay_g, neuron.gain, neuron.leaky]
+    values += [neuron.kernel == "exact", SLOPE_BOUND_WEIGHT, SLOPE_BOUND_TIMING]
+    return torch.tensor(values, dtype=dtype).numpy()
 
 
 _told = threading.local()

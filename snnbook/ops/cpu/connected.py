@@ -6,11 +6,9 @@ See events.py for the method of the backward passes. A fully connected layer has
 import numpy as np
 from numba import prange
 
-from .events import _add_both, _filter, _sort_by_channel, _zeros
-from .groups import ByChannel, Filtered
-from .inner_loops import add_rows
+from .events import _by_channel, _filter
 from .jit import compiled
-from .memory import LANES, aligned
+from .llvm_rows import LANES, add_rows, aligned, turn
 from .tuning import CACHED, MOST
 
 _driver = compiled(parallel=True, fastmath={"contract"})
@@ -23,17 +21,6 @@ def _columns(features, room, threads):
     stretches = max((features + most - 1) // most, 1)
     stretches = (stretches + threads - 1) // threads * threads
     return max((features + stretches * LANES - 1) // (stretches * LANES), 1) * LANES
-
-
-@compiled()
-def _transpose(source, start, stride, rows, columns, total, width):
-    """total[i width + o] = source[start + o stride + i] for i < columns, o < rows."""
-    # LANES rows at a time: their cache lines stay near while i runs.
-    for low in range(0, rows, LANES):
-        high = min(low + LANES, rows)
-        for i in range(columns):
-            for o in range(low, high):
-                total[i * width + o] = source[start + o * stride + i]
 
 
 @_driver
@@ -72,18 +59,18 @@ def connected(weight, span, width, bounds, offsets, factors, current):
         size = min(width, outputs - first)
         for k in range(len(bounds)):
             start = k * span
-            _transpose(weights, first * inputs + start, inputs, size, min(span, inputs - start), part, width)
+            turn(weights, first * inputs + start, inputs, size, min(span, inputs - start), part, width)
             for r in range(len(current)):
                 at = r * outputs + first
                 add_rows(total, at, part, 0, offsets, factors, bounds[k, r], bounds[k, r + 1], size)
 
 
 @_driver
-def connected_input(bounds, impulses, neuron, weight, x, threads, grad_x):
+def connected_input(bounds, channel, timing, decay, weight, x, threads, grad_x):
     """grad_x = x W^T G_t, (T, N, F_in), for weight (F_out, F_in): some columns at a time. Eq. (eq-grad-timing)."""
     steps, images, features = x.shape
     columns = _columns(features, 2 * CACHED // len(weight), threads)
-    offsets = impulses.channel.astype(np.int64) * columns
+    offsets = channel.astype(np.int64) * columns
     for block in prange((features + columns - 1) // columns):
         start = block * columns
         size = min(columns, features - start)
@@ -95,61 +82,53 @@ def connected_input(bounds, impulses, neuron, weight, x, threads, grad_x):
         for n in range(images):
             trace[:] = 0
             for t in range(steps - 1, -1, -1):
-                add_rows(trace, 0, near, 0, offsets, impulses.timing, bounds[n, t], bounds[n, t + 1], size)
+                add_rows(trace, 0, near, 0, offsets, timing, bounds[n, t], bounds[n, t + 1], size)
                 spikes = x[t, n, start : start + size]
                 out = grad_x[t, n, start : start + size]
                 for i in range(size):
-                    trace[i] *= neuron.decay_g
+                    trace[i] *= decay
                     out[i] = trace[i] * spikes[i]
 
 
-@compiled(fastmath={"contract"})
-def _filter_columns(x, neuron, start, size, filtered):
-    """Filter columns of the inputs x (T, N, F) into rows, of which the last is 0: what comes before a first step."""
-    steps, images, _ = x.shape
-    last = steps * images
-    for n in range(images):
-        for t in range(steps):
-            r = n * steps + t
-            before = r - 1 if t > 0 else last
-            _filter(
-                x[t, n, start : start + size],
-                neuron,
-                Filtered(filtered.slow[before], filtered.response[before]),
-                Filtered(filtered.slow[r], filtered.response[r]),
-            )
-
-
 @_driver
-def connected_weight(bounds, impulses, neuron, x, threads, grad_weight):
+def connected_weight(bounds, channel, membrane, synaptic, k, x, threads, grad_weight):
     """grad_W, (F_out, F_in), some columns at a time. Eq. (eq-grad-weight)."""
     steps, images, features = x.shape
     channels = len(grad_weight)
-    spikes = len(impulses.channel)
+    spikes = len(channel)
+    zero = k.dtype.type(0)
     columns = _columns(features, CACHED // (steps * images), threads)
     rows = np.empty(spikes, np.int64)
+    offsets = np.empty(spikes, np.int64)
+    responses = np.empty(spikes, k.dtype)
+    traces = np.empty(spikes, k.dtype)
+    ends = np.empty(channels + 1, np.int64)
+    later = np.empty(channels, np.int64)
+    behind = np.empty(channels, np.int64)
     for n in range(images):
         for t in range(steps):
             for j in range(bounds[n, t], bounds[n, t + 1]):  # as one assignment, threads would be started for each
                 rows[j] = (n * steps + t) * columns
-    found = ByChannel(
-        np.empty(channels + 1, np.int64),
-        np.empty(channels, np.int64),
-        np.empty(channels, np.int64),
-        np.empty(spikes, np.int64),
-        np.empty(spikes, x.dtype),
-        np.empty(spikes, x.dtype),
-    )
-    _sort_by_channel(impulses, rows, found)
+    _by_channel(channel, rows, membrane, synaptic, ends, later, behind, offsets, responses, traces)
     for block in prange((features + columns - 1) // columns):
         start = block * columns
         size = min(columns, features - start)
-        entries = (images * steps + 1) * columns
-        filtered = _zeros(entries, x)
-        by_row = Filtered(filtered.slow.reshape((-1, columns)), filtered.response.reshape((-1, columns)))
-        _filter_columns(x, neuron, start, size, by_row)
+        entries = (images * steps + 1) * columns  # the last row is 0, and what comes before a first step
+        slow = aligned(entries, x)
+        response = aligned(entries, x)
+        slow[:] = zero
+        response[:] = zero
+        slow_rows = slow.reshape((-1, columns))
+        response_rows = response.reshape((-1, columns))
+        for n in range(images):
+            for t in range(steps):
+                r = n * steps + t
+                before = r - 1 if t > 0 else len(slow_rows) - 1
+                spikes = x[t, n, start : start + size]
+                _filter(spikes, k[0], k[1], slow_rows[before], response_rows[before], slow_rows[r], response_rows[r])
         total = grad_weight.reshape(-1)
         for c in range(channels):
             at = c * features + start
-            total[at : at + size] = 0
-            _add_both(total, at, filtered, 0, found, c, size)
+            total[at : at + size] = zero
+            add_rows(total, at, response, 0, offsets, responses, ends[c], ends[c + 1], size)
+            add_rows(total, at, slow, 0, offsets, traces, ends[c], later[c], size)

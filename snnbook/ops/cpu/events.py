@@ -15,10 +15,8 @@ told by where its inputs begin in their map, y (W + 2 padding) C_in + x C_in (0 
 import numpy as np
 from numba import prange
 
-from .groups import ByChannel, Filtered, Impulses, Places, Slopes
-from .inner_loops import add_rows
 from .jit import compiled
-from .memory import aligned
+from .llvm_rows import WORD, add_rows, aligned, raised, trailing_zeros
 from .neurons import _replay, _unpack_window, _widen
 from .tuning import SMALL
 
@@ -54,139 +52,130 @@ def number_spikes(bits, height, first, bounds):
 
 
 @_run_kernel
-def _list_spikes(fired, numbers):
-    """List the neurons with a spike, of flags (L,), in `numbers` (L,), and return how many they are."""
-    count = 0
-    for i in range(len(fired)):
-        # a number and no branch, which would be guessed wrong again and again
-        numbers[count] = i
-        count += fired[i] != 0
-    return count
-
-
-@_run_kernel
-def _impulses(e, fired, slopes, neuron, first, start, places, impulses, scratch, numbers):
+def _impulses(
+    e, fired, u, trace, k, first, start, places, channels, place, channel, timing, membrane, synaptic, a, b, g
+):
     """Write the impulses D of the spikes in a row of a map from entry `first[t]` on for every step t.
 
-    e and fired are (T, L), as are potential and backward trace in `slopes`. The inputs of the row's neurons begin at
-    `start` + places.input. scratch is (3, L), numbers is scratch, (L,).
+    e, potential u and backward trace are (T, L); fired is (T, L) and then zeros up to a multiple of WORD. The inputs of
+    the row's neurons begin at `start` + places (L,), their channels are `channels` (L,); a, b and g are scratch, (L,).
     """
-    decay_m = neuron.decay_m
-    decay_s = neuron.decay_s
-    decay_g = neuron.decay_g
-    gain = neuron.gain
-    bound_weight = neuron.bound_weight
-    bound_timing = neuron.bound_timing
-    zero = scratch.dtype.type(0)
-    one = scratch.dtype.type(1)
-    a = scratch[0]
-    b = scratch[1]
-    g = scratch[2]
+    decay_m = k[0]
+    decay_s = k[1]
+    decay_g = k[2]
+    gain = k[3]
+    bound_weight = k[6]
+    bound_timing = k[7]
+    leaky = k[4] > 0
+    zero = k.dtype.type(0)
+    one = k.dtype.type(1)
     a[:] = zero
     b[:] = zero
     g[:] = zero
     for t in range(len(e) - 1, -1, -1):
         at = np.uint64(first[t])  # unsigned: no index counts from the end
         e_t = e[t]
-        u_t = slopes.u[t]
-        g_t = slopes.g[t]
-        before = slopes.u[max(t - 1, 0)]
+        u_t = u[t]
+        g_t = trace[t]
+        before = u[max(t - 1, 0)]
         kept = fired[max(t - 1, 0)]
-        for number in range(_list_spikes(fired[t], numbers)):
-            i = numbers[number]
-            dg = g_t[i]
-            du = dg
-            if neuron.leaky:
-                du = u_t[i] - (before[i] if t > 0 and kept[i] == 0 else zero)
-            by_weight = min(one / du, bound_weight) if du > zero else zero
-            by_timing = min(one / dg, bound_timing) if dg > zero else zero
-            started = e_t[i] * by_weight
-            credited = e_t[i] * by_timing
-            impulses.place[at] = start + places.input[i]
-            impulses.channel[at] = places.channel[i]
-            impulses.timing[at] = credited - g[i]
-            impulses.membrane[at] = (a[i] - started) * gain
-            impulses.synaptic[at] = (b[i] - started) * gain
-            a[i] = started
-            b[i] = started
-            g[i] = credited
-            at += np.uint64(1)
+        for low in range(0, fired.shape[1], WORD):
+            word = raised(fired[t], low)
+            while word:  # a bit for every spike
+                i = np.uint64(low + trailing_zeros(word))
+                word &= word - np.uint64(1)
+                dg = g_t[i]
+                du = u_t[i] - (before[i] if t > 0 and kept[i] == 0 else zero) if leaky else dg
+                by_weight = one / du
+                by_timing = one / dg
+                by_weight = by_weight if by_weight < bound_weight else bound_weight
+                by_timing = by_timing if by_timing < bound_timing else bound_timing
+                started = e_t[i] * (by_weight if du > zero else zero)
+                credited = e_t[i] * (by_timing if dg > zero else zero)
+                place[at] = start + places[i]
+                channel[at] = channels[i]
+                timing[at] = credited - g[i]
+                membrane[at] = (a[i] - started) * gain
+                synaptic[at] = (b[i] - started) * gain
+                a[i], b[i], g[i] = started, started, credited
+                at += np.uint64(1)
         for i in range(len(a)):
             a[i] *= decay_m
             b[i] *= decay_s
             g[i] *= decay_g
 
 
-@_run_kernel
-def _fill_places(places, channels, inputs):
-    """Write where the neurons of a row have their inputs, `inputs` a place, and their channels."""
-    for i in range(len(places.input)):
-        places.input[i] = i // channels * inputs
-        places.channel[i] = i % channels
-
-
 @_driver
-def list_impulses(current, grad, neuron, rows, line, inputs, bits, first, impulses):
-    """The spikes of the map, in order: their place, their channel, and their D, written to `impulses`.
+def impulses(
+    current, grad, k, height, line, inputs, channels, window, shares, bits, first,
+    place, channel, timing, membrane, synaptic,
+):  # fmt: skip
+    """The spikes of the map, in order: their place, their channel, and their D.
 
-    `first` (N, T, H) numbers each row's first spike. A row of the input's map has `line` entries, a place `inputs`.
+    `first` (N, T, H) numbers each row's first spike; the last five arrays have one entry a spike. A row of the input's
+    map has `line` entries, a place of it `inputs`. `shares` as in `neurons.forward_pooled`.
     """
-    steps, pooled_rows, _ = grad.shape
+    steps, rows, _ = grad.shape
     length = current.shape[2]
-    window = rows.window
-    map_rows = rows.height // window
-    places = Places(np.empty(length, np.int32), np.empty(length, np.int32))
-    _fill_places(places, rows.channels, inputs)
-    for part in prange(rows.shares):
-        scratch = np.empty((3, length), current.dtype)
-        numbers = np.empty(length, np.uint64)
-        wide = np.empty((steps, length), current.dtype)
-        sums = np.empty((steps, length), current.dtype)
-        slopes = Slopes(np.empty((steps, length), current.dtype), np.empty((steps, length), current.dtype))
-        fired = np.empty((window, steps, length), np.uint8)
-        for row in range(pooled_rows * part // rows.shares, pooled_rows * (part + 1) // rows.shares):
+    map_rows = height // window
+    places = np.empty(length, np.int32)
+    numbers = np.empty(length, np.int32)
+    for i in range(length):
+        places[i] = i // channels * inputs
+        numbers[i] = i % channels
+    for part in prange(shares):
+        x = np.empty((3, length), k.dtype)
+        wide = np.empty((steps, length), k.dtype)
+        sums = np.empty((steps, length), k.dtype)
+        u = np.empty((steps, length), k.dtype)
+        trace = np.empty((steps, length), k.dtype)
+        fired = np.zeros((window, steps, (length + WORD - 1) // WORD * WORD), np.uint8)
+        for row in range(rows * part // shares, rows * (part + 1) // shares):
             n = row // map_rows
             top = row % map_rows * window
-            _unpack_window(bits, n * rows.height + top, fired, sums)
-            _widen(grad, row, sums, rows, wide)
+            _unpack_window(bits, n * height + top, fired, sums)
+            _widen(grad, row, sums, window, channels, wide)
             for offset in range(window):
                 y = top + offset
                 one = fired[offset]
-                _replay(current, n * rows.height + y, one, neuron, slopes, scratch)
-                _impulses(wide, one, slopes, neuron, first[n, :, y], y * line, places, impulses, scratch, numbers)
+                _replay(current, n * height + y, one, k, u, trace, x[0], x[1], x[2])
+                _impulses(
+                    wide, one, u, trace, k, first[n, :, y], y * line, places, numbers,
+                    place, channel, timing, membrane, synaptic, x[0], x[1], x[2],
+                )  # fmt: skip
 
 
 @_run_kernel
-def _filter(spikes, neuron, before, now):
-    """One step of the filtered inputs, from spikes (L,): the synaptic trace, and how far the membrane's is above it."""
+def _filter(spikes, decay_m, decay_s, slow, response, next_slow, next_response):
+    """One step of the filtered inputs: the synaptic trace, and how far the membrane's is above it. All (L,)."""
     for i in range(len(spikes)):
-        membrane = (before.slow[i] + before.response[i] + spikes[i]) * neuron.decay_m
-        now.slow[i] = (before.slow[i] + spikes[i]) * neuron.decay_s
-        now.response[i] = membrane - now.slow[i]
+        membrane = (slow[i] + response[i] + spikes[i]) * decay_m
+        next_slow[i] = (slow[i] + spikes[i]) * decay_s
+        next_response[i] = membrane - next_slow[i]
 
 
 @_driver
-def convolution_input(bounds, impulses, neuron, weight, geometry, x, grad_x):
+def convolution_input(bounds, place, channel, timing, decay, weight, span, inputs, padding, x, grad_x):
     """grad_x = x W^T G_t, (T, N, H_in, W_in C_in), image by image, backwards in time. Eq. (eq-grad-timing).
 
-    `bounds` (N, T + 1) are the first spikes of every image and step; weights are (K, C_out, K C_in or more).
+    `bounds` (N, T + 1) are the first spikes of every image and step, `inputs` the input's channels; weights are
+    (K, C_out, K C_in or more), `span` is that K C_in.
     """
     steps, images, rows, length = x.shape
     side, channels, apart = weight.shape
-    edge = geometry.padding * geometry.inputs
-    line = length + 2 * edge
+    line = length + 2 * padding * inputs
     weights = weight.reshape(-1)
     for n in prange(images):
         total = aligned(rows * line, weight)
         total[:] = 0
         trace = total.reshape((rows, line))
         begin = bounds[n, 0]
-        where = impulses.place[begin : bounds[n, steps]]
-        factors = impulses.timing[begin : bounds[n, steps]]
+        where = place[begin : bounds[n, steps]]
+        factors = timing[begin : bounds[n, steps]]
         offsets = np.empty(len(where), np.int64)
         ends = np.empty(len(where) + 1, np.int64)
         for j in range(len(where)):
-            offsets[j] = impulses.channel[begin + j] * apart
+            offsets[j] = channel[begin + j] * apart
         for t in range(steps - 1, -1, -1):
             ends[0] = bounds[n, t] - begin
             end = bounds[n, t + 1] - begin
@@ -195,16 +184,16 @@ def convolution_input(bounds, impulses, neuron, weight, geometry, x, grad_x):
                 ends[places + 1] = j + 1
                 places += j + 1 == end or where[j + 1] != where[j]
             for row in range(side):  # the weights of one row of the kernel stay near the first cache
-                up = (row - geometry.padding) * line
+                up = (row - padding) * line
                 shift = row * channels * apart
                 for p in range(places):
                     at = where[ends[p]] + up
                     if 0 <= at < rows * line:
-                        add_rows(total, at, weights, shift, offsets, factors, ends[p], ends[p + 1], geometry.span)
+                        add_rows(total, at, weights, shift, offsets, factors, ends[p], ends[p + 1], span)
             for y in range(rows):
                 for i in range(line):
-                    trace[y, i] *= neuron.decay_g
-                inside = trace[y, edge : edge + length]
+                    trace[y, i] *= decay
+                inside = trace[y, padding * inputs : padding * inputs + length]
                 spikes = x[t, n, y]
                 out = grad_x[t, n, y]
                 for i in range(length):
@@ -212,34 +201,18 @@ def convolution_input(bounds, impulses, neuron, weight, geometry, x, grad_x):
 
 
 @_run_kernel
-def _room_by_channel(channels, spikes, like):
-    """Uninitialised memory for up to so many impulses."""
-    return ByChannel(
-        np.empty(channels + 1, np.int64),
-        np.empty(channels, np.int64),
-        np.empty(channels, np.int64),
-        np.empty(spikes, np.int64),
-        np.empty(spikes, like.dtype),
-        np.empty(spikes, like.dtype),
-    )
-
-
-@_run_kernel
-def _sort_by_channel(impulses, rows, found):
-    """Sort impulses by channel (a counting sort), for the two sums that make up grad_W.
+def _by_channel(channel, rows, membrane, synaptic, ends, later, behind, offsets, responses, traces):
+    """Sort spikes by channel (a counting sort), for the two sums that make up grad_W.
 
     A spike adds membrane times the one trace of its input less synaptic times the other: membrane * response +
-    (membrane - synaptic) * slow, of which the second part is 0 at a neuron's last spike. Those of a channel with a
-    second part are put first.
+    (membrane - synaptic) * slow, of which the second part is 0 at a neuron's last spike. Those of channel c are put
+    from ends[c] to before ends[c + 1], the ones with a second part first, to before later[c].
 
     Args:
-        rows: where each spike's input begins
-        found: results
+        channel, rows, membrane, synaptic: of every spike; rows says where its input begins
+        ends, later: (C + 1,) and (C,): results; behind: scratch, (C,)
+        offsets, responses, traces: rows and the factors of the two parts, one entry a spike: results
     """
-    ends = found.ends
-    later = found.later
-    behind = found.behind
-    channel = impulses.channel
     channels = len(later)
     ends[:] = 0
     for j in range(len(channel)):
@@ -250,115 +223,76 @@ def _sort_by_channel(impulses, rows, found):
         behind[c] = ends[c + 1]
     for j in range(len(channel)):
         c = channel[j]
-        trace = impulses.membrane[j] - impulses.synaptic[j]
+        trace = membrane[j] - synaptic[j]
         both = np.int64(trace != 0)  # a number and no branch, which would be guessed wrong again and again
         behind[c] -= 1 - both
         at = later[c] * both + behind[c] * (1 - both)
         later[c] += both
-        found.offsets[at] = rows[j]
-        found.responses[at] = impulses.membrane[j]
-        found.traces[at] = trace
-
-
-@_run_kernel
-def _add_both(total, at, filtered, shift, found, c, span):
-    """Add the two sums of channel c's impulses, for `span` neighbours from total[at] on."""
-    begin = found.ends[c]
-    add_rows(total, at, filtered.response, shift, found.offsets, found.responses, begin, found.ends[c + 1], span)
-    add_rows(total, at, filtered.slow, shift, found.offsets, found.traces, begin, found.later[c], span)
-
-
-@_run_kernel
-def _zeros(entries, like):
-    """Filtered inputs to start from, flat."""
-    filtered = Filtered(aligned(entries, like), aligned(entries, like))
-    filtered.slow[:] = 0
-    filtered.response[:] = 0
-    return filtered
-
-
-@_run_kernel
-def _filter_map(x, neuron, padding, inside, before, now):
-    """One step of the filtered inputs of a map x (H, W C_in), from maps `before` to maps `now`, which have edges."""
-    for y in range(len(x)):
-        to = y + padding
-        _filter(
-            x[y],
-            neuron,
-            Filtered(before.slow[to, inside], before.response[to, inside]),
-            Filtered(now.slow[to, inside], now.response[to, inside]),
-        )
-
-
-@_run_kernel
-def _part(impulses, begin, end):
-    """The impulses from `begin` to before `end`."""
-    return Impulses(
-        impulses.place[begin:end],
-        impulses.channel[begin:end],
-        impulses.timing[begin:end],
-        impulses.membrane[begin:end],
-        impulses.synaptic[begin:end],
-    )
-
-
-@_run_kernel
-def _most_spikes(bounds, together):
-    """The most spikes of an image in so many steps."""
-    images, steps = bounds.shape[0], bounds.shape[1] - 1
-    most = 0
-    for n in range(images):
-        for t in range(0, steps, together):
-            most = max(most, bounds[n, min(t + together, steps)] - bounds[n, t])
-    return most
+        offsets[at] = rows[j]
+        responses[at] = membrane[j]
+        traces[at] = trace
 
 
 @_driver
-def convolution_weight(bounds, impulses, neuron, geometry, x, partial):
+def convolution_weight(bounds, place, channel, membrane, synaptic, k, inputs, padding, x, partial):
     """grad_W, a share of the images in each of partial (shares, C_out, K, K C_in). Eq. (eq-grad-weight).
 
     Other arguments as in `convolution_input`. The filtered inputs run forwards in time.
     """
     steps, images, rows, length = x.shape
     shares, channels, side, span = partial.shape
-    edge = geometry.padding * geometry.inputs
-    line = length + 2 * edge
-    height = rows + 2 * geometry.padding
-    size = height * line
+    zero = k.dtype.type(0)
+    line = length + 2 * padding * inputs
+    height = rows + 2 * padding
+    size = (rows + 2 * padding) * line
     together = min(max(SMALL // size, 1), steps)
-    most = _most_spikes(bounds, together)
+    most = 0
+    for n in range(images):
+        for t in range(0, steps, together):
+            most = max(most, bounds[n, min(t + together, steps)] - bounds[n, t])
     for share in prange(shares):
         total = partial[share].reshape(-1)
-        total[:] = 0
-        inside = slice(edge, edge + length)
+        total[:] = zero
+        inside = slice(padding * inputs, padding * inputs + length)
         # One map more than steps, to start from: loops that overwrite what they read are not compiled to vectors.
-        count = together + 1
-        filtered = _zeros(count * size, x)
-        slow = filtered.slow.reshape((count, height, line))
-        response = filtered.response.reshape((count, height, line))
-        found = _room_by_channel(channels, most, x)
+        maps = together + 1
+        slow = aligned(maps * size, x)
+        response = aligned(maps * size, x)
+        slow[:] = zero
+        response[:] = zero
+        slow_maps = slow.reshape((maps, height, line))
+        response_maps = response.reshape((maps, height, line))
+        ends = np.empty(channels + 1, np.int64)
+        later = np.empty(channels, np.int64)
+        behind = np.empty(channels, np.int64)
+        offsets = np.empty(most, np.int64)
+        responses = np.empty(most, k.dtype)
+        traces = np.empty(most, k.dtype)
         inputs_of = np.empty(most, np.int64)
         for n in range(share, images, shares):
-            slow[-1] = 0
-            response[-1] = 0
+            slow_maps[-1] = zero
+            response_maps[-1] = zero
             for start in range(0, steps, together):
                 begin = bounds[n, start]
-                stop = min(start + together, steps)
-                end = bounds[n, stop]
-                for t in range(start, stop):
-                    before = (t + together) % count
-                    now = t % count
-                    _filter_map(
-                        x[t, n],
-                        neuron,
-                        geometry.padding,
-                        inside,
-                        Filtered(slow[before], response[before]),
-                        Filtered(slow[now], response[now]),
-                    )
+                end = bounds[n, min(start + together, steps)]
+                for t in range(start, min(start + together, steps)):
+                    before = (t + together) % maps
+                    now = t % maps
+                    for y in range(rows):
+                        _filter(
+                            x[t, n, y], k[0], k[1],
+                            slow_maps[before, y + padding, inside], response_maps[before, y + padding, inside],
+                            slow_maps[now, y + padding, inside], response_maps[now, y + padding, inside],
+                        )  # fmt: skip
                     for j in range(bounds[n, t], bounds[n, t + 1]):
-                        inputs_of[j - begin] = impulses.place[j] + now * size
-                _sort_by_channel(_part(impulses, begin, end), inputs_of[: end - begin], found)
+                        inputs_of[j - begin] = place[j] + now * size
+                _by_channel(
+                    channel[begin:end], inputs_of[: end - begin], membrane[begin:end], synaptic[begin:end],
+                    ends, later, behind, offsets, responses, traces,
+                )  # fmt: skip
                 for c in range(channels):
                     for row in range(side):
-                        _add_both(total, (c * side + row) * span, filtered, row * line, found, c, span)
+                        at = (c * side + row) * span
+                        shift = row * line
+                        add_rows(total, at, response, shift, offsets, responses, ends[c], ends[c + 1], span)
+                        add_rows(total, at, slow, shift, offsets, traces, ends[c], later[c], span)

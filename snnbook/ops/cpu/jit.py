@@ -25,9 +25,6 @@ from ..engines import warn
 if numba.config.DISABLE_JIT:
     raise ImportError("NUMBA_DISABLE_JIT is set, and this engine is made of compiled functions")
 
-PLAIN_LOOPS = os.environ.get("SNNBOOK_PLAIN_LOOPS", "0") == "1"
-"""Whether the plain twins of the inner loops in LLVM's own terms are used (inner_loops.py)."""
-
 _warned = False
 """Whether this process has said that nothing is kept."""
 
@@ -76,9 +73,7 @@ class _Cache(FunctionCache):
 
     def __init__(self, function: Callable) -> None:
         super().__init__(function)
-        # What is compiled with the plain loops is kept beside the rest, under other names.
-        name = self._impl.filename_base + ("-plain" if PLAIN_LOOPS else "")
-        self._cache_file = _Files(self._cache_path, name, _sources())
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base, _sources())
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         """What was compiled for a signature; None where no file has it, or none that can be read."""

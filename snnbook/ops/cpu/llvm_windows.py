@@ -1,4 +1,4 @@
-"""Pooling windows along a row of a map, written in LLVM's own terms.
+"""Pooling windows along a row of a map, written in LLVM's own terms like the sums of llvm_rows.py.
 
 A row has its columns one after another, each with all of its channels. So what belongs to one window lies `channels`
 entries apart, in runs that are too short for the loops a compiler makes.
@@ -11,8 +11,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .llvm import Vectors, own_function
-from .memory import LANES
+from .llvm_rows import LANES, Vectors, own_function
 
 
 def _function(module: Any, element: Any, size: int, shared: bool) -> ir.Function:
@@ -77,13 +76,19 @@ def _emit_call(context: Any, builder: Any, signature: Any, values: Any, shared: 
 
 @intrinsic
 def pool(typing: Any, pooled: Any, sums: Any, windows: Any, channels: Any, window: Any) -> Any:
-    """As `plain.pool`."""
+    """pooled[x C + c] = sums over the columns of window x, for `windows` windows of `window` columns.
+
+    `pooled` and `sums` (spikes added up over a window's rows) are flat arrays of one type; no bound is checked.
+    """
     word = types.intp
     return types.void(pooled, sums, word, word, word), lambda *given: _emit_call(*given, shared=False)
 
 
 @intrinsic
 def share(typing: Any, grad: Any, sums: Any, windows: Any, channels: Any, window: Any, wide: Any) -> Any:
-    """As `plain.share`."""
+    """A window's gradient, shared among its spikes, at each of its columns, 0 where it has none. Eq. (eq-pool).
+
+    Arguments as in `pool`; `grad` is what `pooled` is there, `wide` is like `sums`.
+    """
     word = types.intp
     return types.void(grad, sums, word, word, word, wide), lambda *given: _emit_call(*given, shared=True)

@@ -7,14 +7,12 @@ with those of the reference up to the last digits of float32.
 import numpy as np
 from numba import prange
 
-from .inner_loops import add_rows
 from .jit import compiled
-from .memory import aligned
+from .llvm_rows import add_rows, aligned
 
 _run_kernel = compiled()
 _plain_driver = compiled(parallel=True)
 _driver = compiled(parallel=True, fastmath={"contract"})
-_contracted = compiled(fastmath={"contract"})
 
 PARTS = 64
 """Partial sums of a row. Their order is written down, not left to the compiler, so that results repeat to the bit."""
@@ -142,32 +140,6 @@ def count(x, span, counts):
             counts[k, r] = total
 
 
-@_contracted
-def _list_columns(x, inputs_apart, rows_apart, offsets, factors, ends):
-    """List the entries of an image x (H, W, C_in) that are not 0, column by column.
-
-    So what meets one stretch of an output row lies side by side. An offset says where the weights would begin for the
-    kernel's row 0: it may be negative, until a shift is added.
-
-    Args:
-        inputs_apart, rows_apart: what lies between the weights of two input channels, and of two rows of the kernel
-        offsets, factors: of every entry, with room for all of x: results
-        ends: where the entries of every column and row end, after a 0, (W H + 1,): results
-    """
-    rows, columns, inputs = x.shape
-    end = 0
-    ends[0] = 0
-    for column in range(columns):
-        for y in range(rows):
-            found = x[y, column]
-            for c in range(inputs):
-                # zeros are written, too, and the next entry over them
-                offsets[end] = c * inputs_apart - y * rows_apart
-                factors[end] = found[c]
-                end += found[c] != 0
-            ends[column * rows + y + 1] = end
-
-
 @_driver
 def convolution(x, steps, weight, padding, together, current):
     """Currents (B, H', W', C_out) of the entries of x (B, H, W, C_in) that are not 0.
@@ -194,11 +166,21 @@ def convolution(x, steps, weight, padding, together, current):
         image = number % steps * (images // steps) + number // steps
         total = aligned(blocks * height * line, x) if blocks > 1 else current[image].reshape(-1)
         total[:] = 0
-        places = rows * columns * inputs
+        # The list goes column by column, so that what meets one stretch of an output row lies side by side. An offset
+        # says where the weights would begin for `to + cut` = 0: it may be negative, until `shift` is added.
+        places = rows * columns * inputs  # zeros are written, too, and the next entry over them
         offsets = np.empty(places, np.int64)
         factors = np.empty(places, x.dtype)
-        ends = np.empty(columns * rows + 1, np.int64)
-        _list_columns(x[image], span, apart, offsets, factors, ends)
+        ends = np.zeros(columns * rows + 1, np.int64)
+        end = 0
+        for column in range(columns):
+            for y in range(rows):
+                found = x[image, y, column]
+                for c in range(inputs):
+                    offsets[end] = c * span - y * apart
+                    factors[end] = found[c]
+                    end += found[c] != 0
+                ends[column * rows + y + 1] = end
         for block in range(blocks):
             for begin in range(0, side, together):
                 stop = min(begin + together, side)

@@ -9,35 +9,33 @@ is kept between forward and backward but the currents and one bit per neuron and
 Arithmetic is done in the reference's order, without contraction, so spikes are equal to the bit.
 Inside this file arrays have channels last: currents (S, R, L), with S the steps that differ (1 where the input
 repeats), R runs, and L = W C neurons a run, so that the inner loops are long and over neighbours in memory.
-`neuron` is a `Constants`, in the currents' precision; groups.py has the other named tuples.
+`k` holds the neuron's constants in the order of `calls.constants`, in the currents' precision.
 """
 
 import numpy as np
 from numba import prange
 
-from .groups import Gradients, Slopes
-from .inner_loops import pool, share
 from .jit import compiled
+from .llvm_windows import pool, share
 
 _run_kernel = compiled()
 _driver = compiled(parallel=True)
 
 
 @_run_kernel
-def _fire(current, r, theta, neuron, spikes, scratch):
-    """Integrate and fire in run r. Eq. (eq-neuron). Writes spikes (T, L); scratch is (2, L)."""
-    decay_m = neuron.decay_m
-    decay_s = neuron.decay_s
-    decay_g = neuron.decay_g
-    gain = neuron.gain
-    leaky = neuron.leaky
-    zero = current.dtype.type(0)
-    m = scratch[0]
-    s = scratch[1]
+def _fire(current, r, theta, k, spikes, m, s):
+    """Integrate and fire in run r. Eq. (eq-neuron). Writes spikes (T, L); m and s are scratch, (L,)."""
+    decay_m = k[0]
+    decay_s = k[1]
+    decay_g = k[2]
+    gain = k[3]
+    leaky = k[4] > 0
+    zero = k.dtype.type(0)
+    repeats = len(current) == 1
     m[:] = zero
     s[:] = zero
     for t in range(len(spikes)):
-        c = current[t % len(current), r]
+        c = current[0 if repeats else t, r]
         o = spikes[t]
         if leaky:
             for i in range(len(theta)):
@@ -58,28 +56,23 @@ def _fire(current, r, theta, neuron, spikes, scratch):
 
 
 @_run_kernel
-def _replay(current, r, spikes, neuron, slopes, scratch):
-    """Potential (if the neuron leaks) and backward trace before any reset, in run r from spikes (T, L).
-
-    Writes both into `slopes`; scratch is (3, L).
-    """
-    decay_m = neuron.decay_m
-    decay_s = neuron.decay_s
-    decay_g = neuron.decay_g
-    gain = neuron.gain
-    leaky = neuron.leaky
-    zero = current.dtype.type(0)
-    m = scratch[0]
-    s = scratch[1]
-    trace = scratch[2]
+def _replay(current, r, spikes, k, u, g, m, s, trace):
+    """Potential u (if the neuron leaks) and backward trace g, (T, L), before any reset, in run r from spikes (T, L)."""
+    decay_m = k[0]
+    decay_s = k[1]
+    decay_g = k[2]
+    gain = k[3]
+    leaky = k[4] > 0
+    zero = k.dtype.type(0)
+    repeats = len(current) == 1
     m[:] = zero
     s[:] = zero
     trace[:] = zero
     for t in range(len(spikes)):
-        c = current[t % len(current), r]
+        c = current[0 if repeats else t, r]
         o = spikes[t]
-        u_t = slopes.u[t]
-        g_t = slopes.g[t]
+        u_t = u[t]
+        g_t = g[t]
         if leaky:
             for i in range(len(m)):
                 m_i = (m[i] + c[i]) * decay_m
@@ -94,22 +87,22 @@ def _replay(current, r, spikes, neuron, slopes, scratch):
 
 
 @_run_kernel
-def _to_slopes(spikes, neuron, slopes):
-    """Replace potential and backward trace by the slopes du and dg, with spikes (T, L)."""
-    leaky = neuron.leaky
-    exact = neuron.exact
-    zero = slopes.u.dtype.type(0)
+def _slopes(spikes, k, du, dg):
+    """Replace potential and backward trace by the slopes du and dg, all (T, L)."""
+    leaky = k[4] > 0
+    exact = k[5] > 0
+    zero = k.dtype.type(0)
     for t in range(len(spikes) - 1, -1, -1):
-        now = slopes.u[t]
-        before = slopes.u[max(t - 1, 0)]
+        now = du[t]
+        before = du[max(t - 1, 0)]
         o = spikes[max(t - 1, 0)]
         if not leaky:
-            now[:] = slopes.g[t]
+            now[:] = dg[t]
         elif t > 0:
             for i in range(len(now)):
                 now[i] -= before[i] if o[i] == 0 else zero
         if exact:
-            slopes.g[t] = now
+            dg[t] = now
 
 
 @_run_kernel
@@ -139,34 +132,32 @@ def _difference(a, b, gain, out):
 
 
 @_run_kernel
-def _carry_back(grad, spikes, slopes, neuron, gradients, r, scratch):
-    """The neuron run backwards: G_t and G_w in run r. Eq. (eq-grad-timing), (eq-grad-weight).
+def _carry_back(grad, spikes, du, dg, k, grad_timing, grad_weight, r, a, b, moved, earlier):
+    """The neuron run backwards: G_t and G_w in run r of arrays (T, R, L). Eq. (eq-grad-timing), (eq-grad-weight).
 
-    grad, spikes and the slopes du and dg are (T, L), scratch is (4, L). Two sweeps over time, one for each gradient.
+    The other arguments are (T, L), or scratch (L,). Two sweeps over time, one for each.
     """
-    zero = scratch.dtype.type(0)
-    decay_m = neuron.decay_m
-    decay_s = neuron.decay_s
-    gain = neuron.gain
-    a = scratch[0]
-    b = scratch[1]
-    moved = scratch[2]
-    earlier = scratch[3]
+    decay_m = k[0]
+    decay_s = k[1]
+    decay_g = k[2]
+    gain = k[3]
+    exact = k[5] > 0
+    zero = k.dtype.type(0)
     a[:] = zero
     b[:] = zero
     for t in range(len(grad) - 1, -1, -1):
-        _time_slope(slopes.u[t], neuron.bound_weight, moved)
+        _time_slope(du[t], k[6], moved)
         _restart(grad[t], moved, spikes[t], decay_m, a)
         _restart(grad[t], moved, spikes[t], decay_s, b)
-        _difference(a, b, -gain, gradients.weight[t, r])
+        _difference(a, b, -gain, grad_weight[t, r])
     a[:] = zero
     b[:] = zero
     earlier[:] = zero
-    for t in range(len(grad) - 1, -1, -1):
-        _time_slope(slopes.g[t], neuron.bound_timing, moved)
-        out = gradients.timing[t, r]
+    for t in range(len(grad_timing) - 1, -1, -1):
+        _time_slope(dg[t], k[7], moved)
+        out = grad_timing[t, r]
         fired = spikes[t]
-        if neuron.exact:
+        if exact:
             _restart(grad[t], moved, fired, decay_m, a)
             _restart(grad[t], moved, fired, decay_s, b)
             for i in range(len(out)):
@@ -174,28 +165,25 @@ def _carry_back(grad, spikes, slopes, neuron, gradients, r, scratch):
                 out[i] = response - (zero if fired[i] > 0 else earlier[i])
                 earlier[i] = response
         else:
-            _restart(grad[t], moved, fired, neuron.decay_g, a)
+            _restart(grad[t], moved, fired, decay_g, a)
             out[:] = a
 
 
 @_run_kernel
-def _sum_back(e, fired, c, neuron, total, scratch):
+def _sum_back(e, fired, c, k, total, m, s, before):
     """G_w summed over time where the current c repeats, (L,): every spike adds its move times a response to a steady 1.
 
-    Slopes are c times those of that response, so nothing is replayed. e and fired are (T, L); scratch (3, L) holds the
-    response's two traces, and the response before (the backward trace where the neuron does not leak).
+    Slopes are c times those of that response, so nothing is replayed. e and fired are (T, L); the last three, scratch
+    (L,), are the response's two traces, and the response before (the backward trace where the neuron does not leak).
     """
-    decay_m = neuron.decay_m
-    decay_s = neuron.decay_s
-    decay_g = neuron.decay_g
-    gain = neuron.gain
-    leaky = neuron.leaky
-    bound = neuron.bound_weight
-    zero = total.dtype.type(0)
-    one = total.dtype.type(1)
-    m = scratch[0]
-    s = scratch[1]
-    before = scratch[2]
+    decay_m = k[0]
+    decay_s = k[1]
+    decay_g = k[2]
+    gain = k[3]
+    leaky = k[4] > 0
+    bound = k[6]
+    zero = k.dtype.type(0)
+    one = k.dtype.type(1)
     total[:] = zero
     m[:] = zero
     s[:] = zero
@@ -219,15 +207,15 @@ def _sum_back(e, fired, c, neuron, total, scratch):
 
 
 @_run_kernel
-def _widen(grad, row, sums, rows, wide):
+def _widen(grad, row, sums, window, channels, wide):
     """Gradients of the neurons of a pooled row, (T, L), from its own, (T, rows, columns C). Eq. (eq-pool).
 
     sums (T, L) are spikes added up over a window's rows.
     """
-    columns = grad.shape[2] // rows.channels
+    columns = grad.shape[2] // channels
     for t in range(len(grad)):
-        share(grad[t, row], sums[t], columns, rows.channels, rows.window, wide[t])
-        wide[t, columns * rows.window * rows.channels :] = 0  # what fills no window
+        share(grad[t, row], sums[t], columns, channels, window, wide[t])
+        wide[t, columns * window * channels :] = 0  # what fills no window
 
 
 @_run_kernel
@@ -252,45 +240,50 @@ def _unpack_window(bits, first, fired, sums):
 
 
 @_driver
-def forward(current, theta, neuron, spikes, du, dg):
+def forward(current, theta, k, spikes, du, dg):
     """Spikes and slopes of every run, (T, R, L)."""
     steps, runs, length = spikes.shape
     for r in prange(runs):
-        scratch = np.empty((3, length), current.dtype)
+        x = np.empty((4, length), k.dtype)
         fired = np.empty((steps, length), np.uint8)
-        slopes = Slopes(du[:, r], dg[:, r])
-        _fire(current, r, theta, neuron, fired, scratch)
-        _replay(current, r, fired, neuron, slopes, scratch)
-        _to_slopes(fired, neuron, slopes)
+        _fire(current, r, theta, k, fired, x[0], x[1])
+        _replay(current, r, fired, k, du[:, r], dg[:, r], x[0], x[1], x[2])
+        _slopes(fired, k, du[:, r], dg[:, r])
         for t in range(steps):
             spikes[t, r] = fired[t]
 
 
 @_driver
-def backward(grad, spikes, du, dg, neuron, grad_timing, grad_weight):
+def backward(grad, spikes, du, dg, k, grad_timing, grad_weight):
     """G_t and G_w of every run, (T, R, L)."""
     for r in prange(grad.shape[1]):
-        scratch = np.empty((4, grad.shape[2]), grad.dtype)
-        slopes = Slopes(du[:, r], dg[:, r])
-        _carry_back(grad[:, r], spikes[:, r], slopes, neuron, Gradients(grad_timing, grad_weight), r, scratch)
+        x = np.empty((4, grad.shape[2]), k.dtype)
+        e = grad[:, r]
+        o = spikes[:, r]
+        u = du[:, r]
+        g = dg[:, r]
+        _carry_back(e, o, u, g, k, grad_timing, grad_weight, r, x[0], x[1], x[2], x[3])
 
 
 @_driver
-def forward_pooled(current, theta, neuron, rows, bits, pooled):
-    """Spike bits of every run, (bytes, R, L), and their means over windows, (T, N rows, columns C)."""
-    steps, pooled_rows, _ = pooled.shape
+def forward_pooled(current, theta, k, height, channels, window, shares, bits, pooled):
+    """Spike bits of every run, (bytes, R, L), and their means over windows, (T, N rows, columns C).
+
+    `shares` says among how many the rows are parted: as many as there are threads, since a row's work is too little to
+    make room for it each time.
+    """
+    steps, rows, _ = pooled.shape
     length = len(theta)
-    window = rows.window
-    size = current.dtype.type(window * window)
-    map_rows = rows.height // window
-    for part in prange(rows.shares):
-        scratch = np.empty((2, length), current.dtype)
+    size = k.dtype.type(window * window)
+    map_rows = height // window
+    for part in prange(shares):
+        x = np.empty((2, length), k.dtype)
         fired = np.empty((steps, length), np.uint8)
-        sums = np.empty((steps, length), current.dtype)
-        for row in range(pooled_rows * part // rows.shares, pooled_rows * (part + 1) // rows.shares):
+        sums = np.empty((steps, length), k.dtype)
+        for row in range(rows * part // shares, rows * (part + 1) // shares):
             for offset in range(window):
-                r = row // map_rows * rows.height + row % map_rows * window + offset
-                _fire(current, r, theta, neuron, fired, scratch)
+                r = row // map_rows * height + row % map_rows * window + offset
+                _fire(current, r, theta, k, fired, x[0], x[1])
                 for t in range(steps):
                     # written out, here and in `_unpack_window`: as functions of their own these loops took longer
                     byte = bits[t // 8, r]
@@ -311,37 +304,37 @@ def forward_pooled(current, theta, neuron, rows, bits, pooled):
                             total[i] += one[i]
             for t in range(steps):
                 mean = pooled[t, row]
-                pool(mean, sums[t], len(mean) // rows.channels, rows.channels, window)
+                pool(mean, sums[t], len(mean) // channels, channels, window)
                 for i in range(len(mean)):
                     mean[i] /= size
 
 
 @_driver
-def backward_pooled(current, grad, neuron, rows, bits, sum_weight, gradients):
+def backward_pooled(current, grad, k, height, channels, window, shares, bits, sum_weight, grad_timing, grad_weight):
     """Share each window's gradient among its spikes, replay slopes, carry back. Places in no window stay 0.
 
-    With `sum_weight`, which takes currents that repeat, G_w alone, summed over time.
+    With `sum_weight`, which takes currents that repeat, G_w alone, summed over time. `shares` as in `forward_pooled`.
     """
-    steps, pooled_rows, _ = grad.shape
+    steps, rows, _ = grad.shape
     length = current.shape[2]
-    window = rows.window
-    map_rows = rows.height // window
-    for part in prange(rows.shares):
-        scratch = np.empty((4, length), current.dtype)
-        wide = np.empty((steps, length), current.dtype)
-        sums = np.empty((steps, length), current.dtype)
-        slopes = Slopes(np.empty((steps, length), current.dtype), np.empty((steps, length), current.dtype))
+    map_rows = height // window
+    for part in prange(shares):
+        x = np.empty((4, length), k.dtype)
+        wide = np.empty((steps, length), k.dtype)
+        sums = np.empty((steps, length), k.dtype)
+        du = np.empty((steps, length), k.dtype)
+        dg = np.empty((steps, length), k.dtype)
         fired = np.empty((window, steps, length), np.uint8)
-        for row in range(pooled_rows * part // rows.shares, pooled_rows * (part + 1) // rows.shares):
-            first = row // map_rows * rows.height + row % map_rows * window
+        for row in range(rows * part // shares, rows * (part + 1) // shares):
+            first = row // map_rows * height + row % map_rows * window
             _unpack_window(bits, first, fired, sums)
-            _widen(grad, row, sums, rows, wide)
+            _widen(grad, row, sums, window, channels, wide)
             for offset in range(window):
                 r = first + offset
                 one = fired[offset]
                 if sum_weight:
-                    _sum_back(wide, one, current[0, r], neuron, gradients.weight[0, r], scratch)
+                    _sum_back(wide, one, current[0, r], k, grad_weight[0, r], x[0], x[1], x[2])
                 else:
-                    _replay(current, r, one, neuron, slopes, scratch)
-                    _to_slopes(one, neuron, slopes)
-                    _carry_back(wide, one, slopes, neuron, gradients, r, scratch)
+                    _replay(current, r, one, k, du, dg, x[0], x[1], x[2])
+                    _slopes(one, k, du, dg)
+                    _carry_back(wide, one, du, dg, k, grad_timing, grad_weight, r, x[0], x[1], x[2], x[3])

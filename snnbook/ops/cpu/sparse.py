@@ -11,9 +11,8 @@ from torch import Tensor
 
 from ..engine import Pass
 from . import connected, events, maps, tuning
-from .calls import as_array, as_maps, call, constants, runs_of, shares
-from .groups import Constants, Geometry, Impulses, Rows
-from .memory import LANES
+from .calls import as_maps, call, constants, runs_of, shares
+from .llvm_rows import LANES
 
 
 def currents(x: Tensor, weight: Tensor, padding: int) -> Tensor | None:
@@ -100,41 +99,43 @@ def backward(
     if spikes > limit * math.prod(shape):
         return None
     grad = runs_of(grad_out.to(runs.dtype))
+    place = np.empty(spikes, np.int32)
+    channel = np.empty(spikes, np.int32)
+    timing, membrane, synaptic = (grad.new_empty(spikes) for _ in range(3))
     k = constants(neuron, runs.dtype)
     inputs = x.shape[2]
     is_map = weight.dim() == 4
-    line = 0
+    line = (x.shape[-1] + 2 * padding) * inputs if is_map else 0
+    settings = (k, height, line, inputs, shape[2], window, shares(grad.shape[1]), bits, first)
+    call(events.impulses, runs, grad, *settings, place, channel, timing, membrane, synaptic)
+    where = (place, channel) if is_map else (channel,)
+    to_input = (bounds, *where, timing, k[2])
+    to_weight = (bounds, *where, membrane, synaptic, k)
     if is_map:
-        line = (x.shape[-1] + 2 * padding) * inputs
-    rows = Rows(height, shape[2], window, shares(grad.shape[1]))
-    factors = [as_array(grad.new_empty(spikes)) for _ in range(3)]
-    impulses = Impulses(np.empty(spikes, np.int32), np.empty(spikes, np.int32), *factors)
-    call(events.list_impulses, runs, grad, k, rows, line, inputs, bits, first, impulses)
-    if is_map:
-        return _convolution_backward(bounds, impulses, k, x, weight, padding, need_x)
-    return _connected_backward(bounds, impulses, k, x, weight, need_x)
+        return _convolution_backward(to_input, to_weight, x, weight, padding, need_x)
+    return _connected_backward(to_input, to_weight, x, weight, need_x)
 
 
 def _convolution_backward(
-    bounds: np.ndarray, impulses: Impulses, k: Constants, x: Tensor, weight: Tensor, padding: int, need_x: bool
+    to_input: tuple, to_weight: tuple, x: Tensor, weight: Tensor, padding: int, need_x: bool
 ) -> tuple[Tensor | None, Tensor]:
     """x W^T G_t and the weight's gradient of a convolution, from the impulses of its output spikes."""
     rows = x.movedim(2, -1).contiguous().flatten(-2)
     outputs, inputs, height, width = weight.shape
-    geometry = Geometry(inputs, padding, width * inputs)
+    geometry = (inputs, padding, rows)
     grad_x = None
     if need_x:
         grad_x = torch.empty_like(rows)
         lines = _in_lines(weight.permute(2, 0, 3, 1))
-        call(events.convolution_input, bounds, impulses, k, lines, geometry, rows, grad_x)
+        call(events.convolution_input, *to_input, lines, width * inputs, *geometry, grad_x)
         grad_x = as_maps(grad_x.flatten(1, 2), x.shape)
     partial = weight.new_empty((shares(x.shape[1]), outputs, height, width * inputs))
-    call(events.convolution_weight, bounds, impulses, k, geometry, rows, partial)
+    call(events.convolution_weight, *to_weight, *geometry, partial)
     return grad_x, partial.sum(0).view(outputs, height, width, inputs).movedim(-1, 1)
 
 
 def _connected_backward(
-    bounds: np.ndarray, impulses: Impulses, k: Constants, x: Tensor, weight: Tensor, need_x: bool
+    to_input: tuple, to_weight: tuple, x: Tensor, weight: Tensor, need_x: bool
 ) -> tuple[Tensor | None, Tensor]:
     """As `_convolution_backward`, for a fully connected map."""
     x = x.contiguous()
@@ -143,6 +144,6 @@ def _connected_backward(
     grad_x = None
     if need_x:
         grad_x = torch.empty_like(x)
-        call(connected.connected_input, bounds, impulses, k, weight, x, torch.get_num_threads(), grad_x)
-    call(connected.connected_weight, bounds, impulses, k, x, torch.get_num_threads(), grad_w)
+        call(connected.connected_input, *to_input, weight, x, torch.get_num_threads(), grad_x)
+    call(connected.connected_weight, *to_weight, x, torch.get_num_threads(), grad_w)
     return grad_x, grad_w
