@@ -15,7 +15,7 @@ COMMANDS_TOO = $(if $(wildcard $(BIN)/ruff),,--ignore-installed)
 WHERE_TORCH_IS = import pathlib, torch; print(pathlib.Path(torch.__file__).parents[1])
 PACKAGES = import sysconfig; print(sysconfig.get_path("purelib"))
 
-.PHONY: help setup book zip links wheels test check test-gpu lab bench notebooks mutations kills lint clean
+.PHONY: help setup book zip pdf links wheels test check test-gpu lab bench notebooks mutations kills lint clean
 
 help:
 	@echo "make setup      set up .venv alone; all others do it first"
@@ -24,6 +24,7 @@ help:
 	@echo "make check      the checks that see most, for every day: form, the heart, the notebooks' form"
 	@echo "make test-gpu   on a machine with a GPU: kernels, recorded steps and runs there"
 	@echo "make zip        the built book as one file, book/_build/book.zip, to hand to a class"
+	@echo "make pdf        the whole book as one PDF file, book/_build/book.pdf, printed by Chromium"
 	@echo "make links      list the links out of the book; fail where one within it does not arrive"
 	@echo "make wheels     put all packages into wheels/, from which make setup installs without a network"
 	@echo "make lab        open the chapters in JupyterLab"
@@ -61,6 +62,10 @@ book: setup
 
 zip: book
 	@$(BIN)/python tools/zipped.py
+
+pdf: setup
+	$(BIN)/jupyter-book build -W --keep-going -n --builder singlehtml book/
+	@$(BIN)/python tools/pdf.py
 
 links: book
 	@$(BIN)/python tools/links.py

@@ -33,6 +33,7 @@ ONE_PAGE = "singlehtml"
 RESULTS = "results"
 LIBRARIES = ("torch", "numpy", "matplotlib")
 MATHJAX = "mathjax/tex-svg.js"
+MATHJAX_FILES = (MATHJAX, "mathjax/ui/lazy.js")
 CHAPTER = re.compile(r"(\d+|[A-Z])\. ")
 UNUSED = "sphinx_thebe"
 """Jupyter Book always loads this extension, which would fetch its code from a CDN."""
@@ -88,16 +89,16 @@ def configure(app: Sphinx, config) -> None:
 
 
 def place_mathjax(app: Sphinx) -> None:
-    """Copy MathJax (one file, no fonts) from the Python package that includes it."""
+    """Copy MathJax (no fonts) from the Python package that includes it."""
     if app.builder.format != "html":
         return
     spec = importlib.util.find_spec("sphinx-mathjax-offline")
     if spec is None:
         raise ExtensionError("MathJax is missing: run pip install sphinx-mathjax-offline")
-    source = Path(spec.origin).parent / "static" / MATHJAX
-    target = Path(app.outdir) / MATHJAX
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+    for name in MATHJAX_FILES:
+        target = Path(app.outdir) / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(Path(spec.origin).parent / "static" / name, target)
 
 
 def place_records(app: Sphinx) -> None:

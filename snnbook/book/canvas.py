@@ -10,9 +10,10 @@ from typing import Any
 
 from ..errors import UserError
 from ..results.style import BOOK_SETTINGS
-from .elements import element, image_tag
+from .elements import caption_tag, element, image_tag
 from .matplotlib_quietly import Figure, FigureCanvasSVG, mpl
 from .shown import Shown, Still
+from .themes import DARK_SHEET
 
 FIGSIZE = (6.0, 3.5)
 """Default width and height, inches: the width of the book's text column."""
@@ -45,6 +46,19 @@ def description(alt: object, owner: str) -> str:
     if not isinstance(alt, str) or not alt.strip():
         raise UserError(f"{owner} needs alt=...: one or two sentences that say what the picture shows, not {alt!r}")
     return " ".join(alt.split())
+
+
+def read_caption(caption: str | None) -> str:
+    """Return the HTML of a figure's caption, "" for None.
+
+    Raises:
+        UserError: if it is no text
+    """
+    if caption is None:
+        return ""
+    if not isinstance(caption, str) or not caption.strip():
+        raise UserError(f"caption must be a sentence that says what to look for, not {caption!r}")
+    return caption_tag(" ".join(caption.split()))
 
 
 class Canvas:
@@ -81,7 +95,8 @@ class Canvas:
         def write(file: io.BytesIO) -> None:
             FigureCanvasSVG(self.figure).print_svg(file, metadata=NO_METADATA)
 
-        return shorten(self._save(values, write).decode())
+        root, *lines = shorten(self._save(values, write).decode())
+        return [root, DARK_SHEET, *lines]
 
     def svg(self, values: dict[str, Any]) -> bytes:
         """Draw one state as an SVG file; the same state gives the same bytes on every machine."""
@@ -90,6 +105,24 @@ class Canvas:
     def png(self, values: dict[str, Any]) -> bytes:
         """Draw one state as a PNG file, for print."""
         return self._save(values, lambda file: self.figure.savefig(file, format="png", dpi=PRINT_DPI))
+
+    def places(self, state: dict[str, Any], axis: str, panel: int, values: list[float]) -> list[float]:
+        """Return where values of an axis lie in the picture.
+
+        Args:
+            state: what is drawn
+            axis: "x" or "y"
+            panel: place of the axes among those of the figure
+            values: along that axis
+        Returns:
+            for each value its share of the picture's width from the left, or of its height from the top
+        """
+        self.svg_lines(state)
+        axes = self.figure.axes[panel]
+        along_x = axis == "x"
+        points = [(value, axes.get_ylim()[0]) if along_x else (axes.get_xlim()[0], value) for value in values]
+        shares = self.figure.transFigure.inverted().transform(axes.transData.transform(points))
+        return [round(float(x if along_x else 1 - y), 4) for x, y in shares]
 
     def image_tag(self, values: dict[str, Any], alt: str, attributes: dict[str, str | bool] | None = None) -> str:
         """Draw one state as an <img> that carries its SVG."""
@@ -155,21 +188,27 @@ def name_of(function: Callable) -> str:
 class Picture(Shown):
     """A still picture; see `figure`."""
 
-    def __init__(self, draw: Callable, *, alt: str, figsize=FIGSIZE, subplots: dict | None = None):
+    def __init__(
+        self, draw: Callable, *, alt: str, figsize=FIGSIZE, subplots: dict | None = None, caption: str | None = None
+    ):
         self.alt = description(alt, "figure")
+        self.caption = read_caption(caption)
         self.canvas = Canvas(draw, figsize, subplots)
 
     def __repr__(self) -> str:
         return f"figure: {self.alt}"
 
     def html(self) -> str:
-        return element("figure", {"class": "snn-figure"}, self.canvas.image_tag({}, self.alt))
+        picture = self.canvas.image_tag({}, self.alt)
+        return element("figure", {"class": "snn-figure"}, picture, self.caption)
 
     def still(self) -> Still:
         return self.canvas.still({}, self.alt)
 
 
-def figure(draw: Callable, *, alt: str, figsize=FIGSIZE, subplots: dict | None = None) -> Picture:
+def figure(
+    draw: Callable, *, alt: str, figsize=FIGSIZE, subplots: dict | None = None, caption: str | None = None
+) -> Picture:
     """Show a still picture: `figure(draw, alt="...")` as the last line of a cell.
 
     Args:
@@ -178,8 +217,9 @@ def figure(draw: Callable, *, alt: str, figsize=FIGSIZE, subplots: dict | None =
             round its numbers
         figsize: width and height, inches
         subplots: arguments for matplotlib's `Figure.subplots`, such as {"ncols": 2, "sharey": True}
+        caption: one sentence that says what to look for; the built page numbers it
 
     Raises:
-        UserError: if alt is missing or empty, or draw is not a function
+        UserError: if alt is missing or empty, caption is no text, or draw is not a function
     """
-    return Picture(draw, alt=alt, figsize=figsize, subplots=subplots)
+    return Picture(draw, alt=alt, figsize=figsize, subplots=subplots, caption=caption)

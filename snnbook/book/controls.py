@@ -2,20 +2,16 @@
 
 import html
 import json
-import re
 from typing import Any
 
 from ..errors import UserError, unknown
-from .elements import element, void_element
+from .elements import element, void_element, with_subscripts
 
 FEW = 3
 """Named numbers up to which radio buttons, which show all names at once, are better than a slider."""
 
 WIDE = 16
 """Letters of label and names together beyond which radio buttons get a row to themselves."""
-
-SUBSCRIPT = re.compile(r"\b(\w)_(\w+)")
-"""A letter with a subscript in a label, such as τ_m."""
 
 
 class Control:
@@ -67,7 +63,7 @@ class Control:
             start: place of the value that it starts with
             group: the figure's own name, which keeps its radio buttons apart from those of other figures
         """
-        label = SUBSCRIPT.sub(r"\1<sub>\2</sub>", html.escape(self.label))
+        label = with_subscripts(self.label)
         if self.by_name:
             return self._radio_buttons(label, start, group)
         return self._slider(label, start)

@@ -4,9 +4,13 @@ import base64
 import gzip
 import html
 import json
+import re
 from typing import Any
 
 from ..errors import UserError
+
+SUBSCRIPT = re.compile(r"\b(\w)_(\w+)")
+"""A letter with a subscript in plain text, such as τ_m."""
 
 
 def element(tag: str, attributes: dict[str, str | bool], *content: str) -> str:
@@ -38,7 +42,7 @@ def image_tag(
 ) -> str:
     """Write an <img> that carries its picture and its description.
 
-    The class "dark-light" stops the book's theme from dimming the picture on a dark page.
+    The class "dark-light" stops the book's theme from dimming the picture on a dark page; see themes.py.
 
     Args:
         image: what `Canvas.svg` or `Canvas.png` returned
@@ -59,6 +63,16 @@ def image_tag(
 def note(content: str) -> str:
     """Write the small print below a figure, from HTML."""
     return element("p", {"class": "snn-note"}, content)
+
+
+def caption_tag(caption: str) -> str:
+    """Write a figure's caption; the build puts its number in front (book/_ext/captions.py)."""
+    return element("figcaption", {"class": "snn-caption"}, with_subscripts(caption))
+
+
+def with_subscripts(text: str) -> str:
+    """Write plain text as HTML, and what follows a letter and "_" as a subscript, such as in τ_m."""
+    return SUBSCRIPT.sub(r"\1<sub>\2</sub>", html.escape(text, quote=False))
 
 
 def packed_data(data: Any, name: str, limit: int, owner: str, remedy: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, unknown
-from .canvas import FIGSIZE, Canvas, description, name_of
+from .canvas import FIGSIZE, Canvas, description, name_of, read_caption
 from .controls import Control
 from .elements import element, note, packed_data
 from .shown import NO_CONTROLS, Shown, Still, bare_figure
@@ -41,7 +41,20 @@ NAME_SLIDERS = """setTimeout(() => {
 class Explore(Shown):
     """A figure with controls; see `explore`."""
 
-    def __init__(self, draw, *, alt, figsize=FIGSIZE, subplots=None, start=None, labels=None, **params):
+    def __init__(
+        self,
+        draw,
+        *,
+        alt,
+        figsize=FIGSIZE,
+        subplots=None,
+        start=None,
+        labels=None,
+        caption=None,
+        play=None,
+        drag=None,
+        **params,
+    ):
         start = start or {}
         labels = labels or {}
         if not params:
@@ -55,11 +68,16 @@ class Explore(Shown):
         for control in self.controls:
             if control.name in start:
                 self.start[control.name] = control.values[control.index(start[control.name])]
+        if play is not None and play not in params:
+            raise unknown("parameter to play", play, params)
+        self.play = play
+        self.caption = read_caption(caption)
         self.alt = alt
         # Choices by name, such as of a loss, often bring axes of their own: the margins leave room for each.
         named = [{c.name: value} for c in self.controls if c.by_name for value in c.values]
         self.canvas = Canvas(draw, figsize, subplots, [self.start, *(self.start | choice for choice in named)])
         self._check_signature()
+        self.drag = {name: self._read_drag(name, axis) for name, axis in (drag or {}).items()}
         if not callable(alt):
             description(alt, "explore")
         description(self.alt_text(self.start), "explore")
@@ -113,11 +131,13 @@ class Explore(Shown):
         controls = [c.html(c.index(self.start[c.name]), group) for c in self.controls]
         return element(
             "figure",
-            {"class": "snn-figure snn-explore"},
+            {"class": "snn-figure snn-explore"} | self._drag_data(),
             self.canvas.image_tag(self.start, self.alt_text(self.start)),
             element("div", {"class": "snn-controls"}, *controls),
+            self._buttons(),
             note("The controls need JavaScript. The picture shows the state at the start."),
             element("p", {"class": "snn-status", "role": "status"}),
+            self.caption,
             data,
             element("script", {}, SCRIPT.read_text(encoding="utf-8")),
         )
@@ -127,6 +147,37 @@ class Explore(Shown):
 
     def live(self) -> Any:
         return self.widget
+
+    def _read_drag(self, name: str, axis: Any) -> tuple[str, int]:
+        """Return the axis that a parameter is dragged along, and the place of its panel."""
+        if name not in self.start:
+            raise unknown("parameter in drag", name, self.start)
+        direction, panel = axis if isinstance(axis, tuple) and len(axis) == 2 else (axis, 0)
+        if direction not in ("x", "y") or not isinstance(panel, int):
+            raise UserError(f'drag={{{name!r}: {axis!r}}}: give "x" or "y", or ("x", 1) for the second panel')
+        (control,) = (c for c in self.controls if c.name == name)
+        if control.by_name:
+            raise UserError(f"{name} runs through names, which have no place on an axis to be dragged to")
+        return direction, panel
+
+    def _drag_data(self) -> dict[str, str | bool]:
+        """Return the attribute that tells the script where each value of the draggable parameters lies."""
+        found = []
+        for name, (direction, panel) in self.drag.items():
+            place = list(self.start).index(name)
+            places = self.canvas.places(self.start, direction, panel, self.controls[place].values)
+            found.append({"control": place, "axis": direction, "places": places})
+        return {"data-drag": json.dumps(found)} if found else {}
+
+    def _buttons(self) -> str:
+        """Write the buttons below the controls, disabled until the script has started."""
+        buttons = []
+        if self.play is not None:
+            place = list(self.start).index(self.play)
+            buttons.append(_button("snn-play", "Play", {"data-control": str(place)}))
+        buttons.append(_button("snn-reset", "Reset"))
+        buttons.append(_button("snn-link", "Link to this state"))
+        return element("div", {"class": "snn-buttons"}, *buttons)
 
     def _frames(self) -> tuple[dict[str, int], list[list[int]]]:
         """Draw all states: every line that occurs, numbered, and every state as the numbers of its lines."""
@@ -181,6 +232,11 @@ class Explore(Shown):
             ) from None
 
 
+def _button(kind: str, words: str, attributes: dict[str, str | bool] | None = None) -> str:
+    """Write a button that the script enables."""
+    return element("button", {"type": "button", "class": kind, "disabled": True} | (attributes or {}), words)
+
+
 def differences(frames: list[list[int]]) -> list[list]:
     """Return each state's difference from the first: [0, [place, line, ...]], or [1, all its lines].
 
@@ -201,7 +257,17 @@ def differences(frames: list[list[int]]) -> list[list]:
 
 
 def explore(
-    draw: Callable, *, alt: str | Callable[..., str], figsize=FIGSIZE, subplots=None, start=None, labels=None, **params
+    draw: Callable,
+    *,
+    alt: str | Callable[..., str],
+    figsize=FIGSIZE,
+    subplots=None,
+    start=None,
+    labels=None,
+    caption: str | None = None,
+    play: str | None = None,
+    drag: dict[str, str | tuple[str, int]] | None = None,
+    **params,
 ):
     """Show a figure with controls, as the last line of a cell.
 
@@ -212,11 +278,27 @@ def explore(
         subplots: arguments for matplotlib's `Figure.subplots`; draw then gets the array of axes
         start: values shown first, {name: value}; else each control's first value
         labels: names for readers, {name: label}; plain text, Greek letters too; τ_m gets a subscript in the page
+        caption: one sentence that says what to look for; the built page numbers it
+        play: name of a parameter whose values a Play button runs through, such as a step of time
+        drag: parameters that can also be dragged in the picture: {name: "x"} or "y", where its values lie on that axis
+            of the first panel; {name: ("x", 1)} for the second panel
         **params: one control each: (low, high) or (low, high, step) with both ends, a list of values, or a dict from
             the name shown to the value. Numbers get a slider; names, booleans and up to three named numbers radio
             buttons
 
     Raises:
-        UserError: if a parameter cannot be read, alt is missing, or there are more than 400 states or 600 kB
+        UserError: if a parameter cannot be read, alt is missing, play names no parameter, or there are more than 400
+            states or 600 kB
     """
-    return Explore(draw, alt=alt, figsize=figsize, subplots=subplots, start=start, labels=labels, **params)
+    return Explore(
+        draw,
+        alt=alt,
+        figsize=figsize,
+        subplots=subplots,
+        start=start,
+        labels=labels,
+        caption=caption,
+        play=play,
+        drag=drag,
+        **params,
+    )

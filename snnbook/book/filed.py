@@ -51,7 +51,8 @@ class Sheet(Shown):
         return f"from the records: {self.table.title}"
 
     def html(self) -> str:
-        return element("div", {"class": "snn-sheet"}, render.to_html(self.table, self.link, self.targets))
+        name = "snn-sheet snn-runs" if self.targets else "snn-sheet"
+        return element("div", {"class": name}, render.to_html(self.table, self.link, self.targets))
 
 
 def sheet(table: Table, link: Callable[[str], str] = to_run, targets: bool = False) -> Sheet:

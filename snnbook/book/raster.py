@@ -1,8 +1,8 @@
-"""A raster to edit: add and remove spikes by clicks, and see the six losses' gradients at all of them.
+"""A raster to edit: drag, add and remove spikes, and see the six losses' gradients at all of them.
 
 Its states are too many to draw beforehand. The cell computes small exact tables with the package's losses
-(fingerprints.py); raster.js looks them up and draws, in the built page and in JupyterLab alike. So no loss is written
-a second time in JavaScript.
+(fingerprints.py); raster.js and its parts look them up and draw, in the built page and in JupyterLab alike. So no loss
+is written a second time in JavaScript.
 """
 
 from functools import cached_property
@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import UserError
+from ..errors import UserError, unknown
 from ..results.style import COLORS, LOSSES
-from .canvas import Canvas
+from .canvas import Canvas, read_caption
 from .elements import element, note, packed_data
 from .fingerprints import FAMILIES, T_UNFIRED, Fingerprint, Tables, choice_of, fingerprint
 from .shown import NO_CONTROLS, Shown, Still, html_widget
+from .themes import properties
 
 MAX_BYTES = 300_000
 """Most bytes that one raster's tables may add to its page."""
@@ -26,19 +27,33 @@ FIGSIZE = (6.4, 6.0)
 """Size of the picture for readers without JavaScript, inches."""
 
 LONGEST = 0.85
-"""Length of a loss's longest arrow, steps, as in raster.js."""
+"""Length of a loss's longest arrow, steps, as in raster_draw.js."""
 
 ZERO = 5e-10
-"""Smaller numbers are shown as 0, as in raster.js."""
+"""Smaller numbers are shown as 0, as in raster_draw.js."""
 
-SCRIPT = Path(__file__).with_suffix(".js")
+MOVED = "timing"
+"""The loss whose arrows the grid shows at first: they change with every step that a spike is moved."""
+
+FOLDER = Path(__file__).parent
+PARTS = ("raster_tables", "raster_draw", "raster_address", "raster_controls", "raster_grid", "raster")
+"""The script's files, which share one scope; the last one starts it."""
+
 SHEET = Path(__file__).with_suffix(".css")
 
 
 class Raster(Shown):
     """A raster to edit; see `raster`."""
 
-    def __init__(self, starts: dict[str, list[str]], *, label: int = 0, t_unfired: float = 4.0):
+    def __init__(
+        self,
+        starts: dict[str, list[str]],
+        *,
+        label: int = 0,
+        t_unfired: float = 4.0,
+        loss: str = MOVED,
+        caption: str | None = None,
+    ):
         if not isinstance(starts, dict) or not starts:
             raise UserError('raster needs spike trains to start from, such as {"at first": ["0010", "1000"]}')
         self.starts = {name: _read(name, rows) for name, rows in starts.items()}
@@ -48,7 +63,11 @@ class Raster(Shown):
         steps, neurons = next(iter(shapes))
         if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < neurons:
             raise UserError(f"label must be a neuron, 0 to {neurons - 1}, not {label!r}")
+        if loss not in FAMILIES:
+            raise unknown("loss", loss, FAMILIES)
+        self.caption = read_caption(caption)
         self.label = label
+        self.loss = loss
         self.t_unfired = t_unfired
         self.choice = choice_of(t_unfired)
         self.tables = Tables(steps, neurons)
@@ -103,7 +122,7 @@ class Raster(Shown):
             ax.set_xlabel("step   (← earlier, later →)", fontsize=10)
 
     def data(self) -> dict[str, Any]:
-        """Return what raster.js needs: tables, starts, names and colours."""
+        """Return what raster.js needs: tables, starts and names."""
         presets = []
         for name, spikes in self.starts.items():
             presets.append({"name": name, "label": self.label, "rows": spikes.T.int().tolist()})
@@ -112,7 +131,7 @@ class Raster(Shown):
             "neurons": self.tables.neurons,
             "choices": ["T" if choice == 1 else f"{choice:g}T" for choice in T_UNFIRED],
             "choice": self.choice,
-            "colors": COLORS,
+            "chosen": list(FAMILIES).index(self.loss),
             "presets": presets,
             "losses": [self._loss_data(name) for name in FAMILIES],
         }
@@ -124,7 +143,6 @@ class Raster(Shown):
         return {
             "name": name,
             "title": LOSSES[name].title,
-            "color": LOSSES[name].color,
             "family": FAMILIES[name],
             "longest": self.tables.e[name].abs().max().item(),
             "values": values.tolist(),
@@ -137,12 +155,15 @@ class Raster(Shown):
         Raises:
             UserError: if the tables are too heavy for a page
         """
-        script = element("script", {}, f"{_script()}(document.currentScript.parentElement);")
+        script = element("script", {}, f"{_script()}(document.currentScript.parentElement, true);")
         return self._figure({}, script)
 
     def live_html(self) -> str:
-        """Return the raster for a notebook, where the arrival of an image is all that starts a script."""
-        return self._figure({"onload": f"{_script()}(this.closest('.snn-raster'))"})
+        """Return the raster for a notebook, where the arrival of an image is all that starts a script.
+
+        A notebook's address belongs to JupyterLab, so the raster leaves it alone.
+        """
+        return self._figure({"onload": f"{_script()}(this.closest('.snn-raster'), false)"})
 
     def _figure(self, picture: dict[str, str | bool], *scripts: str) -> str:
         """Write the raster, with further attributes of its picture and scripts at its end."""
@@ -151,9 +172,10 @@ class Raster(Shown):
             "figure",
             # JupyterLab leaves keys alone inside an element with this attribute.
             {"class": "snn-figure snn-raster", "data-lm-suppress-shortcuts": "true"},
-            element("style", {}, SHEET.read_text(encoding="utf-8")),
+            element("style", {}, properties(".snn-raster") + SHEET.read_text(encoding="utf-8")),
             self.canvas.image_tag({}, self.alt, picture),
             note("The raster needs JavaScript. The picture shows the state at the start."),
+            self.caption,
             data,
             *scripts,
         )
@@ -166,8 +188,9 @@ class Raster(Shown):
 
 
 def _script() -> str:
-    """Return raster.js, a function of the figure."""
-    return SCRIPT.read_text(encoding="utf-8").rstrip()
+    """Return raster.js and its parts as one function of the figure, and of whether its state is in the address."""
+    parts = [(FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in PARTS]
+    return "((root, addressed) => {\n" + '"use strict";\n' + "".join(parts) + "})"
 
 
 def _draw_arrows(ax: Any, steps: Tensor, row: int, lengths: Tensor) -> None:
@@ -197,7 +220,14 @@ def _read(name: str, rows: list[str]) -> Tensor:
     return torch.tensor([[float(spike) for spike in row] for row in rows], dtype=torch.float64).T
 
 
-def raster(starts: dict[str, list[str]], *, label: int = 0, t_unfired: float = 4.0) -> Raster:
+def raster(
+    starts: dict[str, list[str]],
+    *,
+    label: int = 0,
+    t_unfired: float = 4.0,
+    loss: str = MOVED,
+    caption: str | None = None,
+) -> Raster:
     """Show a raster to edit, with the six losses' gradients at every spike, as the last line of a cell.
 
     Args:
@@ -205,8 +235,10 @@ def raster(starts: dict[str, list[str]], *, label: int = 0, t_unfired: float = 4
             {"at first": ["001011", "100000"]}; the first is shown at the start
         label: index of the label neuron
         t_unfired: 1, 4 or 20, units of T, for TTFS
+        loss: the loss whose arrows the grid shows at first
+        caption: one sentence that says what to look for; the built page numbers it
 
     Raises:
         UserError: if the trains cannot be read or differ in shape, or the raster is too large for tables
     """
-    return Raster(starts, label=label, t_unfired=t_unfired)
+    return Raster(starts, label=label, t_unfired=t_unfired, loss=loss, caption=caption)

@@ -22,6 +22,8 @@ LINES = {
 
 TEXT = "figure: cost of a training step per image against T, batch and width, from the record"
 
+CAPTION = "Cost of a training step per image: how it grows with T and with the width, and what a larger batch saves."
+
 Line = list[tuple[float, float]]
 
 
@@ -90,7 +92,8 @@ def scaling(root: Path = ROOT) -> Growing:
             # The lines of the second panel are level, which leaves room for the legend.
             axes[1].legend()
 
-    return growing(figure(draw, alt=describe(rows), figsize=(6.4, 2.8), subplots={"ncols": 3, "sharey": True}), TEXT)
+    subplots = {"ncols": 3, "sharey": True}
+    return growing(figure(draw, alt=describe(rows), figsize=(6.4, 2.8), subplots=subplots, caption=CAPTION), TEXT)
 
 
 def _logarithmic(ax: Any, found: Mapping[str, Line]) -> None:

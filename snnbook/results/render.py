@@ -20,6 +20,9 @@ FORMULA = re.compile("[=+@\\-\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 
+MEASURED = re.compile(r"[+\-\u2212]?[\d.,]+( ?\u00b1 ?[\d.]+)?( ?[%\w/]{1,3})?|" + NONE)
+"""A cell that holds a number, with its deviation or unit, or no value."""
+
 ACTIVE = re.compile(r"[\\|<`\[]")
 """Characters with a meaning of their own in a Markdown cell: column, HTML, code, link or picture."""
 
@@ -165,7 +168,7 @@ def to_html(table: Table, link: Callable[[str], str] = anchor, targets: bool = F
         link: run's name -> address
         targets: give each row the address that `anchor` returns for the run in its first cell
     """
-    classes = [{"<": "snn-word", ">": "snn-number"}[side] for side in table.sides]
+    classes = [_class(table, place) for place in range(len(table.columns))]
     title = _escaped(table.title)
     head = "".join(
         f'<th scope="col" class="{name}">{_escaped(column)}</th>'
@@ -184,6 +187,14 @@ def to_html(table: Table, link: Callable[[str], str] = anchor, targets: bool = F
         f"<caption>{title}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>"
         f"</div>{notes}"
     )
+
+
+def _class(table: Table, place: int) -> str:
+    """Return the class of a column: words to the left, numbers to the right."""
+    cells = [row[place].text for row in table.rows]
+    if table.sides[place] == "<" or not all(map(MEASURED.fullmatch, cells)):
+        return "snn-word"
+    return "snn-number"
 
 
 def _html_cell(cell: Cell, name: str, link: Callable[[str], str]) -> str:

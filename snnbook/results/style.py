@@ -8,7 +8,10 @@ colour alone: each loss has a marker and a dash, and each run a marker.
 from dataclasses import dataclass
 
 PAPER = "#ffffff"
-"""The opaque card behind every picture: pictures stay light on a dark page, too."""
+"""The opaque card behind every picture."""
+
+DARK_PAPER = "#15171c"
+"""The card on a dark page."""
 
 COLORS = {
     # The output neuron of the right class, and every other output neuron.
@@ -26,6 +29,17 @@ COLORS = {
 }
 """Colours by role."""
 
+DARK_COLORS = {
+    "label": "#6743ff",
+    "other": "#9d6943",
+    "positive": "#9eff67",
+    "negative": "#ff73fe",
+    "silent": "#83888f",
+    "ink": "#d7dae0",
+    "grid": "#31363f",
+}
+"""The same roles on a dark page."""
+
 
 @dataclass(frozen=True)
 class LossStyle:
@@ -34,12 +48,14 @@ class LossStyle:
     Args:
         title: the name that readers see
         color: hex colour
+        dark: hex colour on a dark page
         marker: matplotlib's marker
         dash: matplotlib's line style
     """
 
     title: str
     color: str
+    dark: str
     marker: str
     dash: str | tuple
 
@@ -49,17 +65,20 @@ class LossStyle:
 
 
 LOSSES = {
-    "counting": LossStyle("counting", "#0099dd", "o", "-"),
-    "enhanced_counting": LossStyle("enhanced counting", "#ff5533", "s", "--"),
-    "kernel": LossStyle("kernel", "#3322aa", "^", ":"),
-    "tet": LossStyle("TET", "#552255", "D", "-."),
-    "timing": LossStyle("timing", "#cc7788", "v", (0, (5, 1, 1, 1, 1, 1))),
-    "ttfs": LossStyle("TTFS", "#770011", "X", (0, (1, 1))),
+    "counting": LossStyle("counting", "#0099dd", "#5498c5", "o", "-"),
+    "enhanced_counting": LossStyle("enhanced counting", "#ff5533", "#ffaa99", "s", "--"),
+    "kernel": LossStyle("kernel", "#8800ff", "#9f76ff", "^", ":"),
+    "tet": LossStyle("TET", "#552255", "#ffe0ff", "D", "-."),
+    "timing": LossStyle("timing", "#cc7788", "#8f5a65", "v", (0, (5, 1, 1, 1, 1, 1))),
+    "ttfs": LossStyle("TTFS", "#770011", "#f83e3c", "X", (0, (1, 1))),
 }
 """The six losses, by the names that `snnbook.losses.get` takes."""
 
 RUN_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 """Colours of runs, used in turn."""
+
+DARK_RUN_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#eeeeee")
+"""The same on a dark page: only black changes."""
 
 RUN_MARKERS = ("o", "s", "^", "D", "v", "X", "P", "*", "<")
 """Markers of runs, used in turn. 7 colours and 9 markers have no common factor, so 63 runs look different."""

@@ -5,6 +5,7 @@ import gzip
 import http.server
 import os
 import shutil
+import statistics
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -26,11 +27,20 @@ PATIENCE = 30_000  # ms
 MADE_BY_SPHINX = ("genindex", "search", "prf-prf", "py-modindex")
 """Pages that Sphinx adds to the book's own."""
 
+NOT_FOUND = "404"
+"""The page for addresses that do not exist; it has nothing of the theme."""
+
 TALLY: dict[str, Counter] = defaultdict(Counter)
 """Counts of what was checked, by page: printed at the end of the run (conftest.py)."""
 
 LIVE: dict[str, tuple[int, float, float]] = {}
 """By chapter in JupyterLab: keys pressed, and the median and longest time from a key to its picture, ms."""
+
+DRAGS: list[float] = []
+"""Times from a dragged spike's move to its picture, ms."""
+
+LAYOUT: dict[str, dict[str, float]] = {}
+"""By chapter: its height, the part of it that is code and output, and where its first picture begins and ends, px."""
 
 FINDINGS: Counter = Counter()
 """Number of pages with a finding of axe that fails no test, by rule and impact."""
@@ -133,7 +143,7 @@ class Visit:
     def typeset(self) -> None:
         """Wait until MathJax has set all equations."""
         self.page.wait_for_function("window.MathJax?.startup?.promise !== undefined")
-        self.page.evaluate("MathJax.startup.promise.then(() => true)")
+        self.page.evaluate("MathJax.startup.promise.then(() => MathJax.startup.document.lazyTypesetAll())")
 
     def assert_quiet(self) -> None:
         """Check that there was no request to another host, and that the console is empty."""
@@ -155,7 +165,7 @@ def compressed(path: Path) -> int:
 
 def table() -> list[str]:
     """Return the counts as lines, one for each page, with the sums below."""
-    columns = ("widgets", "controls", "keys", "frames", "page kB", "all kB", "contrasts", "axe passes")
+    columns = ("widgets", "controls", "keys", "frames", "sheets", "page kB", "all kB", "contrasts", "axe passes")
     sums = Counter()
     for counts in TALLY.values():
         sums.update({name: counts[name] for name in columns if "kB" not in name})
@@ -167,10 +177,17 @@ def table() -> list[str]:
 
 
 def remarks() -> list[str]:
-    """Return lines with the times in JupyterLab, and with findings of axe that fail no test."""
+    """Return lines with times in JupyterLab, chapters' layouts, and findings of axe that fail no test."""
     live = [
         f"live {name}: {keys} keys, key to picture {median:.0f} ms in the median, {longest:.0f} ms at most"
         for name, (keys, median, longest) in LIVE.items()
+    ]
+    if DRAGS:
+        live.append(f"drag to picture {statistics.median(DRAGS):.0f} ms in the median, {max(DRAGS):.0f} ms at most")
+    live += [
+        f"{name}: {found['height']:.0f} px high, {found['code']:.0%} of it code and output, first picture from "
+        f"{found['picture']:.0f} to {found['ends']:.0f} px"
+        for name, found in LAYOUT.items()
     ]
     found = [f"{rule} ({impact}): {pages} pages" for (rule, impact), pages in sorted(FINDINGS.items())]
     if found:

@@ -139,7 +139,7 @@ def served(chromium, origin, request):
 
 def pytest_terminal_summary(terminalreporter):
     """Print what the browser tests checked, for maintainers."""
-    if browser.TALLY or browser.LIVE:
+    if browser.TALLY or browser.LIVE or browser.DRAGS or browser.LAYOUT:
         terminalreporter.section("pages in the browser")
         for line in [*browser.table(), *browser.remarks()]:
             terminalreporter.write_line(line)

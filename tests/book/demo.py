@@ -31,9 +31,10 @@ CODE = [
     "    ax.plot([0, m, 4], [0, x, 1])\n"
     "    ax.set(xlim=(0, 4), ylim=(0, 1), title=loss)\n\n\n"
     "explore(line, alt='m = {m}, {loss}, x = {x:.1f}', labels={'m': 'spikes m'}, start={'m': 2},\n"
-    "        m=(0, 4), loss=['counting', 'tet'], x=(0, 1, 0.5))",
+    "        m=(0, 4), loss=['counting', 'tet'], x=(0, 1, 0.5), caption='Watch τ_m.', play='m')",
     "show(neuron.eps)",
-    "figure(lambda ax: ax.plot([1, 2], **style.LOSSES['tet'].line()), alt='A line that rises.')",
+    "figure(lambda ax: ax.plot([1, 2], **style.LOSSES['tet'].line()), alt='A line that rises.', "
+    "caption='Less < more.')",
     "print(f'{neuron.eps(1, neuron.NeuronParameters()):.6f}')",
 ]
 

@@ -116,6 +116,11 @@ def test_what_a_built_page_holds(demo_book):
     page = (demo_book[0] / "_build/html/demo.html").read_text()
     assert page.count('class="snn-figure snn-explore"') == 1
     assert page.count('class="snn-picture') == 2
+    assert page.count("<b>Figure 4.") == 2
+    assert '<figure id="fig-4-1" class="snn-figure snn-explore">' in page
+    assert "<b>Figure 4.1.</b> Watch τ<sub>m</sub>.</figcaption>" in page
+    assert '<figure id="fig-4-2" class="snn-figure">' in page
+    assert "<b>Figure 4.2.</b> Less &lt; more.</figcaption>" in page
     assert "Theorem 4.1" in page
     assert "Exercise 4.1" in page
     assert 'href="#equation-eq-response" title="equation (4.1)">eq-response</a>' in page

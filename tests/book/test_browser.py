@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .browser import HTML, MADE_BY_SPHINX, NARROW, PATIENCE, TALLY, WIDE
+from .browser import HTML, MADE_BY_SPHINX, NARROW, NOT_FOUND, PATIENCE, TALLY, WIDE
 from .expected import PAGES
 from .frames import frame, stored_as_difference, unpack
 
@@ -31,7 +31,7 @@ every_page_with_controls = pytest.mark.parametrize("disk", PAGES_WITH_CONTROLS, 
 
 
 def test_the_table_names_every_page(book):
-    assert {path.stem for path in HTML.glob("*.html")} == {*PAGES, *MADE_BY_SPHINX}
+    assert {path.stem for path in HTML.glob("*.html")} == {*PAGES, *MADE_BY_SPHINX, NOT_FOUND}
 
 
 RAW_EQUATIONS = r"""() => {

@@ -81,6 +81,47 @@ def test_controls_are_native_named_and_off_until_the_script_runs(shown):
     assert page.all("p", role="status")
 
 
+def test_a_caption_and_a_play_button(line):
+    figure = explore(line, alt=ALT, m=(0, 3), loss=["a", "b"], caption="See\n τ_m < 1.", play="loss")
+    assert '<figcaption class="snn-caption">See τ<sub>m</sub> &lt; 1.</figcaption>' in figure.html()
+    buttons = Elements(figure.html()).all("button")
+    assert [button["class"] for button in buttons] == ["snn-play", "snn-reset", "snn-link"]
+    assert buttons[0]["data-control"] == "1"
+    assert all("disabled" in button for button in buttons)
+    plain = explore(line, alt=ALT, m=(0, 3), loss=["a", "b"]).html()
+    assert "figcaption" not in plain
+    assert "snn-play" not in plain.partition("<script")[0]
+
+
+def test_what_is_dragged_lies_where_the_axes_say(line):
+    figure = explore(line, alt=ALT, m=(0, 10, 5), loss=["a", "b"], drag={"m": "x"})
+    (data,) = json.loads(Elements(figure.html()).all("figure")[0]["data-drag"])
+    assert (data["control"], data["axis"]) == (0, "x")
+    # The axes' own box: 0 is its left edge, and 10 its right one.
+    box = figure.canvas.figure.axes[0].get_position()
+    assert data["places"] == pytest.approx([box.x0, (box.x0 + box.x1) / 2, box.x1], abs=1e-3)
+    upwards = explore(line, alt=ALT, m=[0, 1], loss=["a", "b"], drag={"m": "y"})
+    (data,) = json.loads(Elements(upwards.html()).all("figure")[0]["data-drag"])
+    box = upwards.canvas.figure.axes[0].get_position()
+    assert data["places"] == pytest.approx([1 - box.y0, 1 - box.y1], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("drag", "said"), [({"n": "x"}, "parameter in drag"), ({"m": "z"}, '"x" or "y"'), ({"loss": "x"}, "names")]
+)
+def test_what_cannot_be_dragged(line, drag, said):
+    with pytest.raises(UserError, match=said):
+        explore(line, alt=ALT, m=(0, 3), loss=["a", "b"], drag=drag)
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"), [({"play": "n"}, "parameter to play"), ({"caption": " "}, "caption"), ({"caption": 3}, "3")]
+)
+def test_no_caption_and_no_parameter_to_play(line, argument, said):
+    with pytest.raises(UserError, match=said):
+        explore(line, alt=ALT, m=(0, 3), loss=["a", "b"], **argument)
+
+
 def test_two_figures_of_one_page_do_not_share_radio_buttons():
     pages = [
         explore(lambda ax, loss: ax.set(title=loss), alt=word + " {loss}", loss=["a", "b"]).html()

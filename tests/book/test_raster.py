@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import html
 import json
 import re
 import sys
@@ -16,6 +17,8 @@ from snnbook import losses
 from snnbook.book import raster
 from snnbook.book.fingerprints import FAMILIES, T_UNFIRED, Tables, fingerprint
 from snnbook.errors import UserError
+
+from .browser import ROOT
 
 SHAPES = [(6, 4), (5, 3), (1, 2), (2, 5), (7, 2)]  # T, C
 STARTS = {"at first": ["010010", "111000", "000000", "000001"], "later": ["011111", "000000", "000000", "000000"]}
@@ -85,6 +88,7 @@ def test_a_page_carries_the_tables_number_for_number():
     shown = raster(STARTS)
     data = unpack(shown.html())
     assert (data["steps"], data["neurons"], data["choices"], data["choice"]) == (6, 4, ["T", "4T", "20T"], 1)
+    assert data["losses"][data["chosen"]]["name"] == "timing"
     assert [loss["name"] for loss in data["losses"]] == list(FAMILIES)
     for loss in data["losses"]:
         values = torch.tensor(loss["values"], dtype=torch.float64)[loss["index"]]
@@ -120,10 +124,14 @@ def test_the_live_raster_is_a_widget_that_runs_the_same_script(monkeypatch):
     assert set(bundle) == {"text/plain", "application/vnd.jupyter.widget-view+json"}
     page = raster(STARTS).html()
     live = raster(STARTS).live_html()
-    script = (sys.modules["snnbook.book.raster"].SCRIPT).read_text().rstrip()
-    assert f"<script>{script}(document.currentScript.parentElement);</script>" in page
+    script = page[
+        page.index("<script>") + len("<script>") : page.rindex("(document.currentScript.parentElement, true);")
+    ]
+    for name in sys.modules["snnbook.book.raster"].PARTS:
+        assert (ROOT / "snnbook" / "book" / f"{name}.js").read_text() in script
     assert "<script>" not in live
-    assert "onload=" in live
+    # A notebook's address is JupyterLab's.
+    assert html.escape(f"{script}(this.closest('.snn-raster'), false)") in live
     monkeypatch.setenv("SNNBOOK_BAKE", "1")
     assert set(raster(STARTS)._repr_mimebundle_()) == {"text/plain", "text/html", "image/png"}
 
@@ -143,6 +151,7 @@ def test_the_live_raster_is_a_widget_that_runs_the_same_script(monkeypatch):
         ({"a": ["01", "10"]}, {"label": True}, "label must be a neuron"),
         ({"a": ["01", "10"]}, {"t_unfired": 3}, "t_unfired must be one of 1, 4, 20"),
         ({"a": ["01", "10"]}, {"t_unfired": "4T"}, "one of 1, 4, 20 .units of T., not '4T'"),
+        ({"a": ["01", "10"]}, {"loss": "count"}, "unknown loss 'count'"),
         ({"a": ["01"]}, {}, "two neurons"),
         ({"a": ["0" * 12, "1" * 12, "1" * 12, "1" * 12]}, {}, "4 neurons and 6 steps are a good size"),
     ],
@@ -171,3 +180,19 @@ def test_a_raster_too_heavy_for_a_page_is_refused(monkeypatch):
 def test_a_look_up_that_cannot_be(name, spikes, label, t_unfired, message):
     with pytest.raises(UserError, match=message):
         tables(6, 4).look_up(name, spikes, label, t_unfired)
+
+
+LONGEST_FUNCTION = 60
+LONGEST_FILE = 300
+
+
+@pytest.mark.parametrize("name", sys.modules["snnbook.book.raster"].PARTS)
+def test_the_script_s_functions_are_short(name):
+    """A function of the outermost level ends with a brace in the first column."""
+    lines = (ROOT / "snnbook" / "book" / f"{name}.js").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= LONGEST_FILE
+    starts = [place for place, line in enumerate(lines) if re.match(r"const \w+ = .*=> [{(]", line)]
+    ends = [place for place, line in enumerate(lines) if line.startswith("}")]
+    for start in starts:
+        end = min((place for place in ends if place > start), default=start)
+        assert end - start < LONGEST_FUNCTION, lines[start]

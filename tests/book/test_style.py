@@ -22,8 +22,18 @@ WHITE = np.array([0.95047, 1.0, 1.08883])
 LEAST_DISTANCE = 30  # in CIELAB; about 2 is just seen side by side
 LEAST_CONTRAST = 3  # WCAG 1.4.11, for graphics
 
-ROLES = {name: colour for name, colour in style.COLORS.items() if name != "grid"}
+SHARED_FIGURE = 20  # least distance of a loss from the spikes that chapter 3's first figure draws beside it
+
+
+def without_grid(colours):
+    return {name: colour for name, colour in colours.items() if name != "grid"}
+
+
+ROLES = without_grid(style.COLORS)
 LOSSES = {name: each.color for name, each in style.LOSSES.items()}
+DARK_ROLES = without_grid(style.DARK_COLORS)
+DARK_LOSSES = {name: each.dark for name, each in style.LOSSES.items()}
+THEMES = {"light": (ROLES, LOSSES, style.PAPER), "dark": (DARK_ROLES, DARK_LOSSES, style.DARK_PAPER)}
 
 
 def linear(colour):
@@ -52,7 +62,9 @@ def test_the_measure_knows_what_red_and_green_are_to_a_deuteranope():
 
 
 @pytest.mark.parametrize("eyes", SEEN_BY)
-@pytest.mark.parametrize("colours", [ROLES, LOSSES], ids=["roles", "losses"])
+@pytest.mark.parametrize(
+    "colours", [ROLES, LOSSES, DARK_ROLES, DARK_LOSSES], ids=["roles", "losses", "dark roles", "dark losses"]
+)
 def test_colours_stay_apart(colours, eyes):
     near = {
         (one, other): round(distance(colours[one], colours[other], SEEN_BY[eyes]), 1)
@@ -62,9 +74,27 @@ def test_colours_stay_apart(colours, eyes):
     assert not near
 
 
-@pytest.mark.parametrize("colour", [*ROLES.values(), *LOSSES.values()])
-def test_colours_stand_out_from_the_card(colour):
-    assert contrast(colour, style.PAPER) >= LEAST_CONTRAST
+@pytest.mark.parametrize("eyes", SEEN_BY)
+@pytest.mark.parametrize("theme", THEMES)
+def test_a_loss_is_told_from_the_spikes_beside_it(theme, eyes):
+    roles, losses_, _ = THEMES[theme]
+    pairs = itertools.product(("label", "other"), ("counting", "enhanced_counting", "kernel"))
+    assert min(distance(roles[role], losses_[loss], SEEN_BY[eyes]) for role, loss in pairs) >= SHARED_FIGURE
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_colours_stand_out_from_the_card(theme):
+    roles, losses_, paper = THEMES[theme]
+    runs = style.DARK_RUN_COLORS if theme == "dark" else ()
+    assert min(contrast(colour, paper) for colour in [*roles.values(), *losses_.values(), *runs]) >= LEAST_CONTRAST
+
+
+def test_every_colour_has_a_dark_one():
+    assert set(style.DARK_COLORS) == set(style.COLORS)
+    assert len(style.DARK_RUN_COLORS) == len(style.RUN_COLORS)
+    # One colour cannot turn into two.
+    light = [style.PAPER, *style.COLORS.values(), *LOSSES.values(), *style.RUN_COLORS]
+    assert len(set(light)) == len(light)
 
 
 def test_every_loss_has_a_style_of_its_own():

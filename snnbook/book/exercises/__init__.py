@@ -11,6 +11,7 @@ in this package, chapter 3 in ch3.py. An exercise is declared by decorating its 
         "The strongest push",
         solution=right_peak,
         mistakes={"half a spike": lambda target: target**2 / 4, "one spike": lambda target: target - 1},
+        page=values((5,), (9,)),
     )
     def peak(answer):
         compare(answer, right_peak, [(1,), (4,), (5,)], hint="which whole numbers are nearest to target/2?")
@@ -22,6 +23,7 @@ in this package, chapter 3 in ch3.py. An exercise is declared by decorating its 
   numbers and for words.
 - The **solution** is an answer that is right: a number, a word, a sequence or a function, as the exercise asks.
 - The **mistakes** are typical wrong answers, at least two, by what is wrong about them.
+- The **page** is how a built page asks the exercise, without Python: see page.py.
 
 tests/book/test_exercises.py runs all checkers on their solutions and mistakes, and on nonsense.
 """
@@ -72,6 +74,7 @@ class Exercise:
         checker: checker(answer) returns a sentence to add to "right", or None; raises Wrong
         solution: an answer that is right
         mistakes: typical wrong answers, by what is wrong about them
+        page: how a built page asks it, a `page.Page`; None where it does not
     """
 
     number: str
@@ -79,9 +82,10 @@ class Exercise:
     checker: Callable[[Any], str | None]
     solution: Any
     mistakes: Mapping[str, Any]
+    page: Any = None
 
 
-def exercise(number: str, title: str, *, solution: Any, mistakes: Mapping[str, Any]) -> Callable:
+def exercise(number: str, title: str, *, solution: Any, mistakes: Mapping[str, Any], page: Any = None) -> Callable:
     """Register the decorated checker as the exercise of that number; arguments as in `Exercise`.
 
     Raises:
@@ -95,7 +99,7 @@ def exercise(number: str, title: str, *, solution: Any, mistakes: Mapping[str, A
             raise UserError(f"exercise {number} is there already: {REGISTRY[number].title}")
         if len(mistakes) < 2:
             raise UserError(f"exercise {number} needs two typical mistakes or more, to test its checker")
-        REGISTRY[number] = Exercise(number, title, checker, solution, mistakes)
+        REGISTRY[number] = Exercise(number, title, checker, solution, mistakes, page)
         return checker
 
     return register

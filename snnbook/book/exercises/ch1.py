@@ -7,6 +7,7 @@ from ...encoding import latency
 from ...errors import UserError
 from ...neuron import NeuronParameters, eps
 from . import Wrong, compare, exercise, number, try_cases
+from .page import Field, ask, values
 
 INPUTS = (1, 3, 4, 5)
 """Steps of the input spikes in exercise 1.1, counted from 1."""
@@ -45,6 +46,7 @@ def _fires(inputs=INPUTS) -> list[int]:
         "fires when a spike comes in": [1, 3, 4, 5],
         "one spike only": [3],
     },
+    page=ask(Field("steps, such as 2, 7", among=tuple(range(1, STEPS + 1)))),
 )
 def be_the_neuron(answer):
     if hasattr(answer, "tolist"):
@@ -76,6 +78,7 @@ def be_the_neuron(answer):
         "one age too late": 20.0,
         "equal constants": 3,
     },
+    page=ask("τ_m, in steps"),
 )
 def peak_to_order(answer):
     tau_m = number(answer)
@@ -88,7 +91,7 @@ def peak_to_order(answer):
     if peak != PEAK:
         raise Wrong(
             f"with tau_m = {tau_m:g} the response is largest at age {peak}",
-            hint="a longer membrane constant moves the peak to a greater age; eq-peak says how far",
+            hint="a longer membrane constant moves the peak to a greater age",
         )
     return f"the response is largest at age {PEAK}"
 
@@ -111,6 +114,7 @@ def weakest(T, theta, tau_m, tau_s):
         "one age too many": lambda T, theta, tau_m, tau_s: weakest(T + 1, theta, tau_m, tau_s),
         "the threshold left out": lambda T, theta, tau_m, tau_s: weakest(T, 1, tau_m, tau_s),
     },
+    page=values((2, 1.0, 5.0, 3.0), (3, 0.8, 5.0, 3.0)),
 )
 def weakest_current(answer):
     compare(
@@ -132,6 +136,7 @@ def weakest_current(answer):
         "bright first": lambda t, T: 1 - (t - 0.5) / T,
         "no division": lambda t, T: t - 0.5,
     },
+    page=values((1, 4), (3, 10)),
 )
 def back_to_a_pixel(answer):
     cases = []

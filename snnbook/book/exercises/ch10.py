@@ -7,6 +7,7 @@ import torch
 from ... import readout
 from ...results import paper
 from . import compare, exercise, expect
+from .page import ask, values
 
 STEPS = 10
 """T of Table 5."""
@@ -67,6 +68,7 @@ def _waits_for_the_label(trains, label, times):
         "steps counted from 1": lambda trains, label, times: min(right_exit(trains, label, times) + 1, len(trains[0])),
         "waits until the label has its spikes": _waits_for_the_label,
     },
+    page=values(([[0, 1, 0, 1], [1, 0, 1, 0]], 0, 2), ([[1, 1, 0, 1], [0, 1, 1, 0]], 0, 2)),
 )
 def patient(answer):
     rasters = itertools.product([0, 1], repeat=8)
@@ -86,6 +88,7 @@ def patient(answer):
         "wrong ones counted at step 0": 0.3 / 0.99,
         "spread over all samples": 0.3 - (1 - 0.99) * STEPS,
     },
+    page=ask("mean exit step of the right samples"),
 )
 def of_right(answer):
     spikes = torch.zeros(STEPS, 100, 2)
@@ -108,6 +111,7 @@ def of_right(answer):
         "time taken as a fraction of T": 1.28 - 0.091,
         "wrong ones counted once": 0.128 - 0.0091,
     },
+    page=ask("at most this fraction of the samples"),
 )
 def waiting(answer):
     wrong = 1 - paper.TABLE_5_ACCURACY[-1] / 100
@@ -137,6 +141,7 @@ def _fastest(accuracies, times):
         "of the fastest epoch": _fastest,
         "the last epoch": lambda accuracies, times: [max(accuracies), min(times), accuracies[-1], times[-1]],
     },
+    page=values(([0.9, 0.95, 0.93], [0.3, 0.25, 0.2]), ([0.5, 0.7, 0.6, 0.65], [0.5, 0.4, 0.1, 0.3])),
 )
 def pair(answer):
     cases = [

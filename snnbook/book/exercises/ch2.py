@@ -7,6 +7,7 @@ import torch
 from ...neuron import NeuronParameters, eps, kappa
 from ...ops.reference import pool_backward
 from . import Wrong, close, compare, exercise, number, pair, try_cases
+from .page import ask, values
 
 RISE = 0.05
 """Change of the weight in exercise 2.1."""
@@ -34,6 +35,7 @@ OLDEST = 1000
         "times the slope": -RESPONSE * RISE * SLOPE,
         "per unit of weight": -RESPONSE / SLOPE,
     },
+    page=ask("move, in steps"),
 )
 def how_far(answer):
     move = number(answer)
@@ -77,6 +79,7 @@ def _any_slope(e, weights, kappas):
         "the weights left out": lambda e, weights, kappas: [e * k / sum(kappas) for k in kappas],
         "the sign of the weights' gradient": lambda e, weights, kappas: [-x for x in hand_down(e, weights, kappas)],
     },
+    page=values((2.0, [1.0, -0.5], [0.3, 0.1]), (1.0, [1.0, -2.0], [0.3, 0.25])),
 )
 def hand_it_down(answer):
     cases = [
@@ -103,6 +106,7 @@ def hand_it_down(answer):
         "too strong, no slope is left": (6, 10),
         "a negative weight": (0, -0.6),
     },
+    page=ask("age", "weight", whole=range(13)),
 )
 def amplifier(answer):
     age, weight = map(number, pair(answer, "give age and weight, such as (2, 1)"))
@@ -152,6 +156,7 @@ def pool_back(e, window):
         "shared by all positions": lambda e, window: [e / max(sum(window), 1)] * len(window),
         "an empty window forgotten": lambda e, window: [e * x / sum(window) for x in window],
     },
+    page=values((0.6, [1, 0, 1, 0]), (0.6, [0, 0, 0, 0])),
 )
 def pool_it_back(answer):
     cases = []

@@ -3,6 +3,7 @@
 import math
 
 from . import Wrong, close, compare, exercise, number, one_of, pair
+from .page import Field, ask, values
 
 DIFFERENCE = 1e-5
 """Half the distance between the two counts in a central difference of the student's loss."""
@@ -24,6 +25,7 @@ CASES = [(m, target) for target in (1, 2, 5) for m in (1, 2, 3, 7)]
         "summed over the spikes": (-1.5, "earlier"),
         "the direction of the book's rule": (-0.3, "later"),
     },
+    page=ask("e", Field("the spikes should come", choices=("earlier", "later"))),
 )
 def two_signs(answer):
     e, word = pair(answer, 'give a number and a word, such as (0.1, "later")')
@@ -48,6 +50,16 @@ def two_signs(answer):
         "another loss's twin": (lambda m, target: m - target * math.log(m), lambda m, target: target - m),
         "a loss without the count": (lambda m, target: target, lambda m, target: 0),
     },
+    page=values(
+        (4, 9),
+        of=lambda m, target: (target / m) ** 0.5 - 1,
+        mistakes={
+            "the rate gradient itself": lambda m, target: 1 - (target / m) ** 0.5,
+            "summed over the spikes": lambda m, target: m * ((target / m) ** 0.5 - 1),
+            "the loss": lambda m, target: (m**0.5 - target**0.5) ** 2,
+        },
+        about="e of the loss (√m − √target)²",
+    ),
 )
 def twin_of_your_own(answer):
     hint = "answer = (loss, e), both functions of m and target"
@@ -102,6 +114,7 @@ def kernel_e(t, T, tau):
         "the rate gradient itself": lambda t, T, tau: -kernel_e(t, T, tau),
         "the loss": lambda t, T, tau: -kernel_e(t, T, tau) / 2,
     },
+    page=values((2, 4, 2.0), (4, 4, 2.0)),
 )
 def kernel_and_time(answer):
     compare(

@@ -4,6 +4,7 @@ import torch
 
 from ...losses import Counting
 from . import compare, exercise, expect
+from .page import ask, values
 
 LABEL_COUNTS = (1, 0)
 """Spikes of the label neuron in the two samples of exercise 4.4."""
@@ -30,6 +31,7 @@ def right_peak(target):
         "one spike": lambda target: target - 1,
         "the place, not the height": lambda target: target // 2,
     },
+    page=values((5,), (9,)),
 )
 def peak(answer):
     cases = [(target,) for target in (1, 2, 4, 5, 9, 10)]
@@ -52,6 +54,7 @@ def right_law(m, target):
         "the wrong way round": lambda m, target: ((m > target) - (m < target)) / m,
         "a push at the target": lambda m, target: (1 if m <= target else -1) / m,
     },
+    page=values((3, 5), (5, 5)),
 )
 def law(answer):
     cases = [(m, target) for target in (5, 3) for m in (1, 2, 3, 5, 8)]
@@ -85,6 +88,7 @@ def _sides_swapped(m, target, is_label):
         "sides swapped": _sides_swapped,
         "the parabola": lambda m, target, is_label: m * _clipped_difference(m, target, is_label),
     },
+    page=values((8, 5, True), (3, 1, False), (0, 5, True)),
 )
 def clipped(answer):
     targets = ((True, 5), (False, 1), (True, 2), (False, 4))
@@ -113,6 +117,7 @@ def _factor() -> float:
         "the first sample alone": 1.8,
         "no scaling": 1,
     },
+    page=ask("factor"),
 )
 def factor(answer):
     hint = "the counts are clipped before they are added up: as how many spikes does a silent neuron count?"

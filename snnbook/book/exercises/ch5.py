@@ -7,6 +7,7 @@ import torch
 
 from ...losses import TimeToFirstSpike
 from . import Wrong, compare, exercise, expect, number
+from .page import ask, values
 
 STEPS = 5
 """T of the exercises that name times."""
@@ -53,6 +54,7 @@ def _silence_negative(fires, label):
         "no neuron fires, taken as negative": _silence_negative,
         "the label's own gradient": lambda fires, label: 1 if fires[label] else 0,
     },
+    page=values(([1, 1, 0], 0), ([0, 1, 1], 0), ([0, 0, 0], 0)),
 )
 def sign(answer):
     cases = [(list(fires), label) for fires in itertools.product([0, 1], repeat=3) for label in range(3)]
@@ -69,6 +71,7 @@ def sign(answer):
         "one silent neuron, not three": 1 - math.log((math.e + math.exp(0.4)) / 3),
         "the other neuron left out": 1 - math.log(math.e / 9),
     },
+    page=ask("t_unfired, in units of T"),
 )
 def sum_to_order(answer):
     t_unfired = number(answer)
@@ -98,6 +101,7 @@ def right_flat(classes, silent, label_fires):
         "the label taken as firing": lambda classes, silent, label_fires: silent / classes,
         "those that fire": lambda classes, silent, label_fires: 1 - silent / classes,
     },
+    page=values((10, 6, True), (10, 6, False)),
 )
 def flat(answer):
     cases = [(10, 6, True), (10, 0, True), (10, 6, False), (10, 10, False), (4, 3, True)]
@@ -114,6 +118,7 @@ def flat(answer):
         "q, not the gradient": 1 / (1 + 9 * math.exp(-0.8)),
         "with the factor T": 5 * (1 - 1 / (1 + 9 * math.exp(-0.8))),
     },
+    page=ask("gradient on the label's spike"),
 )
 def best_case(answer):
     expected = _gradients([1] + [STEPS] * 9, t_unfired=4.0)[0]

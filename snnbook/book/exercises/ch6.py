@@ -6,6 +6,7 @@ import torch
 
 from ..fingerprints import fingerprint, gradient
 from . import Wrong, close, compare, exercise, number, pair
+from .page import ask, values
 
 
 def _numbers(answer, names: str) -> tuple[float, float]:
@@ -30,6 +31,7 @@ def _sample(*rows: str) -> torch.Tensor:
         "a pull where the others get a push": (2, 2),
         "size and sum swapped": (2, 0),
     },
+    page=ask("sum", "size"),
 )
 def by_hand(answer):
     total, size = _numbers(answer, "(sum, size)")
@@ -59,6 +61,7 @@ def right_late(times, T):
         "without the half step": lambda times, T: [max(0, (t - k - 1) / T) for k, t in enumerate(times, 1)],
         "in steps": lambda times, T: [max(0, t - k - 0.5) for k, t in enumerate(times, 1)],
     },
+    page=values(([4, 6], 6), ([1, 3], 6)),
 )
 def late(answer):
     cases = [([4, 6], 6), ([1, 2, 3, 4, 5], 5), ([2], 5), ([3, 4, 9], 12), ([], 5), ([1, 12], 12)]
@@ -82,6 +85,7 @@ def right_pull(C, k):
         "a silent neuron weighs nothing": lambda C, k: 1 - 1 / (k + 1),
         "C silent neurons": lambda C, k: 1 - math.e / ((k + 1) * math.e + C - k),
     },
+    page=values((10, 0), (4, 2)),
 )
 def pull(answer):
     cases = [(10, 0), (10, 3), (4, 3), (2, 0)]
@@ -107,6 +111,7 @@ def right_vote(C, k, label_fires):
         "the fraction of those that fire": lambda C, k, label_fires: -right_vote(C, k, label_fires),
         "only the label's own": lambda C, k, label_fires: right_pull(C, k) if label_fires else 0,
     },
+    page=values((10, 4, True), (10, 4, False)),
 )
 def vote(answer):
     cases = [(10, 0, True), (10, 4, True), (10, 9, True), (10, 4, False), (10, 0, False), (3, 1, True)]
@@ -124,6 +129,7 @@ def vote(answer):
         "divided, not multiplied": (1 / 250, 1 / 10),
         "T twice": (50, 10),
     },
+    page=ask("for TET", "for TTFS"),
 )
 def one_scale(answer):
     factors = dict(zip(("tet", "ttfs"), _numbers(answer, "(tet, ttfs)"), strict=True))

@@ -5,6 +5,7 @@ import math
 from ...neuron import SLOPE_BOUND_WEIGHT
 from ...ops.reference import VARIANCE_FLOOR
 from . import compare, exercise
+from .page import values
 
 
 def right_scale(gamma, theta, beta):
@@ -21,6 +22,7 @@ def right_scale(gamma, theta, beta):
         "the shift forgotten": lambda gamma, theta, beta: [gamma / theta, beta],
         "multiplied": lambda gamma, theta, beta: [gamma * theta, beta * theta],
     },
+    page=values((2.0, 3.0, 0.5), (0.5, 1.0, -0.2)),
 )
 def unfold(answer):
     cases = [(2.0, 3.0, 0.5), (0.5, 1.0, -0.2), (1.0, 4.0, 0.1)]
@@ -44,6 +46,7 @@ def right_part(fan_in):
         "the width for the variance": lambda fan_in: math.sqrt(1 / (1 + fan_in * VARIANCE_FLOOR)),
         "nothing lost": lambda fan_in: 1.0,
     },
+    page=values((784,), (3136,)),
 )
 def part(answer):
     hint = "a number spread evenly over -w to w has variance w^2/3; it is divided by sqrt(var + 1e-5)"
@@ -69,6 +72,7 @@ def right_trials(low, high, ratio):
         "one too few": lambda low, high, ratio: right_trials(low, high, ratio) - 1,
         "one step at a time": lambda low, high, ratio: math.ceil(math.log(high / low) / math.log(ratio)),
     },
+    page=values((1.0, 2.0, 1.5), (0.5, 8.0, 1.1)),
 )
 def trials(answer):
     cases = [(0.01, 100.0, 1.01), (1.0, 2.0, 1.5), (0.5, 8.0, 1.1), (1.0, 1.2, 1.3)]
@@ -92,6 +96,7 @@ def right_growth(rate, decay, steps):
         "one step": lambda rate, decay, steps: 1 / (1 - rate * decay),
         "added up": lambda rate, decay, steps: 1 + rate * decay * steps,
     },
+    page=values((0.1, 0.5, 10), (0.2, 0.5, 4)),
 )
 def growth(answer):
     cases = [(0.1, 0.5, 1), (5e-4, 0.005, 60_600), (1e-3, 0.01, 1000)]
@@ -135,6 +140,7 @@ def right_steps(theta, e, du, rate):
             theta, e, [abs(rise) for rise in du], rate
         ),
     },
+    page=values((0.5, [1.0, 1.0], [0.1, 1.0], 0.1), (1.5, [-1.0, 1.0], [0.5, -0.5], 0.1)),
 )
 def after(answer):
     cases = [

@@ -3,6 +3,7 @@
 import math
 
 from . import Wrong, compare, exercise, one_of
+from .page import Field, ask, values
 
 STATE = ("step", "thresholds", "moments", "order")
 """The choices of exercise 8.2."""
@@ -22,6 +23,7 @@ def right_rate(start, epoch, epochs):
         "not halved": lambda start, epoch, epochs: start * (1 + math.cos(math.pi * (epoch - 1) / epochs)),
         "a straight line": lambda start, epoch, epochs: start * (1 - (epoch - 1) / epochs),
     },
+    page=values((0.1, 1, 4), (0.1, 4, 4)),
 )
 def rate(answer):
     schedules = ((5e-4, 100), (2e-3, 6))
@@ -39,6 +41,7 @@ def rate(answer):
         "what seems to be the optimiser's own": "moments",
         "what seems to follow from the weights": "step",
     },
+    page=ask(Field("it may leave out", choices=STATE)),
 )
 def left_out(answer):
     word = one_of(answer, STATE)
@@ -71,6 +74,7 @@ def _last_of_several(accuracies):
         "the last of several": _last_of_several,
         "the last left out": lambda accuracies: [max(accuracies), accuracies.index(max(accuracies)) + 1],
     },
+    page=values(([0.6, 0.9, 0.9, 0.8],), ([0.5, 0.7, 0.6],)),
 )
 def reading(answer):
     cases = [([0.5, 0.8, 0.7],), ([0.6, 0.9, 0.9, 0.8],), ([0.4],), ([0.1, 0.2, 0.3],)]
@@ -93,6 +97,7 @@ def right_carrying(train):
         "every step": lambda train: len(train),
         "counted from 0": lambda train: max((t for t, spike in enumerate(train) if spike), default=0),
     },
+    page=values(([0, 1, 0, 1, 0],), ([0, 0, 1, 1, 0],)),
 )
 def carrying(answer):
     trains = ([0, 0, 1, 0, 0], [0, 1, 0, 1, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1], [0, 0, 0, 0, 1])
@@ -116,6 +121,7 @@ def right_bytes(steps):
         "part of a byte": lambda steps: [12 * steps, 4 + steps / 8],
         "spikes and one slope": lambda steps: [8 * steps, 4 + math.ceil(steps / 8)],
     },
+    page=values((5,), (12,)),
 )
 def kept(answer):
     hint = "a float32 has 4 bytes; bits come in whole bytes; this layer's current repeats"

@@ -5,6 +5,7 @@ import math
 from ...results import paper
 from ...results.protocol import CEILING, FLOOR, Spread, reach, spread, t_quantile, verdict
 from . import Wrong, compare, exercise, expect, one_of
+from .page import Field, ask, values
 
 
 def right_deviation(values):
@@ -29,6 +30,7 @@ def _divided_by_n(values):
         "no root": lambda values: right_deviation(values) ** 2,
         "of the mean": lambda values: right_deviation(values) / len(values) ** 0.5,
     },
+    page=values(([93.9, 94.0, 94.1],), ([80.0, 85.0, 81.0, 82.0],)),
 )
 def deviation(answer):
     samples = ([93.9, 94.0, 94.1], [94.0, 94.0], [80.0, 85.0, 81.0, 82.0], [93.95, 94.02, 94.01, 93.88, 94.1])
@@ -53,6 +55,7 @@ JUDGED = Spread(3, 84.0, 2.1)
         "as if the deviation were known": 1.96 * 0.15 * math.sqrt(4 / 3),
         "one deviation": 0.15,
     },
+    page=ask("r, in points"),
 )
 def how_far(answer):
     hint = f"two uncertainties add up in the root, ours and that of one more run; t is {t_quantile(2)} for n = 3"
@@ -65,6 +68,7 @@ def how_far(answer):
     "Judge a row",
     solution="undecided",
     mistakes={"within reach, so it agrees": "agrees", "three points off, so it differs": "differs"},
+    page=ask(Field("the rule says", choices=("agrees", "differs", "undecided"))),
 )
 def judge(answer):
     row = next(row for row in paper.TABLES["3"] if row.experiment.endswith("tet"))
@@ -87,6 +91,7 @@ def judge(answer):
         "the chance of one or more, pairs taken as independent": 1 - 0.95**15,
         "every pair twice": 1.5,
     },
+    page=ask("wrong orders expected"),
 )
 def wrong_orders(answer):
     level = 0.05
