@@ -224,7 +224,7 @@ def test_answers_outlast_a_reload_until_they_are_forgotten(page):
     assert page.page.locator('[data-exercise="1.1"] [role=status]').inner_text().startswith("✓ right")
     assert page.page.locator('[data-exercise="1.2"] [role=status]').inner_text().startswith("✗ not yet")
     assert page.page.locator('[data-exercise="9.3"] input:checked').input_value() == "undecided"
-    assert page.page.locator(".snn-done").all_inner_texts() == [" 1 of 2 exercises answered"]
+    assert page.page.locator(".snn-done").all_text_contents() == [" 1 of 2 exercises answered"]
 
     page.page.once("dialog", lambda dialog: dialog.dismiss())
     page.page.get_by_role("button", name="Forget my answers").click()
@@ -259,7 +259,7 @@ def test_a_window_without_storage_still_answers(page):
     page.page.add_init_script("Object.defineProperty(window, 'localStorage', {get() { throw new Error('private'); }})")
     page.page.reload()
     assert answer(page, "1.1", [[3, 5]]).startswith("✓ right")
-    assert page.page.locator(".snn-done").all_inner_texts() == [" 1 of 2 exercises answered"]
+    assert page.page.locator(".snn-done").all_text_contents() == [" 1 of 2 exercises answered"]
     page.page.once("dialog", lambda dialog: dialog.accept())
     page.page.get_by_role("button", name="Forget my answers").click()
     assert page.page.locator(".snn-done").count() == 0

@@ -44,18 +44,19 @@ def test_a_check_s_line_is_what_its_cell_printed(checks, lines, said):
 
 
 @pytest.mark.parametrize(
-    ("code", "mode", "listed", "called"),
+    ("code", "mode", "shown", "is_silent", "called"),
     [
-        ("import torch\n\ntorch.set_num_threads(1)", "input", "", "Imports and settings"),
-        ("def draw(ax):\n    pass\n\n\nexplore(\n    draw,\n)", "input", "", "Code of this figure (draw)"),
-        ("raster(STARTS)", "input", "", "Code of this figure (STARTS)"),
-        ('sheet(tables.build("3", results))', "input", "", "Code of this table"),
-        ("def one():\n    pass\n\n\nprint(one())", "input", "", "Code of this output (one)"),
-        ("show(eps)", "output", "snnbook.neuron.eps", "Listing: snnbook.neuron.eps"),
+        ("import torch\n\ntorch.set_num_threads(1)", "input", "", True, "Imports and settings"),
+        ("def one():\n    pass", "input", "", True, "Functions for what follows (one)"),
+        ("def draw(ax):\n    pass\n\n\nexplore(\n    draw,\n)", "input", "", False, "Code of this figure (draw)"),
+        ("raster(STARTS)", "input", "", False, "Code of this figure (STARTS)"),
+        ('sheet(tables.build("3", results))', "input", "Table: Table 3", False, "Code of this table"),
+        ("def one():\n    pass\n\n\nprint(one())", "input", "", False, "Code of this output (one)"),
+        ("show(eps)", "output", "Listing: snnbook.neuron.eps", False, "Listing: snnbook.neuron.eps"),
     ],
 )
-def test_a_fold_is_named_after_what_it_holds(checks, code, mode, listed, called):
-    assert checks.name(code, mode, listed) == called
+def test_a_fold_is_named_after_what_it_holds(checks, code, mode, shown, is_silent, called):
+    assert checks.name(code, mode, shown, is_silent) == called
 
 
 PAGE = """# 1. One
@@ -142,7 +143,7 @@ def test_a_built_page_checks_an_answer_and_the_sidebar_counts(built):
         seen.page.keyboard.press("Enter")
         assert seen.page.locator(".snn-verdict").inner_text().startswith("✓ right")
         seen.page.goto((built / "index.html").as_uri())
-        assert seen.page.locator(".bd-links .snn-done").all_inner_texts() == [" 1 of 1 exercises answered"]
+        assert seen.page.locator(".bd-links .snn-done").all_text_contents() == [" 1 of 1 exercises answered"]
         assert seen.count(".copybtn") == 0
         seen.page.goto((built / "one.html").as_uri() + "#the-check")
         seen.page.wait_for_function("document.querySelector('#check-it-adds-up').open")
