@@ -36,6 +36,10 @@ def checks():
         (["fires at [3]", "fires at no step"], "fires at [3]; fires at no step"),
         ([f"{n}: True" for n in range(6)], "0; 1; 2; 3; and 2 more"),
         (["head", "a", "b", "c", "12288 of 12288 as by hand"], "12288 of 12288 as by hand"),
+        (
+            ["9 samples; silent: True; full: True", "tet : below 1e-10: True"],
+            "9 samples; silent; full; tet: below 1e-10",
+        ),
         ([], ""),
     ],
 )
