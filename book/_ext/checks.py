@@ -25,6 +25,9 @@ COPIED = "div.notranslate:not(.output) > div.highlight > pre, .snn-source pre"
 SAID = re.compile(r"^(.*?)[:,]?\s+(True|False)$")
 """A printed line that ends in a verdict."""
 
+TRUE = re.compile(r":? True(?=;)| (?=:)")
+"""Further verdicts within a line, and spaces that align a column."""
+
 LINES = 4
 """The most printed lines that a check's line repeats."""
 
@@ -106,7 +109,7 @@ def summary(lines: list[str]) -> str:
     if not any(found):
         few = lines if len(lines) <= LINES else lines[-1:]
         return "; ".join(few)
-    said = [("" if each[2] == "True" else "not so: ") + each[1] for each in found if each]
+    said = [("" if each[2] == "True" else "not so: ") + TRUE.sub("", each[1]) for each in found if each]
     more = len(said) - LINES
     return "; ".join(said[:LINES]) + (f"; and {more} more" if more > 0 else "")
 

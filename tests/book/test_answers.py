@@ -85,8 +85,11 @@ def test_a_checker_that_accepts_a_range_is_asked_for_its_edges():
     assert verdict(load()["1.2"], high).startswith("right")
     assert 9.9 < low < 10
     assert 16 < high < 17
-    ages = {entry["answer"][0][0] for entry in form(load()["2.3"])["right"]}
-    assert ages == {3, 4}
+    answers = [entry["answer"] for entry in form(load()["2.3"])["right"]]
+    assert [age for (age, _), _ in answers] == [3, 4]
+    for (age, _), (low, high) in answers:
+        for weight, word in ((low, "right"), (high, "right"), (0.99 * low, "not yet"), (1.01 * high, "not yet")):
+            assert verdict(load()["2.3"], (age, weight)).startswith(word), (age, weight)
 
 
 def test_a_mistake_near_the_solution_stays_a_mistake():

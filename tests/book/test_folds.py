@@ -36,6 +36,10 @@ def checks():
         (["fires at [3]", "fires at no step"], "fires at [3]; fires at no step"),
         ([f"{n}: True" for n in range(6)], "0; 1; 2; 3; and 2 more"),
         (["head", "a", "b", "c", "12288 of 12288 as by hand"], "12288 of 12288 as by hand"),
+        (
+            ["9 samples; silent: True; full: True", "tet : below 1e-10: True"],
+            "9 samples; silent; full; tet: below 1e-10",
+        ),
         ([], ""),
     ],
 )
@@ -175,3 +179,38 @@ def test_a_chapter_shows_more_than_code(disk):
     browser.LAYOUT[disk.name] = found
     assert found["code"] <= MOST_CODE
     assert found["picture"] <= FIRST_PICTURE
+
+
+NAMES = """() => [...document.querySelectorAll("article summary, article .toggle-button")].map(e =>
+    e.getAttribute("aria-label") ?? e.innerText.trim())"""
+
+
+@pytest.mark.browser
+@every_chapter
+def test_every_fold_says_what_it_holds(disk):
+    named = disk.page.evaluate(NAMES)
+    assert len(named) > 10
+    assert all(len(each) > 8 for each in named)
+    assert not any("Toggle hidden" in each or "code cell" in each for each in named)
+    outputs = disk.page.locator(".cell_output .output.stream .copybtn").count()
+    assert outputs == 0
+
+
+@pytest.mark.browser
+@every_chapter
+def test_a_chapter_takes_a_guess_and_answers(disk):
+    wanted = len(disk.page.evaluate(f"window.snnExercises[{disk.name!r}]"))
+    assert disk.count(".snn-answer form") == wanted == PAGES[disk.name].exercises
+    assert disk.count(".predict .snn-guess") > 0
+    assert disk.count(".predict .snn-guess input") >= disk.count(".predict .snn-guess")
+    assert disk.count(".predict + .reveal") == 1
+    assert disk.page.get_by_role("button", name="Forget my answers").count() == 1
+
+
+@pytest.mark.browser
+def test_without_javascript_a_chapter_is_as_it_was(visit):
+    seen = visit(CHAPTERS[0], java_script_enabled=False)
+    assert seen.count(".snn-answer") == PAGES[CHAPTERS[0]].exercises
+    assert seen.count("article form, article button.snn-forget, .snn-commit") == 0
+    assert "(yes / no)" in seen.page.locator(".predict").inner_text()
+    assert all(box["height"] == 0 for box in [e.bounding_box() for e in seen.page.locator(".snn-answer").all()])
