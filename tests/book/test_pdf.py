@@ -1,4 +1,4 @@
-"""The book as one PDF file: printed by Chromium with bookmarks and page numbers, or a line that says what is missing."""
+"""The book as one PDF file: Chromium prints it with bookmarks and page numbers, or one line says what is missing."""
 
 import re
 
