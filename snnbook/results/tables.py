@@ -257,22 +257,36 @@ and more. Sums are an epoch's own, where the release adds up from the start (dis
 """
 
 
-def curve(group: Group, metric: str) -> list[tuple[int, float]]:
-    """Return a metric's mean over seeds by epoch.
+class Band(NamedTuple):
+    """A metric after an epoch: its range and mean over seeds."""
+
+    epoch: int
+    low: float
+    mean: float
+    high: float
+
+
+def band(group: Group, metric: str) -> list[Band]:
+    """Return a metric's range and mean over seeds by epoch.
 
     Args:
         group: of runs
         metric: of METRICS
     Returns:
-        pairs of epoch and value; an epoch in which a run has no value is left out
+        one entry an epoch; an epoch in which a run has no value is left out
     """
     _, value_of = METRICS[metric]
-    points = []
+    found = []
     for epoch in range(1, group.epochs + 1):
         values = [value_of(result.record.epochs[:epoch]) for result in group.results]
         if values and None not in values:
-            points.append((epoch, math.fsum(values) / len(values)))
-    return points
+            found.append(Band(epoch, min(values), math.fsum(values) / len(values), max(values)))
+    return found
+
+
+def curve(group: Group, metric: str) -> list[tuple[int, float]]:
+    """Return a metric's mean over seeds by epoch, as in `band`."""
+    return [(point.epoch, point.mean) for point in band(group, metric)]
 
 
 def figures_table(results: list[Result]) -> Table:

@@ -329,6 +329,12 @@ def test_curves_are_means_over_seeds(root):
     assert tables.curve(tables.groups(found, "fashion_mnist")[0], "sum of e") == []
 
 
+def test_bands_reach_from_the_lowest_seed_to_the_highest(root):
+    runs = [record("fashion_mnist", [best], seed, epochs=1) for seed, best in enumerate((0.6, 0.5, 0.9))]
+    (point,) = tables.band(tables.groups(saved(root, *runs), "fashion_mnist")[1], "test accuracy")
+    assert point == pytest.approx((1, 50, 200 / 3, 90))
+
+
 RATIOS = ("positive_ratio", "positive_share")
 
 
