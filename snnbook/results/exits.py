@@ -20,8 +20,8 @@ class ExitSplit(NamedTuple):
 def split(accuracy: float, mean: float, steps: int) -> ExitSplit:
     """Split a mean exit time, as if every wrong sample, and no other, counted T.
 
-    A sample can be right by the readout and still count T. Such samples are taken for right answers that wait, so `share` is
-    a lower bound, and `right` an upper one.
+    A sample can be right by the readout and still count T. Such samples are taken for right answers that wait, so
+    `share` is a lower bound, and `right` an upper one.
 
     Args:
         accuracy: fraction of samples that are right, above 0
