@@ -34,7 +34,7 @@ PAGES = {
     "06_six_losses_one_train": Page(explores=2, rasters=1, listings=4, exercises=5, math=True),
     "07_thresholds_that_learn": Page(explores=3, listings=3, exercises=5, math=True),
     "08_training_for_real": Page(explores=2, figures=1, listings=1, exercises=5, math=True),
-    "09_the_tables": Page(explores=3, figures=3, listings=1, exercises=4, math=True),
+    "09_the_tables": Page(explores=3, figures=6, listings=1, exercises=4, math=True),
     "10_deciding_early": Page(explores=2, figures=1, listings=1, exercises=4, math=True),
     "sheet": Page(math=True),
     "notation": Page(math=True),
