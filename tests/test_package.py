@@ -21,7 +21,7 @@ ADDRESS = "https://github.com/me/mine"
 LARGEST_WHEEL = 2_000_000  # bytes
 NOT_SOURCES = (
     *(".git", ".venv", ".hypothesis", ".pytest_cache", ".ruff_cache", "__pycache__", ".ipynb_checkpoints"),
-    *("_build", "build", "runs", "wheels", "*.egg-info", "*.nbi", "*.nbc"),
+    *("_build", "build", "dist", "runs", "wheels", "*.egg-info", "*.nbi", "*.nbc"),
 )
 """What .gitignore names, and compiled kernels."""
 
