@@ -50,10 +50,12 @@ def build(kind, tree, target):
 
 def sources():
     """Names of the tree's files, without what was built."""
-    listed = shutil.which("git") and subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    listed = shutil.which("git") and subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    )
     if not listed or listed.returncode:
-        pytest.skip("the sources are those that git lists, and this is no clone")
-    return {name for name in listed.stdout.splitlines() if (ROOT / name).exists()}
+        pytest.skip("the sources are those that git does not ignore, and this is no clone")
+    return {name for name in listed.stdout.splitlines() if (ROOT / name).is_file()}
 
 
 @pytest.fixture(scope="module")
