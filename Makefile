@@ -15,7 +15,8 @@ COMMANDS_TOO = $(if $(wildcard $(BIN)/ruff),,--ignore-installed)
 WHERE_TORCH_IS = import pathlib, torch; print(pathlib.Path(torch.__file__).parents[1])
 PACKAGES = import sysconfig; print(sysconfig.get_path("purelib"))
 
-.PHONY: help setup book zip pdf links wheels test check test-gpu lab bench notebooks mutations kills lint clean
+.PHONY: help setup book zip pdf links wheels test check test-gpu lab bench notebooks mutations kills lint check-notebooks
+.PHONY: package release clean
 
 help:
 	@echo "make setup      set up .venv alone; all others do it first"
@@ -30,6 +31,8 @@ help:
 	@echo "make lab        open the chapters in JupyterLab"
 	@echo "make notebooks  run the chapters and store their text outputs"
 	@echo "make lint       ruff: what make test asks of the code's form"
+	@echo "make package    build sdist and wheel into dist/, and check both with the tools of package indexes"
+	@echo "make release    set version and date before a release: make release VERSION=0.2.0"
 	@echo "make mutations  break the package on purpose, one line at a time: each break must turn a test red"
 	@echo "make kills      kill small runs 400 times at random moments, and signal commands that start: they must end as they should"
 	@echo "make bench      speed and memory: engines, other libraries, losses, growth; RECORD=--record for chapter 8"
@@ -74,6 +77,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+check-notebooks: setup
+	$(BIN)/python tools/notebooks.py check
+
 # The book is built by tools/checks.py, while the code's tests run.
 test: lint
 	@$(BIN)/python tools/notebooks.py address
@@ -109,6 +115,28 @@ RECORD :=
 bench: setup
 	@for script in $(BENCHMARKS); do $(BIN)/python benchmarks/$$script.py $(RECORD) || exit; done
 
+# The tools for a release have an environment of their own: the group "release" of pyproject.toml.
+TOOLS := build/release/bin
+TAG :=
+
+$(TOOLS)/ready: pyproject.toml
+	$(PYTHON) -m venv build/release
+	$(TOOLS)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1" pyyaml nbformat
+	$(TOOLS)/python -m pip install --quiet --disable-pip-version-check --group release
+	@touch $@
+
+package: $(TOOLS)/ready
+	$(if $(TAG),$(TOOLS)/python tools/release.py --tag $(TAG))
+	rm -rf dist
+	$(TOOLS)/validate-pyproject pyproject.toml
+	$(TOOLS)/cffconvert --validate --infile CITATION.cff
+	$(TOOLS)/python -m build --outdir dist .
+	$(TOOLS)/twine check --strict dist/*
+	$(TOOLS)/check-wheel-contents dist/*.whl
+
+release: setup
+	$(BIN)/python tools/release.py $(VERSION)
+
 clean:
-	rm -rf book/_build build .pytest_cache .ruff_cache .hypothesis
+	rm -rf book/_build build dist .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
