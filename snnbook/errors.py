@@ -51,10 +51,14 @@ def unknown(what: str, given: object, choices: Iterable[str], see: str | None = 
         see: where they are listed, if they are too many for a line
     """
     choices = list(choices)
-    near = get_close_matches(str(given)[:LONGEST], choices, n=1, cutoff=0.4)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    rest = f"Choose from: {', '.join(choices) or 'none'}" if see is None else f"See: {see}"
-    return UserError(f"unknown {what} {shown(given)}.{hint} {rest}")
+    words = [f"unknown {what} {shown(given)}."]
+    for near in get_close_matches(str(given)[:LONGEST], choices, n=1, cutoff=0.4):
+        words.append(f"Did you mean {near!r}?")
+    if see is None:
+        words.append(f"Choose from: {', '.join(choices) or 'none'}")
+    else:
+        words.append(f"See: {see}")
+    return UserError(" ".join(words))
 
 
 def choice(what: str, value: Any, choices: Iterable[str], see: str | None = None) -> str:

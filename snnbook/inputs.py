@@ -259,9 +259,12 @@ def value_and_gradient(loss: Any, spikes: Tensor, label: Tensor, shard: Any = No
     Raises:
         UserError: if it is something else
     """
-    by_time = loss.gradient == "time"
-    method = "value_and_times" if by_time else "value_and_rates"
-    symbol = "e = dL/dt" if by_time else "r = dL/d(amount)"
+    if loss.gradient == "time":
+        method = "value_and_times"
+        symbol = "e = dL/dt"
+    else:
+        method = "value_and_rates"
+        symbol = "r = dL/d(amount)"
     who = f"{method} of {type(loss).__name__}"
     compute = getattr(loss, method)
     is_whole = shard is None or shard.is_whole

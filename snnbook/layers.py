@@ -19,7 +19,7 @@ from .errors import UserError, choice, instance, real, shown, switch, whole
 from .events import Affine, Convolution, Force, FullyConnected, check_affine, currents, spiking_affine
 from .neuron import NeuronParameters
 from .ops import engines, reference
-from .shards import Shard
+from .shards import Shard, samples_of
 
 WEIGHT_BOUND = 4.0
 """Raw weights are clipped to +- this in every forward pass (released settings)."""
@@ -287,7 +287,8 @@ class SpikingConv2d(SpikingLayer):
     ) -> None:
         kernel = inputs.square("kernel_size", kernel_size, 1)
         shape = whole("out_channels", out_channels, 1), whole("in_channels", in_channels, 1), kernel, kernel
-        neuron = NeuronParameters() if neuron is None else neuron
+        if neuron is None:
+            neuron = NeuronParameters()
         affine = Convolution(inputs.padding("padding", padding, kernel))
         super().__init__(_first_weight(shape), affine, neuron, pool, engine)
 
@@ -304,7 +305,8 @@ class SpikingLinear(SpikingLayer):
         self, in_features: int, out_features: int, neuron: NeuronParameters | None = None, engine: str = "auto"
     ) -> None:
         shape = whole("out_features", out_features, 1), whole("in_features", in_features, 1)
-        neuron = NeuronParameters() if neuron is None else neuron
+        if neuron is None:
+            neuron = NeuronParameters()
         super().__init__(_first_weight(shape), FullyConnected(), neuron, 1, engine)
 
 
@@ -411,7 +413,7 @@ class TimeDropout(nn.Module):
             raise UserError(f"spikes must have shape (T, N, C, ...), not {tuple(spikes.shape)}")
         if not self.training or self.p == 0:
             return spikes
-        samples = spikes.shape[1] if shard is None else shard.total
+        samples = samples_of(spikes, shard)
         shape = (samples, spikes.shape[2], *[1] * (spikes.dim() - 3))
         mask = torch.empty(shape, device=spikes.device, dtype=spikes.dtype).bernoulli_(1 - self.p)
         if shard is not None:

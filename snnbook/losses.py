@@ -21,7 +21,7 @@ from torch import Tensor
 from . import gradient_kinds, inputs
 from .devices import is_on_cpu
 from .errors import UserError, choice, real, switch, unknown
-from .shards import Shard
+from .shards import Shard, samples_of
 
 GRADIENTS = ("time", "rate")
 """What `backward` leaves in `spikes.grad`: e = dL/dt at the spikes, or r = dL/d(amount) at every step and neuron."""
@@ -179,11 +179,6 @@ def from_times(spikes: Tensor, grad_times: Tensor) -> Tensor:
     return _GivenGradient.apply(spikes, spikes.new_zeros(()), grad)
 
 
-def _joint_samples(spikes: Tensor, shard: Shard | None) -> int:
-    """Number of samples that a mean is taken over."""
-    return spikes.shape[1] if shard is None else shard.total
-
-
 class _CountLoss(Loss):
     """Counts against targets: what counting and enhanced counting share. Eq. (eq-counting).
 
@@ -286,8 +281,9 @@ def label_train(steps: int, like: Tensor | None = None) -> Tensor:
         UserError: if steps is no whole number above 0, or like no tensor
     """
     steps = inputs.steps(steps)
-    like = None if like is None else inputs.tensor("like", like)
-    train = torch.zeros(steps) if like is None else like.new_zeros(steps)
+    train = torch.zeros(steps)
+    if like is not None:
+        train = inputs.tensor("like", like).new_zeros(steps)
     if steps < SHORT_TRAIN:
         train[1:] = 1
     else:
@@ -345,7 +341,7 @@ class TemporalEfficientTraining(Loss):
 
     def value_and_times(self, spikes: Tensor, label: Tensor, shard: Shard | None = None) -> tuple[Tensor, Tensor]:
         log_share = (self.sharpness * spikes).log_softmax(2)
-        terms = len(spikes) * _joint_samples(spikes, shard)
+        terms = len(spikes) * samples_of(spikes, shard)
         pull = self.sharpness * (label.to(spikes) - log_share.exp())
         return -torch.where(label, log_share, 0.0).sum() / terms, pull / terms
 
@@ -402,7 +398,7 @@ class TimeToFirstSpike(Loss):
         index = torch.arange(steps, device=spikes.device, dtype=spikes.dtype)[:, None, None]
         score = torch.where(spikes.sum(0) > 0, 1 - (first * index).sum(0) / steps, 1 - self.t_unfired)
         log_share = score.log_softmax(1)
-        scale = steps / _joint_samples(spikes, shard)
+        scale = steps / samples_of(spikes, shard)
         return -scale * torch.where(label, log_share, 0.0).sum(), scale * (label.to(spikes) - log_share.exp()) * first
 
 

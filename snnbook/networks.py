@@ -305,7 +305,8 @@ def build(
     classes = whole("classes", classes, 1)
     dropout = real("dropout", dropout, least=0, below=1)
     bf16_backward = switch("bf16_backward", bf16_backward)
-    neuron = NeuronParameters() if neuron is None else neuron
+    if neuron is None:
+        neuron = NeuronParameters()
     tokens = _tokens(notation)
     paddings = _paddings(padding, tokens, notation)
     layers: list[nn.Module] = []

@@ -4,20 +4,20 @@ import dataclasses
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import encoding, inputs, losses, networks, ops, readout
+from . import encoding, inputs, losses, networks, ops, readout, schema
 from .datasets import augment, loader
 from .datasets.sources import SOURCES
 from .devices import PRECISIONS
 from .errors import UserError, choice, exactly, instance, real, shown, switch, unknown, whole
 from .neuron import NeuronParameters
+from .schema import checked
 
 __all__ = ["ADDED", "LOSS_SETTINGS", "OPTIMISERS", "Experiment"]
 
@@ -29,41 +29,11 @@ full."""
 
 LARGEST_PADDING = 2**10
 
+LOSS_NAME = "loss_name"
+"""Metadata of a setting that only some losses take: what these call it."""
+
 LONGEST = 2**12
 """Limit of the letters in the name and in the network, which is more than 500 layers."""
-
-
-def setting(
-    check: Callable[..., Any],
-    default: Any = dataclasses.MISSING,
-    *,
-    optional: bool = False,
-    title: str | None = None,
-    loss_name: str | None = None,
-    added_later: bool = False,
-    **bounds: Any,
-) -> Any:
-    """Declare a setting of `Experiment`.
-
-    Args:
-        check: takes name, value and `bounds`, and returns the value in its own type, or raises UserError
-        default: if it has one
-        optional: whether it may be None
-        title: name of the setting in errors, if it has another one there
-        loss_name: name of the setting in losses, if it is one of theirs
-        added_later: whether the first records lack it. Their runs had the default
-        bounds: what `check` allows
-    """
-    return dataclasses.field(
-        default=default,
-        metadata={
-            "check": partial(check, **bounds),
-            "optional": optional,
-            "title": title,
-            "loss_name": loss_name,
-            "added_later": added_later,
-        },
-    )
 
 
 def one_line(name: str, value: Any) -> str:
@@ -130,47 +100,42 @@ class Experiment:
         UserError: for a wrong type, range or name, or values that do not go together; one line that says which
     """
 
-    name: str = setting(one_line)
-    dataset: str = setting(choice, choices=SOURCES, title="data set")
-    network: str = setting(one_line)
-    padding: int | tuple[int, ...] = setting(paddings, 0)
-    steps: int = setting(whole, 5, least=1, most=LARGEST_SIZE)
-    neuron: NeuronParameters = setting(instance, kind=NeuronParameters)  # noqa: RUF009
-    pooling: str = setting(choice, "adjusted", choices=networks.POOLINGS)
-    dropout: float = setting(real, 0.0, least=0, below=1)
-    encoding: str = setting(choice, "direct", choices=encoding.ENCODINGS)
-    mean: tuple[float, ...] = setting(reals, (0.0,))
-    std: tuple[float, ...] = setting(reals, (1.0,), above=0)
-    augmentation: tuple[str, ...] = setting(augmentations, ())
-    loss: str = setting(choice, "enhanced_counting", choices=losses.LOSSES)
-    target_label: float = setting(real, 5.0, least=0, loss_name="target_label")
-    target_others: float = setting(real, 1.0, least=0, loss_name="target_others")
-    clip: bool = setting(switch, True, loss_name="clip")
-    label_scaling: bool = setting(switch, True, loss_name="label_scaling")
-    t_unfired: float = setting(real, 4.0, above=0, loss_name="t_unfired")
-    sharpness: float = setting(real, 1.0, above=0, loss_name="sharpness", added_later=True)
-    kernel_tau_s: float | None = setting(real, None, above=1, optional=True, loss_name="tau_s")
-    supervision: bool = setting(switch, True, added_later=True)
-    readout: str = setting(choice, "count", choices=readout.READOUTS, added_later=True)
-    rate: float = setting(real, 0.6, above=0)
-    optimiser: str = setting(choice, "adamw", choices=OPTIMISERS)
-    learning_rate: float = setting(real, 5e-4, above=0)
-    weight_decay: float = setting(real, 0.0, least=0)
-    norm_weight_decay: float | None = setting(real, None, least=0, optional=True)
-    gradient_clip: float = setting(real, 1000.0, above=0)
-    epochs: int = setting(whole, 100, least=1, most=2**31)
-    batch_size: int = setting(whole, 50, least=1, most=2**31)
-    seed: int = setting(whole, 0, least=0, most=2**63 - 1)
-    engine: str = setting(choice, "auto", choices=("auto", *ops.ENGINES))
-    precision: str = setting(choice, "float32", choices=PRECISIONS, added_later=True)
+    name: str = checked(one_line)
+    dataset: str = checked(choice, choices=SOURCES, title="data set")
+    network: str = checked(one_line)
+    padding: int | tuple[int, ...] = checked(paddings, 0)
+    steps: int = checked(whole, 5, least=1, most=LARGEST_SIZE)
+    neuron: NeuronParameters = checked(instance, kind=NeuronParameters)
+    pooling: str = checked(choice, "adjusted", choices=networks.POOLINGS)
+    dropout: float = checked(real, 0.0, least=0, below=1)
+    encoding: str = checked(choice, "direct", choices=encoding.ENCODINGS)
+    mean: tuple[float, ...] = checked(reals, (0.0,))
+    std: tuple[float, ...] = checked(reals, (1.0,), above=0)
+    augmentation: tuple[str, ...] = checked(augmentations, ())
+    loss: str = checked(choice, "enhanced_counting", choices=losses.LOSSES)
+    target_label: float = checked(real, 5.0, least=0, notes={LOSS_NAME: "target_label"})
+    target_others: float = checked(real, 1.0, least=0, notes={LOSS_NAME: "target_others"})
+    clip: bool = checked(switch, True, notes={LOSS_NAME: "clip"})
+    label_scaling: bool = checked(switch, True, notes={LOSS_NAME: "label_scaling"})
+    t_unfired: float = checked(real, 4.0, above=0, notes={LOSS_NAME: "t_unfired"})
+    sharpness: float = checked(real, 1.0, above=0, notes={LOSS_NAME: "sharpness"}, added_later=True)
+    kernel_tau_s: float | None = checked(real, None, above=1, optional=True, notes={LOSS_NAME: "tau_s"})
+    supervision: bool = checked(switch, True, added_later=True)
+    readout: str = checked(choice, "count", choices=readout.READOUTS, added_later=True)
+    rate: float = checked(real, 0.6, above=0)
+    optimiser: str = checked(choice, "adamw", choices=OPTIMISERS)
+    learning_rate: float = checked(real, 5e-4, above=0)
+    weight_decay: float = checked(real, 0.0, least=0)
+    norm_weight_decay: float | None = checked(real, None, least=0, optional=True)
+    gradient_clip: float = checked(real, 1000.0, above=0)
+    epochs: int = checked(whole, 100, least=1, most=2**31)
+    batch_size: int = checked(whole, 50, least=1, most=2**31)
+    seed: int = checked(whole, 0, least=0, most=2**63 - 1)
+    engine: str = checked(choice, "auto", choices=("auto", *ops.ENGINES))
+    precision: str = checked(choice, "float32", choices=PRECISIONS, added_later=True)
 
     def __post_init__(self) -> None:
-        for field in _FIELDS:
-            rules = field.metadata
-            value = getattr(self, field.name)
-            if value is not None or not rules["optional"]:
-                value = rules["check"](rules["title"] or field.name, value)
-                object.__setattr__(self, field.name, value)
+        schema.check_fields(self)
         self._check_input()
         self._check_network()
         self._check_steps()
@@ -297,16 +262,17 @@ class Experiment:
             UserError: if a setting is missing, unknown or wrong
         """
         values = exactly("setting", values, _NAMES, ADDED)
-        neuron = NeuronParameters(**exactly("setting of the neuron", values["neuron"], _NEURON_NAMES))
+        neuron = schema.read(NeuronParameters, "setting of the neuron", values["neuron"])
         return cls(**{**values, "neuron": neuron})
 
 
-_FIELDS = dataclasses.fields(Experiment)
-_NAMES = tuple(field.name for field in _FIELDS)
-_NEURON_NAMES = tuple(field.name for field in dataclasses.fields(NeuronParameters))
+_NAMES = schema.names(Experiment)
+_NEURON_NAMES = schema.names(NeuronParameters)
 
-ADDED = {field.name: field.default for field in _FIELDS if field.metadata["added_later"]}
+ADDED = schema.added(Experiment)
 """Settings that came after the first records, with the values that their runs had."""
 
-LOSS_SETTINGS = {field.name: field.metadata["loss_name"] for field in _FIELDS if field.metadata["loss_name"]}
+LOSS_SETTINGS = {
+    field.name: field.metadata[LOSS_NAME] for field in dataclasses.fields(Experiment) if LOSS_NAME in field.metadata
+}
 """Settings that only some losses take, and what these call them."""

@@ -52,3 +52,10 @@ class Shard:
         if self.is_whole:
             return values
         return self.all_reduce(values)
+
+
+def samples_of(spikes: Tensor, shard: Shard | None) -> int:
+    """Return the number of samples that a mean is taken over: of spikes (T, N, C, ...), or of the joint batch."""
+    if shard is None:
+        return spikes.shape[1]
+    return shard.total

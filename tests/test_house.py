@@ -19,6 +19,7 @@ PACKAGE = ROOT / "snnbook"
 # A room imports only from rooms of lower floors.
 FLOORS = {
     "errors": 0,
+    "schema": 1,
     "shards": 0,
     "signals": 0,
     "devices": 1,

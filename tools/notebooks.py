@@ -17,6 +17,8 @@ from pathlib import Path
 
 import nbformat
 
+from snnbook.records.files import write_atomic
+
 BOOK = Path(__file__).resolve().parents[1] / "book"
 
 TIMEOUT = 300
@@ -215,7 +217,7 @@ def with_first_cell(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 def refresh(path: Path) -> None:
     """Run a notebook and write it with text outputs only."""
     address(path)
-    write(path, text_of(strip(execute(path))))
+    write_atomic(path, text_of(strip(execute(path))).encode())
 
 
 def address(path: Path) -> None:
@@ -224,15 +226,8 @@ def address(path: Path) -> None:
     source = first_source(notebook)
     wanted = [] if source is None else [source]
     if [cell.source for cell in notebook.cells if cell.get("id") == FETCH] != wanted:
-        write(path, text_of(strip(with_first_cell(notebook))))
+        write_atomic(path, text_of(strip(with_first_cell(notebook))).encode())
         print(f"{path.name}: the first cell, which says what is missing, is up to date with _config.yml")
-
-
-def write(path: Path, text: str) -> None:
-    """Replace the file of a notebook completely or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8", newline="\n")
-    part.replace(path)
 
 
 def check(path: Path) -> None:

@@ -4,10 +4,14 @@ Unpack it and open index.html to read the whole book, without a network and with
 """
 
 import argparse
+import io
 import os
 import sys
 import zipfile
 from pathlib import Path
+
+from snnbook.errors import UserError
+from snnbook.records.files import write_atomic
 
 BUILD = Path(__file__).resolve().parents[1] / "book" / "_build"
 
@@ -36,23 +40,21 @@ def pack(html: Path, target: Path) -> int:
         size of the file, bytes
     Raises:
         FileNotFoundError: if there is no built book
+        UserError: if the file cannot be written
     """
     if not (html / "index.html").is_file():
         raise FileNotFoundError(f"{html} holds no built book: run make book first")
-    part = target.with_name(target.name + ".part")
-    try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-            for path in sorted(html.rglob("*")):
-                name = path.relative_to(html)
-                if path.is_file() and not LEFT_OUT & set(name.parts) and path.suffix != SOURCE_MAPS:
-                    entry = zipfile.ZipInfo(f"{FOLDER}/{name.as_posix()}", DATE)
-                    entry.compress_type = zipfile.ZIP_DEFLATED
-                    # The upper two bytes are the permissions on Unix.
-                    entry.external_attr = PERMISSIONS << 16
-                    archive.writestr(entry, path.read_bytes())
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for path in sorted(html.rglob("*")):
+            name = path.relative_to(html)
+            if path.is_file() and not LEFT_OUT & set(name.parts) and path.suffix != SOURCE_MAPS:
+                entry = zipfile.ZipInfo(f"{FOLDER}/{name.as_posix()}", DATE)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                # The upper two bytes are the permissions on Unix.
+                entry.external_attr = PERMISSIONS << 16
+                archive.writestr(entry, path.read_bytes())
+    write_atomic(target, content.getbuffer())
     return target.stat().st_size
 
 
@@ -64,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     target = parser.parse_args(arguments).target
     try:
         size = pack(BUILD / "html", target)
-    except OSError as error:
+    except (OSError, UserError) as error:
         print(error, file=sys.stderr)
         return 2
     print(f"{os.path.relpath(target)}: {size / 1e6:.1f} MB. Unpack it and open {FOLDER}/index.html in a browser.")

@@ -25,14 +25,17 @@ COPIED = "div.notranslate:not(.output) > div.highlight > pre, .snn-source pre"
 SAID = re.compile(r"^(.*?)[:,]?\s+(True|False)$")
 """A printed line that ends in a verdict."""
 
+TRUE = re.compile(r":? True(?=;)| (?=:)")
+"""Further verdicts within a line, and spaces that align a column."""
+
 LINES = 4
 """The most printed lines that a check's line repeats."""
 
 DRAWS = re.compile(r"^(?:explore|figure|raster|growing|scaling|measured)\(\s*(\w*)", re.M)
 TABLE = re.compile(r"^sheet\(", re.M)
 DEFINES = re.compile(r"^(?:def|class) (\w+)", re.M)
-IMPORTS = re.compile(r"(?:from|import) ")
-SHOWN = re.compile(r"source of ([\w., ]+)|^show\(\s*([\w.]+)", re.M)
+SHOWN = re.compile(r"source of ([\w., ]+)")
+FILED = re.compile(r"from the records: (.+)")
 
 
 def setup(app: Sphinx) -> dict:
@@ -40,7 +43,7 @@ def setup(app: Sphinx) -> dict:
     app.add_node(HideCodeCellNode, override=True, html=(open_fold, close_fold))
     app.add_post_transform(FoldChecks)
     app.add_post_transform(NameFolds)
-    app.connect("config-inited", configure)
+    app.connect("config-inited", configure, priority=100)  # before the extension that makes the buttons reads it
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -106,7 +109,7 @@ def summary(lines: list[str]) -> str:
     if not any(found):
         few = lines if len(lines) <= LINES else lines[-1:]
         return "; ".join(few)
-    said = [("" if each[2] == "True" else "not so: ") + each[1] for each in found if each]
+    said = [("" if each[2] == "True" else "not so: ") + TRUE.sub("", each[1]) for each in found if each]
     more = len(said) - LINES
     return "; ".join(said[:LINES]) + (f"; and {more} more" if more > 0 else "")
 
@@ -128,45 +131,58 @@ class FoldChecks(SphinxPostTransform):
                 fold += cell
 
     def fold_section(self, section: nodes.section) -> None:
-        """Replace a section by a fold with all up to its last check, and by the rest of its text."""
-        last = max(place for place, child in enumerate(section.children) if is_check(child))
-        title, *inside = section.children[: last + 1]
+        """Replace a section by a fold with all up to its first checks in a row, and by the rest of its text."""
+        end = next(place for place, child in enumerate(section.children) if is_check(child))
+        while end < len(section.children) and is_check(section.children[end]):
+            end += 1
+        title, *inside = section.children[:end]
         lines = [line for cell in inside if is_check(cell) for line in printed(cell)]
         words = TITLE.sub("", title.astext())
         fold = Check(title=f"{words[:1].upper()}{words[1:]}:", said=summary(lines), ids=section["ids"])
         fold += inside
-        section.replace_self([fold, *section.children[last + 1 :]])
+        section.replace_self([fold, *section.children[end:]])
 
 
 class NameFolds(SphinxPostTransform):
-    """Names the folds of code and output, before myst-nb makes them (priority 199)."""
+    """Names the folds of code and output, before outputs are chosen by format: their texts say what they are."""
 
-    default_priority = 198
+    default_priority = 3
     formats = ("html",)
 
     def run(self, **kwargs) -> None:
         for cell in self.document.findall(nodes.container):
             if is_cell(cell) and cell.get("hide_mode"):
-                cell["prompt_show"] = cell["prompt_hide"] = name(source(cell), cell["hide_mode"], listing(cell))
+                shown = contents(cell)
+                is_silent = len(cell.children) == 1 and not shown
+                cell["prompt_show"] = cell["prompt_hide"] = name(source(cell), cell["hide_mode"], shown, is_silent)
 
 
-def listing(cell: nodes.container) -> str:
-    """Return what a cell's output lists, from its words."""
-    found = SHOWN.search(cell.astext())
-    return (found[1] or found[2]) if found else ""
+def contents(cell: nodes.container) -> str:
+    """Return what a cell's output says that it is: a listing or a table."""
+    text = cell.astext()
+    listed, filed = SHOWN.search(text), FILED.search(text)
+    if listed:
+        return f"Listing: {listed[1].strip()}"
+    return f"Table: {filed[1].strip()}" if filed else ""
 
 
-def name(code: str, mode: str, listed: str) -> str:
-    """Return the name of a cell's fold."""
+def name(code: str, mode: str, shown: str, is_silent: bool = False) -> str:
+    """Return the name of a cell's fold.
+
+    Args:
+        code: of the cell
+        mode: what is folded: "input", "output", or both
+        shown: what the output says that it is
+        is_silent: whether there is no output
+    """
     if mode != "input":
-        return f"Listing: {listed}" if listed else "What the cell prints"
-    lines = [line for line in code.splitlines() if line.strip() and not line.startswith((" ", ")", "#"))]
+        return shown or "What the cell prints"
     drawn = DRAWS.search(code)
     if drawn:
         return f"Code of this figure ({drawn[1]})" if drawn[1] else "Code of this figure"
     if TABLE.search(code):
         return "Code of this table"
-    if IMPORTS.match(lines[0]) and not DEFINES.search(code) and "print(" not in code:
-        return "Imports and settings"
-    defined = DEFINES.findall(code)
-    return f"Code of this output ({', '.join(defined[:2])})" if defined else "Code of this output"
+    defined = ", ".join(DEFINES.findall(code)[:2])
+    if is_silent:
+        return f"Functions for what follows ({defined})" if defined else "Imports and settings"
+    return f"Code of this output ({defined})" if defined else "Code of this output"

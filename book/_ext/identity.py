@@ -41,7 +41,7 @@ SILENT = LIGHT["silent"]
 BRAND = LIGHT["brand"]
 EARLIER = LIGHT["earlier"]
 
-TITLE_WIDTH = 16
+TITLE_WIDTH = 12
 """Letters a line on the card."""
 
 AFTER_THEME = 900

@@ -48,7 +48,7 @@ const fits = (entry, typed) => entry.answer.every((wanted, i) => within(wanted, 
 // The first field that cannot be read: the friendly line about it. Otherwise null.
 const unreadable = (form, texts) => {
   for (const [i, {label, choices, listed}] of form.fields.entries()) {
-    const which = form.fields.length > 1 ? ` (${label})` : "";
+    const which = form.fields.length > 1 ? ` (${label.replace(/ gives$/, "")})` : "";
     if (choices) { if (!texts[i]) return `choose one of the words first${which}`; continue; }
     if (!texts[i].trim()) return `type your answer first${which}`;
     if (listed && !readings(texts[i]).length) return `this page reads lists such as 2, 7 or 0.5; 1/3; −2${which}`;
@@ -97,7 +97,7 @@ const drawForm = place => {
   const fields = form.fields.map((field, i) => drawField(field, `snn-${exercise}`, i));
   const verdict = make("p", {class: "snn-verdict", role: "status"});
   const box = make("form", {class: "snn-form", "aria-label": `Exercise ${exercise}: your answer`},
-    make("p", {class: "snn-about"}, form.about ?? "Your answer"), ...fields, make("button", {}, "Check"), verdict);
+    ...(form.about ? [make("p", {class: "snn-about"}, form.about)] : []), ...fields, make("button", {}, "Check"), verdict);
   const say = (values, stored) => {
     const {state, text} = judge(form, values);
     verdict.dataset.state = state;
@@ -149,7 +149,7 @@ const drawPrediction = (box, place) => {
     questions.forEach(field => field.querySelectorAll("input").forEach(input => { input.disabled = Boolean(guess); }));
     button.hidden = Boolean(guess);
     note.textContent = guess ? "Your guess is kept in this browser. Unfold the box below: it is there, beside the answer."
-      : "It is kept in this browser only, and shown beside the answer.";
+      : "Kept in this browser only.";
     answers?.querySelectorAll(".snn-your-guess").forEach(e => e.remove());
     if (!guess || !answers) return;
     const said = words => make("p", {class: "snn-your-guess"}, `Your guess: ${words.map(word => word || "none").join(", ")}`);

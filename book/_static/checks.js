@@ -6,12 +6,16 @@ addEventListener("load", () => {
     new MutationObserver(name).observe(button, {attributes: true, attributeFilter: ["data-toggle-hint"]});
     name();
   });
+  document.querySelectorAll(".bd-links li > details > summary").forEach(summary => {
+    const page = summary.closest("li").querySelector("a").innerText.trim();
+    summary.setAttribute("aria-label", `Pages below ${page}`);
+  });
   const open = () => {
     const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (!target) return;
     const folds = [];
     for (let fold = target.closest("details"); fold; fold = fold.parentElement.closest("details")) folds.push(fold);
-    if (!folds.some(fold => !fold.open) || folds[0] === target) { if (folds[0] === target) target.open = true; return; }
+    if (folds.every(fold => fold.open)) return;
     folds.forEach(fold => { fold.open = true; });
     target.scrollIntoView();
   };

@@ -118,9 +118,10 @@ const comeAlive = data => {
   root.querySelector(".snn-picture").remove();
   root.querySelector(".snn-note").remove();
   root.style.setProperty("--snn-steps", data.steps);
-  root.append(make("div", {class: "snn-card"}, view.grid.table, view.chosen, view.losses,
+  const card = make("div", {class: "snn-card"}, view.grid.table, view.chosen, view.losses,
     make("div", {class: "snn-choices"}, ...buttons, ...view.controls), view.numbers,
-    make("p", {class: "snn-hint"}, ...HINT), status));
+    make("p", {class: "snn-hint"}, ...HINT), status);
+  root.insertBefore(card, root.querySelector(".snn-caption")); // without a caption: at the end
   if (address) followAddress(address, data, state, act.put);
   redraw();
 };

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import schema
 from ..datasets.sources import SOURCES
 from ..errors import UserError, as_path, exactly, instance
 from ..settings import Experiment
@@ -188,7 +189,8 @@ def _head(line: bytes) -> tuple[int, Experiment, Provenance]:
     if head["format"] != FORMAT or type(version) is not int or version not in READABLE:
         known = " or ".join(map(str, READABLE))
         raise UserError(f"this is {head['format']!r} version {version!r}, not {FORMAT!r} version {known}")
-    return version, Experiment.from_dict(head["settings"]), Provenance.from_dict(head["provenance"])
+    provenance = schema.read(Provenance, "provenance entry", head["provenance"])
+    return version, Experiment.from_dict(head["settings"]), provenance
 
 
 def _checked_lines(path: Path, lines: Iterable[bytes], version: int, digest: Any) -> Iterator[bytes]:
@@ -240,7 +242,7 @@ def read_provenance(folder: Path) -> Provenance:
     """
     content = files.read(folder / PROVENANCE, LARGEST_HEAD)
     with files.error_context(folder / PROVENANCE):
-        return Provenance.from_dict(files.from_json(content))
+        return schema.read(Provenance, "provenance entry", files.from_json(content))
 
 
 def _wanted(experiment: Experiment, provenance: Provenance) -> Wanted:
@@ -275,7 +277,7 @@ def _epochs(path: Path, lines: Iterable[bytes], first_line: int, wanted: Wanted)
     epochs = []
     for index, line in enumerate(lines):
         with files.error_context(path, first_line + index):
-            epoch = figures.from_dict(files.from_json(line))
+            epoch = schema.read(EpochFigures, "figure", files.from_json(line))
             if epoch.epoch != index + 1:
                 raise UserError(f"epoch {epoch.epoch} stands where epoch {index + 1} must be")
             wanted.check(epoch)

@@ -43,26 +43,26 @@ class Misfit(Exception):
     """Something in a checkpoint contradicts the settings, or is impossible."""
 
 
-def check_shapes(values: dict[str, Any], experiment: Experiment, path: Path) -> None:
+def check_shapes(checkpoint: Any, path: Path) -> None:
     """Compare names, types and shapes with the settings.
 
     Args:
-        values: entries of a checkpoint, with a `Described` instead of each tensor
-        experiment: its settings
-        path: of the checkpoint, for the error
+        checkpoint: of a run (checkpoints.py), with a `Described` instead of each tensor
+        path: of its file, for the error
     Raises:
         UserError: if one differs
     """
+    experiment = checkpoint.experiment
     with torch.device("meta"):
         net = experiment.build_network()
-    begun = values["epoch"] > 0 or values["step"] > 0
+    begun = checkpoint.epoch > 0 or checkpoint.step > 0
     part = "network"
     try:
-        _check_model(values["model"], net)
+        _check_model(checkpoint.model, net)
         part = "optimiser and generators"
-        _check_optimiser(values["optimiser"], net, experiment, begun)
-        _tensor("sums", values["sums"], torch.float64, (len(TRAIN_SUMS),))
-        _check_generators(values["generators"])
+        _check_optimiser(checkpoint.optimiser, net, experiment, begun)
+        _tensor("sums", checkpoint.sums, torch.float64, (len(TRAIN_SUMS),))
+        _check_generators(checkpoint.generators)
     except Misfit as misfit:
         raise UserError(f"{path} does not hold the {part} that its settings describe: {misfit}") from misfit
 

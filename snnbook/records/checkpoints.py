@@ -1,15 +1,16 @@
 """Checkpoints: everything that the next step of a run depends on, in one file that loads without running code."""
 
 import io
-import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
 import torch
 
-from ..errors import UserError, as_path, exactly, instance, visible
+from .. import schema
+from ..errors import UserError, as_path, exactly, instance, real, visible, whole
+from ..schema import checked
 from ..settings import Experiment
 from . import checkpoint_schema, files
 from .checkpoint_schema import kind_of
@@ -24,8 +25,32 @@ FORMAT = "snnbook checkpoint"
 VERSION = 2
 """The second entry of a checkpoint."""
 
+TENSORS = ("sums", "model", "optimiser", "generators")
+"""Fields of a checkpoint that are, or contain, tensors."""
+
 LARGEST = 2**34
 """Most bytes of a checkpoint whose settings are not known before it is read."""
+
+
+def _experiment(name: str, value: Any) -> Experiment:
+    """Check the settings, as they are or as `Experiment.to_dict` wrote them."""
+    if isinstance(value, Experiment):
+        return value
+    return Experiment.from_dict(_table(name, value))
+
+
+def _tensor(name: str, value: Any) -> Any:
+    """Check that this is a tensor, or the description of one that is not read yet."""
+    if not isinstance(value, (torch.Tensor, Described)):
+        raise UserError(f"{name} must be a Tensor, not {kind_of(value)}")
+    return value
+
+
+def _table(name: str, value: Any) -> dict[Any, Any]:
+    """Check that this is a table."""
+    if not isinstance(value, dict):
+        raise UserError(f"{name} must be a dict, not {kind_of(value)}")
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,31 +66,31 @@ class Checkpoint:
         model: the network's state_dict: weights, gamma, beta, thresholds
         optimiser: the optimiser's state_dict
         generators: state of torch's random generators, by device type
+
+    Raises:
+        UserError: if one is of the wrong type or out of its range
     """
 
-    experiment: Experiment
-    epoch: int
-    step: int
-    sums: torch.Tensor
-    seconds: float
-    model: dict[str, torch.Tensor]
-    optimiser: dict[str, Any]
-    generators: dict[str, torch.Tensor]
+    experiment: Experiment = checked(_experiment)
+    epoch: int = checked(whole, least=0)
+    step: int = checked(whole, least=0)
+    sums: torch.Tensor = checked(_tensor)
+    seconds: float = checked(real, least=0)
+    model: dict[str, torch.Tensor] = checked(_table)
+    optimiser: dict[str, Any] = checked(_table)
+    generators: dict[str, torch.Tensor] = checked(_table)
+
+    def __post_init__(self) -> None:
+        schema.check_fields(self, " of the checkpoint")
+        epochs = self.experiment.epochs
+        if self.epoch > epochs or (self.epoch == epochs and self.step):
+            raise UserError(f"epoch {self.epoch} of {epochs}, step {self.step} cannot be")
+        if self.seconds and not self.step:
+            raise UserError(f"seconds {self.seconds} of a checkpoint at step 0 of an epoch cannot be")
 
 
-_FIELDS = tuple(field.name for field in fields(Checkpoint))
-
-# Types of the entries in the file, where a tensor is not read yet.
-_KINDS = {
-    "experiment": dict,
-    "epoch": int,
-    "step": int,
-    "sums": Described,
-    "seconds": float,
-    "model": dict,
-    "optimiser": dict,
-    "generators": dict,
-}
+_FIELDS = schema.names(Checkpoint)
+"""Entries of the file, after its format and version."""
 
 
 def write(checkpoint: Checkpoint, path: Path) -> None:
@@ -95,20 +120,23 @@ def read(path: str | Path, experiment: Experiment | None = None) -> Checkpoint:
     instance("experiment", experiment, (Experiment, NoneType), "an Experiment or None")
     with files.open_regular(path) as file:
         size = file.seek(0, io.SEEK_END)
-        _check_size(path, size, LARGEST if experiment is None else _largest(experiment))
+        most = LARGEST
+        if experiment is not None:
+            most = _largest(experiment)
+        _check_size(path, size, most)
         try:
             found = TensorFile(file)
         except Exception as error:
             # A damaged file can raise any error in the reader; the cause stays attached.
             raise _damaged(path, error) from error
-        values, own = _head(path, found.values)
-        _check_size(path, size, _largest(own))
-        checkpoint_schema.check_shapes(values, own, path)
+        described = _head(path, found.values)
+        _check_size(path, size, _largest(described.experiment))
+        checkpoint_schema.check_shapes(described, path)
         try:
-            values = _filled(values, found)
+            tensors = {name: _filled(getattr(described, name), found) for name in TENSORS}
         except Exception as error:
             raise _damaged(path, error) from error
-    checkpoint = Checkpoint(**{name: values[name] for name in _FIELDS} | {"experiment": own})
+    checkpoint = replace(described, **tensors)
     checkpoint_schema.check_numbers(checkpoint, path)
     return checkpoint
 
@@ -133,8 +161,8 @@ def _check_size(path: Path, size: int, most: int) -> None:
         raise UserError(f"{path} has {size:,} bytes, and a checkpoint of its settings has {most:,} or less")
 
 
-def _head(path: Path, values: Any) -> tuple[dict[str, Any], Experiment]:
-    """Check the types and numbers of a checkpoint's entries, and return the entries and the settings."""
+def _head(path: Path, values: Any) -> Checkpoint:
+    """Return the checkpoint with descriptions in place of its tensors."""
     with files.error_context(path):
         if not isinstance(values, dict) or not _same(values.get("format"), FORMAT):
             raise UserError("this is not a checkpoint of snnbook")
@@ -142,19 +170,7 @@ def _head(path: Path, values: Any) -> tuple[dict[str, Any], Experiment]:
         if not _same(version, VERSION):
             raise UserError(f"this checkpoint has version {_shown(version)}; this program reads {VERSION}")
         values = exactly("entry", values, ("format", "version", *_FIELDS))
-        for name, kind in _KINDS.items():
-            if not isinstance(values[name], kind) or isinstance(values[name], bool):
-                wanted = "Tensor" if kind is Described else kind.__name__
-                raise UserError(f"{name} of the checkpoint must be {wanted}, not {kind_of(values[name])}")
-        experiment = Experiment.from_dict(values["experiment"])
-        epoch = values["epoch"]
-        steps = values["step"]
-        if not 0 <= epoch <= experiment.epochs or steps < 0 or (epoch == experiment.epochs and steps):
-            raise UserError(f"epoch {epoch} of {experiment.epochs}, step {steps} cannot be")
-        seconds = values["seconds"]
-        if not math.isfinite(seconds) or seconds < 0 or (seconds and not steps):
-            raise UserError(f"seconds {seconds} of a checkpoint at step {steps} of an epoch cannot be")
-    return values, experiment
+        return Checkpoint(**{name: values[name] for name in _FIELDS})
 
 
 def _same(value: Any, wanted: int | str) -> bool:

@@ -4,16 +4,17 @@ An impossible figure is refused wherever it comes from. Figures are rounded to D
 agree if they differ by less than the rounding explains.
 """
 
-import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
 
+from .. import schema
 from ..errors import UserError, exactly, real, whole
+from ..schema import checked
 from ..settings import Experiment
 from . import files
 
@@ -41,11 +42,57 @@ TRAIN_SUMS = ("loss", "correct", "samples", "grad_sum", "grad_abs_sum", "positiv
 SPREAD = ("mean", "std", "min", "max")
 """The recorded statistics of a layer's thresholds."""
 
-FRACTIONS = ("train_accuracy", "test_accuracy", "exit_time", "positive_share")
-"""Figures that lie in 0..1."""
 
-AMOUNTS = ("grad_abs_sum", "learning_rate", *TIMES)
-"""Figures that are 0 or more."""
+def _number(name: str, value: Any, least: float = -LARGEST, above: float = -math.inf) -> float:
+    """Check a number, and round it to DIGITS."""
+    return float(f"{real(name, value, least, above, LARGEST):.{DIGITS}g}")
+
+
+def _fraction(name: str, value: Any, most: float = 1) -> float:
+    """Check and round a number in 0..1."""
+    rounded = _number(name, value)
+    if not 0 <= rounded <= most:
+        raise UserError(f"{name} must lie in 0..1, not {value!r}")
+    return rounded
+
+
+def _list(name: str, value: Any, each: Callable[[str, Any], Any]) -> list[Any]:
+    """Check that a value is a list that is not empty, and each of its entries."""
+    if not isinstance(value, list) or not value:
+        raise UserError(f"{name} must be a list with one entry or more, not {value!r}")
+    return [each(name, entry) for entry in value]
+
+
+def _rates(name: str, values: Any) -> list[float]:
+    """Check and round the firing rates of a layer."""
+    return _list(name, values, partial(_fraction, most=1 + ABOVE))
+
+
+def _halves(name: str, values: Any) -> list[float]:
+    """Check and round the accuracies of the two halves of the test images."""
+    rounded = _list(name, values, _number)
+    if len(rounded) != 2 or not all(0 <= value <= 1 for value in rounded):
+        raise UserError(f"{name} must be two numbers in 0..1, not {values!r}")
+    return rounded
+
+
+def _threshold(name: str, value: Any) -> float:
+    """Check and round a threshold."""
+    return _number(name, value, least=-math.inf, above=0)
+
+
+def _spread(_: str, values: Any) -> dict[str, float]:
+    """Check and round the statistics of a layer's thresholds."""
+    values = exactly("threshold figure", values, SPREAD)
+    spread = {name: _number(f"threshold {name}", values[name], least=0) for name in SPREAD}
+    slack = CLOSE * spread["max"]
+    if not spread["min"] - slack <= spread["mean"] <= spread["max"] + slack:
+        raise UserError(f"thresholds contradict each other: their mean is not from min to max in {spread}")
+    if spread["std"] > (spread["max"] - spread["min"]) / 2 + slack:
+        raise UserError(
+            f"thresholds contradict each other: std is above half of what max and min differ by in {spread}"
+        )
+    return spread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,113 +121,31 @@ class EpochFigures:
         UserError: if a figure is of the wrong type, not finite, out of its range, or contradicts another one
     """
 
-    epoch: int
-    loss: float
-    train_accuracy: float
-    test_accuracy: float
-    test_accuracy_halves: list[float]
-    exit_time: float
-    grad_sum: float
-    grad_abs_sum: float
-    positive_ratio: float | None
-    positive_share: float | None
-    firing_rates: list[list[float]]
-    thresholds: list[dict[str, float]]
-    output_thresholds: list[float]
-    learning_rate: float
-    seconds: float
-    images_per_second: float
+    epoch: int = checked(whole, least=1)
+    loss: float = checked(_number)
+    train_accuracy: float = checked(_fraction)
+    test_accuracy: float = checked(_fraction)
+    test_accuracy_halves: list[float] = checked(_halves)
+    exit_time: float = checked(_fraction)
+    grad_sum: float = checked(_number)
+    grad_abs_sum: float = checked(_number, least=0)
+    positive_ratio: float | None = checked(_number, optional=True)
+    positive_share: float | None = checked(_fraction, optional=True)
+    firing_rates: list[list[float]] = checked(_list, each=_rates)
+    thresholds: list[dict[str, float]] = checked(_list, each=_spread)
+    output_thresholds: list[float] = checked(_list, each=_threshold)
+    learning_rate: float = checked(_number, least=0)
+    seconds: float = checked(_number, least=0)
+    images_per_second: float = checked(_number, least=0)
 
     def __post_init__(self) -> None:
-        whole("epoch", self.epoch, 1)
-        for name in NAMES[1:]:
-            value = getattr(self, name)
-            if name == "firing_rates":
-                checked: Any = [_rates(name, rates) for rates in _list(name, value)]
-            elif name == "thresholds":
-                checked = [_spread(spread) for spread in _list(name, value)]
-            elif name == "output_thresholds":
-                checked = [_number(name, threshold, least=-math.inf, above=0) for threshold in _list(name, value)]
-            elif name == "test_accuracy_halves":
-                checked = _halves(name, value)
-            elif value is None and name in ("positive_ratio", "positive_share"):
-                checked = None
-            elif name in FRACTIONS:
-                checked = _fraction(name, value)
-            elif name in AMOUNTS:
-                checked = _number(name, value, least=0)
-            else:
-                checked = _number(name, value)
-            object.__setattr__(self, name, checked)
+        schema.check_fields(self)
         _check_accuracies(self)
         _check_sums(self)
         _check_layers(self)
 
 
-_FIELDS = dataclasses.fields(EpochFigures)
-NAMES = tuple(field.name for field in _FIELDS)
-DEFAULTS = {field.name: field.default for field in _FIELDS if field.default is not dataclasses.MISSING}
-"""Figures that were added after the first records of version 2, with their values in older records. To add one, give it
-a default in `EpochFigures`."""
-
-
-def from_dict(values: Any) -> EpochFigures:
-    """Create figures from decoded JSON. A figure that was added after the line was written gets its default.
-
-    Raises:
-        UserError: if a figure is missing, unknown or wrong
-    """
-    return EpochFigures(**exactly("figure", values, NAMES, DEFAULTS))
-
-
-def _number(name: str, value: Any, least: float = -LARGEST, above: float = -math.inf) -> float:
-    """Check a number, and round it to DIGITS."""
-    return float(f"{real(name, value, least, above, LARGEST):.{DIGITS}g}")
-
-
-def _fraction(name: str, value: Any) -> float:
-    """Check and round a number in 0..1."""
-    rounded = _number(name, value)
-    if not 0 <= rounded <= 1:
-        raise UserError(f"{name} must lie in 0..1, not {value!r}")
-    return rounded
-
-
-def _list(name: str, value: Any) -> list[Any]:
-    """Check that a value is a list that is not empty."""
-    if not isinstance(value, list) or not value:
-        raise UserError(f"{name} must be a list with one entry or more, not {value!r}")
-    return value
-
-
-def _rates(name: str, values: Any) -> list[float]:
-    """Check and round the firing rates of a layer."""
-    rounded = [_number(name, value) for value in _list(name, values)]
-    if not all(0 <= value <= 1 + ABOVE for value in rounded):
-        raise UserError(f"{name} must lie in 0..1, not {values!r}")
-    return rounded
-
-
-def _halves(name: str, values: Any) -> list[float]:
-    """Check and round the accuracies of the two halves of the test images."""
-    rounded = [_number(name, value) for value in _list(name, values)]
-    if len(rounded) != 2 or not all(0 <= value <= 1 for value in rounded):
-        raise UserError(f"{name} must be two numbers in 0..1, not {values!r}")
-    return rounded
-
-
-def _spread(values: Any) -> dict[str, float]:
-    """Check and round the statistics of a layer's thresholds."""
-    values = exactly("threshold figure", values, SPREAD)
-    spread = {name: _number(f"threshold {name}", values[name], least=0) for name in SPREAD}
-    slack = CLOSE * spread["max"]
-    if not spread["min"] - slack <= spread["mean"] <= spread["max"] + slack:
-        raise UserError(f"thresholds contradict each other: their mean is not from min to max in {spread}")
-    if spread["std"] > (spread["max"] - spread["min"]) / 2 + slack:
-        raise UserError(
-            f"thresholds contradict each other: std is above half of what max and min differ by in {spread}"
-        )
-    return spread
+NAMES = schema.names(EpochFigures)
 
 
 def _close(a: float, b: float, slack: float = 0.0) -> bool:

@@ -1,6 +1,5 @@
 """The provenance of a run's numbers: sources, versions, hardware, data. It names no person and no folder."""
 
-import dataclasses
 import os
 import platform
 import shlex
@@ -14,17 +13,24 @@ from typing import Any
 
 import torch
 
-from ..errors import UserError, exactly, whole
+from .. import schema
+from ..errors import UserError, exactly, instance, shown, whole
+from ..schema import checked
 
 PACKAGES = ("snnbook", "torch", "numpy", "numba")
 """Packages whose versions are recorded, in addition to Python's."""
 
 
+def _texts(name: str, values: Any) -> dict[str, str | None]:
+    """Check a table of text, and null."""
+    if not isinstance(values, dict) or not all(isinstance(value, str | None) for value in values.values()):
+        raise UserError(f"{name} must be a table of text or null, not {shown(values)}")
+    return values
+
+
 @dataclass(frozen=True, kw_only=True)
 class Session:
     """One process that worked on a run: the first, or one that resumed it.
-
-    A field that is added later gets a default: its value in records that were written without it.
 
     Args:
         started: UTC, ISO 8601, to the second
@@ -38,19 +44,47 @@ class Session:
         cores: number of logical CPUs
         threads: number of torch's threads
         system: operating system and machine type
+
+    Raises:
+        UserError: if one is of the wrong type, or out of its range
     """
 
-    started: str
-    from_epoch: int
-    command: str | None
-    commit: str | None
-    versions: dict[str, str | None]
-    device: str
-    engine: str
-    processor: str
-    cores: int
-    threads: int
-    system: str
+    started: str = checked(instance, kind=str, wanted="text")
+    from_epoch: int = checked(whole, least=0)
+    command: str | None = checked(instance, kind=str, wanted="text or null", optional=True)
+    commit: str | None = checked(instance, kind=str, wanted="text or null", optional=True)
+    versions: dict[str, str | None] = checked(_texts)
+    device: str = checked(instance, kind=str, wanted="text")
+    engine: str = checked(instance, kind=str, wanted="text")
+    processor: str = checked(instance, kind=str, wanted="text")
+    cores: int = checked(whole, least=1)
+    threads: int = checked(whole, least=1)
+    system: str = checked(instance, kind=str, wanted="text")
+
+    def __post_init__(self) -> None:
+        schema.check_fields(self, " of a session")
+
+
+def _hashes(_: str, values: Any) -> dict[str, str]:
+    """Check the hashes of a run's data."""
+    values = exactly("data hash", values, ("train", "test"))
+    if not all(isinstance(digest, str) for digest in values.values()):
+        raise UserError("data hashes must be text")
+    return values
+
+
+def _session(value: Any) -> Session:
+    """Check a session, as it is or decoded from JSON."""
+    if isinstance(value, Session):
+        return value
+    return schema.read(Session, "session entry", value)
+
+
+def _sessions(name: str, values: Any) -> tuple[Session, ...]:
+    """Check sessions, as they are or decoded from JSON."""
+    if not isinstance(values, (list, tuple)) or not values:
+        raise UserError(f"{name} must be a list with one entry or more")
+    return tuple(map(_session, values))
 
 
 @dataclass(frozen=True)
@@ -60,43 +94,16 @@ class Provenance:
     Args:
         data: SHA-256 of the images and labels used, by split
         sessions: the first, and one for each time that the run was resumed
+
+    Raises:
+        UserError: if an entry is of the wrong type
     """
 
-    data: dict[str, str]
-    sessions: tuple[Session, ...]
+    data: dict[str, str] = checked(_hashes)
+    sessions: tuple[Session, ...] = checked(_sessions)
 
-    @classmethod
-    def from_dict(cls, values: Any) -> "Provenance":
-        """Create the provenance from decoded JSON.
-
-        Raises:
-            UserError: if an entry is missing, unknown or of the wrong type
-        """
-        values = exactly("provenance entry", values, ("data", "sessions"))
-        data = exactly("data hash", values["data"], ("train", "test"))
-        if not all(isinstance(digest, str) for digest in data.values()):
-            raise UserError("data hashes must be text")
-        if not isinstance(values["sessions"], list) or not values["sessions"]:
-            raise UserError("sessions must be a list with one entry or more")
-        return cls(data, tuple(_session(each) for each in values["sessions"]))
-
-
-def _session(values: Any) -> Session:
-    """Check the values of a session, and create it."""
-    fields = dataclasses.fields(Session)
-    defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
-    values = exactly("session entry", values, tuple(field.name for field in fields), defaults)
-    for field in fields:
-        value = values[field.name]
-        # `isinstance` does not accept the parametrised type of `versions`.
-        kind = dict if field.name == "versions" else field.type
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise UserError(f"{field.name} of a session cannot be {value!r}")
-    if not all(isinstance(number, str | None) for number in values["versions"].values()):
-        raise UserError(f"versions of a session must be text or null, not {values['versions']!r}")
-    for name, least in (("from_epoch", 0), ("cores", 1), ("threads", 1)):
-        whole(f"{name} of a session", values[name], least)
-    return Session(**values)
+    def __post_init__(self) -> None:
+        schema.check_fields(self)
 
 
 def session(

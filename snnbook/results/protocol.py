@@ -1,11 +1,16 @@
-"""Decide whether a result agrees with the paper, and whether one of ours is above another. Set before the runs.
+"""Decide whether a result agrees with the paper, is equivalent to it, and whether one of ours is above another.
 
-results/PROTOCOL.md states the same rules in words; tests/results/test_protocol.py compares the two.
+results/PROTOCOL.md states the same rules in words, and says when each was set; tests/results/test_protocol.py compares
+the two.
 """
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from . import student
 
 SEEDS = 3
 """Smallest number of seeds that allows a conclusion."""
@@ -16,11 +21,11 @@ FLOOR = 0.2
 CEILING = 1.0
 """Above this difference a wide spread is no agreement: the verdict is "undecided". Percentage points."""
 
-T_QUANTILES = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-)
-"""Student's t at 97.5 %, for 1, 2, ... degrees of freedom. The last value serves all higher ones, which is safe."""
+MARGIN = 0.3
+"""Two accuracies are equivalent if a difference of this size or more is ruled out. Percentage points."""
+
+LEVEL = 0.05
+"""Largest probability of a wrong conclusion, of each test or of each table's orders."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +54,14 @@ def spread(values: Sequence[float]) -> Spread | None:
     return Spread(n, mean, math.sqrt(math.fsum((x - mean) ** 2 for x in values) / (n - 1)))
 
 
-def t_quantile(degrees: float) -> float:
-    """Return Student's t at 97.5 %; degrees of freedom are rounded down, which is on the safe side."""
-    row = min(max(int(degrees), 1), len(T_QUANTILES))
-    return T_QUANTILES[row - 1]
+def _error(ours: Spread) -> float:
+    """Return the standard error of the difference between our mean and one more run."""
+    return (ours.std or 0.0) * math.sqrt(1 + 1 / ours.n)
 
 
 def reach(ours: Spread) -> float:
     """Return the half-width of the interval that would hold another run of ours 19 times out of 20. Eq. (eq-reach)."""
-    return t_quantile(ours.n - 1) * (ours.std or 0.0) * math.sqrt(1 + 1 / ours.n)
+    return student.quantile(1 - LEVEL / 2, ours.n - 1) * _error(ours)
 
 
 def verdict(paper: float, ours: Spread | None, full: bool = True) -> str:
@@ -85,22 +89,94 @@ def verdict(paper: float, ours: Spread | None, full: bool = True) -> str:
     return "agrees"
 
 
-def above(first: Spread | None, second: Spread | None) -> bool | None:
-    """Decide whether the first mean is above the second, by Welch's test at 95 %.
+def equivalence(paper: float, ours: Spread | None, full: bool = True) -> str:
+    """Decide by two one-sided tests whether a difference of MARGIN or more is ruled out. Eq. (eq-equivalent).
 
+    Args:
+        paper: accuracy, %; taken as one run, as in `verdict`
+        ours: accuracy over seeds, %; None without a run
+        full: whether our runs had the paper's number of epochs
     Returns:
-        True for above, False for below; None if the test does not decide, or a side has fewer than SEEDS seeds
+        "missing", "undecided", "equivalent" or "not shown"
     """
+    if ours is None:
+        return "missing"
+    if not full or ours.n < SEEDS:
+        return "undecided"
+    farthest = abs(ours.mean - paper) + student.quantile(1 - LEVEL, ours.n - 1) * _error(ours)
+    # Rounded, because the difference of two floats may be a last digit too small.
+    if round(farthest, 9) < MARGIN:
+        return "equivalent"
+    return "not shown"
+
+
+def welch(first: Spread | None, second: Spread | None) -> float | None:
+    """Return the p-value of Welch's test on two means, two-sided; None if a side has fewer than SEEDS seeds."""
     if first is None or second is None or min(first.n, second.n) < SEEDS:
         return None
     # Squared standard errors of the two means.
     a = (first.std or 0.0) ** 2 / first.n
     b = (second.std or 0.0) ** 2 / second.n
     gap = first.mean - second.mean
-    least = 0.0
-    if a + b:
-        degrees = (a + b) ** 2 / (a * a / (first.n - 1) + b * b / (second.n - 1))
-        least = t_quantile(degrees) * math.sqrt(a + b)
-    if abs(gap) > least:
-        return gap > 0
-    return None
+    if not a + b:
+        return float(gap == 0)
+    degrees = (a + b) ** 2 / (a * a / (first.n - 1) + b * b / (second.n - 1))
+    return student.tails(gap / math.sqrt(a + b), degrees)
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Correct p-values for their number by Holm's method.
+
+    Args:
+        values: p-values of all tests that are made together
+    Returns:
+        corrected p-values, in the same order; the chance of one wrong conclusion or more among those that are at most
+        LEVEL is at most LEVEL
+    """
+    corrected = [0.0] * len(values)
+    largest = 0.0
+    for place, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        # The smallest of m values is multiplied by m, the next by m - 1, and so on.
+        largest = max(largest, min(1.0, (len(values) - place) * values[index]))
+        corrected[index] = largest
+    return corrected
+
+
+class Order(NamedTuple):
+    """What the seeds say of two rows.
+
+    Args:
+        first: name of a row
+        second: name of another
+        p: of Welch's test; None if a row has fewer than SEEDS seeds
+        corrected: the same after Holm's correction
+        higher: True if the first row is above the second, False if it is below, None if that is undecided
+    """
+
+    first: str
+    second: str
+    p: float | None
+    corrected: float | None
+    higher: bool | None
+
+
+def orders(rows: Mapping[str, Spread | None]) -> list[Order]:
+    """Compare all pairs of a table's rows on one figure, corrected for the number of pairs that can be tested.
+
+    Args:
+        rows: name of each row, and its figure over seeds
+    """
+    pairs = list(itertools.combinations(rows, 2))
+    tested = {}
+    for first, second in pairs:
+        p = welch(rows[first], rows[second])
+        if p is not None:
+            tested[first, second] = p
+    corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
+    found = []
+    for first, second in pairs:
+        higher = None
+        if corrected.get((first, second), 1.0) <= LEVEL:
+            higher = rows[first].mean > rows[second].mean
+        found.append(Order(first, second, tested.get((first, second)), corrected.get((first, second)), higher))
+    return found

@@ -8,84 +8,22 @@ import itertools
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import unknown
 from ..records import EpochFigures
 from . import Result, paper, protocol
+from .grouped import Group, groups
+from .orders import RELEASED, order_notes
 from .render import NONE, Cell, Table, text_cell
 
 NAMES = ("3", "4", "5", "figures", "runs")
 
-RELEASED = "_released"
-"""Suffix of the variant with the settings of the authors' release."""
+EQUIVALENT = f"within {protocol.MARGIN:g}"
+"""Heading of the verdict on equivalence."""
 
 MARKS = (0.1, 0.2, 0.5, 1)
 """Fractions of a schedule after which the figures are listed, beside the first epoch."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """Runs that differ only in their seeds.
-
-    Args:
-        experiment: name
-        epochs: length of the schedule
-        results: one per seed, sorted by seed
-    """
-
-    experiment: str
-    epochs: int
-    results: tuple[Result, ...]
-
-    @property
-    def full(self) -> bool:
-        """Whether the schedule is the paper's."""
-        return self.epochs == paper.EPOCHS
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the runs."""
-        return tuple(result.name for result in self.results)
-
-    def over_seeds(self, figure: Callable[[Result], float]) -> protocol.Spread | None:
-        """Return mean and deviation of a figure over the seeds."""
-        return protocol.spread([figure(result) for result in self.results])
-
-    @property
-    def best(self) -> protocol.Spread | None:
-        """Best test accuracy, %."""
-        return self.over_seeds(lambda result: 100 * result.record.best.test_accuracy)
-
-    @property
-    def crossed(self) -> protocol.Spread | None:
-        """Test accuracy with the epoch chosen on one half of the test images and judged on the other, %."""
-        return self.over_seeds(lambda result: 100 * result.record.cross_selected)
-
-    @property
-    def last(self) -> protocol.Spread | None:
-        """Test accuracy of the last epoch, %."""
-        return self.over_seeds(lambda result: 100 * result.record.last.test_accuracy)
-
-
-def groups(results: Iterable[Result], experiment: str) -> list[Group]:
-    """Group an experiment's runs by schedule.
-
-    Runs with other settings than the experiment's, or on other images, are left out. A seed counts once.
-
-    Returns:
-        the group of the paper's schedule, which may be empty, then the others, longest schedule first
-    """
-    by_epochs: dict[int, dict[int, Result]] = {paper.EPOCHS: {}}
-    for result in results:
-        if result.experiment.name == experiment and result.counts:
-            by_seed = by_epochs.setdefault(result.experiment.epochs, {})
-            by_seed.setdefault(result.experiment.seed, result)
-    found = []
-    for epochs, by_seed in by_epochs.items():
-        found.append(Group(experiment, epochs, tuple(by_seed[seed] for seed in sorted(by_seed))))
-    return sorted(found, key=lambda group: (not group.full, -group.epochs))
 
 
 def build(name: str, results: Iterable[Result]) -> Table:
@@ -144,14 +82,29 @@ def losses_table(name: str, results: list[Result]) -> Table:
         found = groups(results, row.experiment)
         found += [group for group in groups(results, row.experiment + RELEASED) if group.results]
         rows += [_losses_row(row, group) for group in found]
-    columns = ("row", "paper", "epochs", "best", "crossed", "last", "n", "difference", "verdict", "experiment")
+    columns = (
+        "row",
+        "paper",
+        "epochs",
+        "best",
+        "crossed",
+        "last",
+        "n",
+        "difference",
+        "verdict",
+        EQUIVALENT,
+        "experiment",
+    )
     title = f"Table {name}: test accuracy on Fashion-MNIST, %, the paper's ({paper.SOURCES[name]}) beside ours"
     notes = (
         "best: highest test accuracy of any epoch, as the paper presumably reports; crossed: epoch chosen on one half "
         "of the test images, judged on the other, both ways; last: of the last epoch. Mean and deviation over n seeds; "
-        "difference: best minus paper. Verdicts as in results/PROTOCOL.md.",
+        "difference: best minus paper. Verdicts, on best, as in results/PROTOCOL.md.",
+        f"{EQUIVALENT}: whether two one-sided tests rule out a difference of {protocol.MARGIN:g} points or more. "
+        "Not shown does not mean different.",
         f"Runs are added by: snnbook reproduce table{name} --seeds {protocol.SEEDS}, or more",
-        *_order_notes(name, results),
+        *_collapses(name, results),
+        *order_notes(name, results),
     )
     return Table(title, columns, tuple(rows), notes, spread=("best", "crossed", "last"))
 
@@ -176,40 +129,23 @@ def _losses_row(row: paper.Row, group: Group) -> tuple[Cell, ...]:
         _number(len(runs), "d"),
         _number(difference, "+.2f", runs),
         text_cell(protocol.verdict(row.accuracy, best, group.full)),
+        text_cell(protocol.equivalence(row.accuracy, best, group.full)),
         text_cell(group.experiment),
     )
 
 
-def _order_notes(name: str, results: list[Result]) -> list[str]:
-    """Say which rows are above which, as far as the seeds can decide."""
-    schedules = sorted({result.experiment.epochs for result in results} - {paper.EPOCHS}, reverse=True)
+def _collapses(name: str, results: list[Result]) -> list[str]:
+    """Say which rows end far below their best epoch, on which the verdicts rest."""
     notes = []
-    for suffix, epochs in itertools.product(("", RELEASED), (paper.EPOCHS, *schedules)):
-        pairs = _orders(name, results, suffix, epochs)
-        losers: dict[str, list[str]] = {}
-        undecided = 0
-        for first, second, higher in pairs:
-            if higher is None:
-                undecided += 1
-            elif higher:
-                losers.setdefault(first, []).append(second)
-            else:
-                losers.setdefault(second, []).append(first)
-        if losers or (suffix, epochs) == ("", paper.EPOCHS):
-            settings = ", released settings" if suffix else ""
-            orders = [f"{winner} > {' and '.join(below)}" for winner, below in losers.items()]
-            parts = [*orders, f"{undecided} of {len(pairs)} pairs undecided"]
-            notes.append(f"Order of the rows after {epochs} epochs{settings}: {'; '.join(parts)}.")
-    return notes
-
-
-def _orders(name: str, results: list[Result], suffix: str, epochs: int) -> list[tuple[str, str, bool | None]]:
-    """Compare all pairs of rows under one schedule: two titles, and whether the first is above the second."""
-    best = {}
     for row in paper.TABLES[name]:
-        by_epochs = {group.epochs: group.best for group in groups(results, row.experiment + suffix)}
-        best[row.title] = by_epochs.get(epochs)
-    return [(a, b, protocol.above(best[a], best[b])) for a, b in itertools.combinations(best, 2)]
+        for group in groups(results, row.experiment):
+            if not group.results:
+                continue
+            lost = group.best.mean - group.last.mean
+            if lost > protocol.CEILING:
+                ends = f"{row.title}, {group.epochs} epochs: the last epoch is {lost:.1f} points below the best"
+                notes.append(f"{ends}, which the verdicts are about.")
+    return notes
 
 
 # ---- Table 5 ----
@@ -242,7 +178,18 @@ def exit_table(results: list[Result]) -> Table:
     for group in found:
         epochs = {epoch for epoch in paper.TABLE_5_EPOCHS if epoch <= group.epochs} | {group.epochs}
         rows += [_exit_row(group, epoch) for epoch in sorted(epochs)]
-    columns = ("epoch", "paper %", "ours %", "paper's time", "ours, steps", "ours / T", "n", "verdict", "experiment")
+    columns = (
+        "epoch",
+        "paper %",
+        "ours %",
+        "paper's time",
+        "ours, steps",
+        "ours / T",
+        "n",
+        "verdict",
+        EQUIVALENT,
+        "experiment",
+    )
     title = f"Table 5: accuracy and exit time on MNIST, T = 10, the paper's ({paper.SOURCES['5']}) beside ours"
     notes = (
         "Accuracy and time are running bests, each on its own. The paper's time has no unit: ours stands in both.",
@@ -262,9 +209,10 @@ def _exit_row(group: Group, epoch: int) -> tuple[Cell, ...]:
     fraction = group.over_seeds(lambda result: so_far(result, epoch).time)
     steps = group.over_seeds(lambda result: result.experiment.steps * so_far(result, epoch).time)
     # The last line is what the paper would report as its result. The lines before it are intermediate.
-    verdict = NONE
+    verdict = equivalent = NONE
     if epoch == paper.EPOCHS:
         verdict = protocol.verdict(accuracy, best, group.full)
+        equivalent = protocol.equivalence(accuracy, best, group.full)
     runs = group.names
     return (
         Cell(f"{epoch} of {group.epochs}", epoch),
@@ -275,6 +223,7 @@ def _exit_row(group: Group, epoch: int) -> tuple[Cell, ...]:
         _spread(fraction, runs, 3),
         _number(len(runs), "d"),
         text_cell(verdict),
+        text_cell(equivalent),
         text_cell(group.experiment),
     )
 
@@ -308,22 +257,36 @@ and more. Sums are an epoch's own, where the release adds up from the start (dis
 """
 
 
-def curve(group: Group, metric: str) -> list[tuple[int, float]]:
-    """Return a metric's mean over seeds by epoch.
+class Band(NamedTuple):
+    """A metric after an epoch: its range and mean over seeds."""
+
+    epoch: int
+    low: float
+    mean: float
+    high: float
+
+
+def band(group: Group, metric: str) -> list[Band]:
+    """Return a metric's range and mean over seeds by epoch.
 
     Args:
         group: of runs
         metric: of METRICS
     Returns:
-        pairs of epoch and value; an epoch in which a run has no value is left out
+        one entry an epoch; an epoch in which a run has no value is left out
     """
     _, value_of = METRICS[metric]
-    points = []
+    found = []
     for epoch in range(1, group.epochs + 1):
         values = [value_of(result.record.epochs[:epoch]) for result in group.results]
         if values and None not in values:
-            points.append((epoch, math.fsum(values) / len(values)))
-    return points
+            found.append(Band(epoch, min(values), math.fsum(values) / len(values), max(values)))
+    return found
+
+
+def curve(group: Group, metric: str) -> list[tuple[int, float]]:
+    """Return a metric's mean over seeds by epoch, as in `band`."""
+    return [(point.epoch, point.mean) for point in band(group, metric)]
 
 
 def figures_table(results: list[Result]) -> Table:

@@ -85,8 +85,11 @@ def test_a_checker_that_accepts_a_range_is_asked_for_its_edges():
     assert verdict(load()["1.2"], high).startswith("right")
     assert 9.9 < low < 10
     assert 16 < high < 17
-    ages = {entry["answer"][0][0] for entry in form(load()["2.3"])["right"]}
-    assert ages == {3, 4}
+    answers = [entry["answer"] for entry in form(load()["2.3"])["right"]]
+    assert [age for (age, _), _ in answers] == [3, 4]
+    for (age, _), (low, high) in answers:
+        for weight, word in ((low, "right"), (high, "right"), (0.99 * low, "not yet"), (1.01 * high, "not yet")):
+            assert verdict(load()["2.3"], (age, weight)).startswith(word), (age, weight)
 
 
 def test_a_mistake_near_the_solution_stays_a_mistake():
@@ -224,7 +227,7 @@ def test_answers_outlast_a_reload_until_they_are_forgotten(page):
     assert page.page.locator('[data-exercise="1.1"] [role=status]').inner_text().startswith("✓ right")
     assert page.page.locator('[data-exercise="1.2"] [role=status]').inner_text().startswith("✗ not yet")
     assert page.page.locator('[data-exercise="9.3"] input:checked').input_value() == "undecided"
-    assert page.page.locator(".snn-done").all_inner_texts() == [" 1 of 2 exercises answered"]
+    assert page.page.locator(".snn-done").all_text_contents() == [" 1 of 2 exercises answered"]
 
     page.page.once("dialog", lambda dialog: dialog.dismiss())
     page.page.get_by_role("button", name="Forget my answers").click()
@@ -259,7 +262,7 @@ def test_a_window_without_storage_still_answers(page):
     page.page.add_init_script("Object.defineProperty(window, 'localStorage', {get() { throw new Error('private'); }})")
     page.page.reload()
     assert answer(page, "1.1", [[3, 5]]).startswith("✓ right")
-    assert page.page.locator(".snn-done").all_inner_texts() == [" 1 of 2 exercises answered"]
+    assert page.page.locator(".snn-done").all_text_contents() == [" 1 of 2 exercises answered"]
     page.page.once("dialog", lambda dialog: dialog.accept())
     page.page.get_by_role("button", name="Forget my answers").click()
     assert page.page.locator(".snn-done").count() == 0

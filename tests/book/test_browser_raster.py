@@ -450,3 +450,13 @@ def test_a_raster_follows_a_dark_page(two, mark):
     card = figure.locator(".snn-card").evaluate("c => getComputedStyle(c).backgroundColor")
     spike = figure.locator(".snn-spike.snn-own").first.evaluate("s => getComputedStyle(s).stroke")
     assert (card, spike) == ("rgb(21, 23, 28)", "rgb(103, 67, 255)")
+
+
+def test_a_caption_is_below_the_raster(chromium, tmp_path):
+    path = tmp_path / "one.html"
+    path.write_text(PAGE.format(raster({"start": START}, caption="What to see.").html(), ""), encoding="utf-8")
+    seen = Visit(chromium, path.as_uri())
+    (figure,) = alive(seen)
+    tops = [figure.locator(part).bounding_box()["y"] for part in (".snn-card", ".snn-caption")]
+    assert tops == sorted(tops)
+    seen.context.close()

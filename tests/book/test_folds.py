@@ -36,6 +36,10 @@ def checks():
         (["fires at [3]", "fires at no step"], "fires at [3]; fires at no step"),
         ([f"{n}: True" for n in range(6)], "0; 1; 2; 3; and 2 more"),
         (["head", "a", "b", "c", "12288 of 12288 as by hand"], "12288 of 12288 as by hand"),
+        (
+            ["9 samples; silent: True; full: True", "tet : below 1e-10: True"],
+            "9 samples; silent; full; tet: below 1e-10",
+        ),
         ([], ""),
     ],
 )
@@ -44,18 +48,19 @@ def test_a_check_s_line_is_what_its_cell_printed(checks, lines, said):
 
 
 @pytest.mark.parametrize(
-    ("code", "mode", "listed", "called"),
+    ("code", "mode", "shown", "is_silent", "called"),
     [
-        ("import torch\n\ntorch.set_num_threads(1)", "input", "", "Imports and settings"),
-        ("def draw(ax):\n    pass\n\n\nexplore(\n    draw,\n)", "input", "", "Code of this figure (draw)"),
-        ("raster(STARTS)", "input", "", "Code of this figure (STARTS)"),
-        ('sheet(tables.build("3", results))', "input", "", "Code of this table"),
-        ("def one():\n    pass\n\n\nprint(one())", "input", "", "Code of this output (one)"),
-        ("show(eps)", "output", "snnbook.neuron.eps", "Listing: snnbook.neuron.eps"),
+        ("import torch\n\ntorch.set_num_threads(1)", "input", "", True, "Imports and settings"),
+        ("def one():\n    pass", "input", "", True, "Functions for what follows (one)"),
+        ("def draw(ax):\n    pass\n\n\nexplore(\n    draw,\n)", "input", "", False, "Code of this figure (draw)"),
+        ("raster(STARTS)", "input", "", False, "Code of this figure (STARTS)"),
+        ('sheet(tables.build("3", results))', "input", "Table: Table 3", False, "Code of this table"),
+        ("def one():\n    pass\n\n\nprint(one())", "input", "", False, "Code of this output (one)"),
+        ("show(eps)", "output", "Listing: snnbook.neuron.eps", False, "Listing: snnbook.neuron.eps"),
     ],
 )
-def test_a_fold_is_named_after_what_it_holds(checks, code, mode, listed, called):
-    assert checks.name(code, mode, listed) == called
+def test_a_fold_is_named_after_what_it_holds(checks, code, mode, shown, is_silent, called):
+    assert checks.name(code, mode, shown, is_silent) == called
 
 
 PAGE = """# 1. One
@@ -142,7 +147,7 @@ def test_a_built_page_checks_an_answer_and_the_sidebar_counts(built):
         seen.page.keyboard.press("Enter")
         assert seen.page.locator(".snn-verdict").inner_text().startswith("✓ right")
         seen.page.goto((built / "index.html").as_uri())
-        assert seen.page.locator(".bd-links .snn-done").all_inner_texts() == [" 1 of 1 exercises answered"]
+        assert seen.page.locator(".bd-links .snn-done").all_text_contents() == [" 1 of 1 exercises answered"]
         assert seen.count(".copybtn") == 0
         seen.page.goto((built / "one.html").as_uri() + "#the-check")
         seen.page.wait_for_function("document.querySelector('#check-it-adds-up').open")
@@ -174,3 +179,38 @@ def test_a_chapter_shows_more_than_code(disk):
     browser.LAYOUT[disk.name] = found
     assert found["code"] <= MOST_CODE
     assert found["picture"] <= FIRST_PICTURE
+
+
+NAMES = """() => [...document.querySelectorAll("article summary, article .toggle-button")].map(e =>
+    e.getAttribute("aria-label") ?? e.innerText.trim())"""
+
+
+@pytest.mark.browser
+@every_chapter
+def test_every_fold_says_what_it_holds(disk):
+    named = disk.page.evaluate(NAMES)
+    assert len(named) > 10
+    assert all(len(each) > 8 for each in named)
+    assert not any("Toggle hidden" in each or "code cell" in each for each in named)
+    outputs = disk.page.locator(".cell_output .output.stream .copybtn").count()
+    assert outputs == 0
+
+
+@pytest.mark.browser
+@every_chapter
+def test_a_chapter_takes_a_guess_and_answers(disk):
+    wanted = len(disk.page.evaluate(f"window.snnExercises[{disk.name!r}]"))
+    assert disk.count(".snn-answer form") == wanted == PAGES[disk.name].exercises
+    assert disk.count(".predict .snn-guess") > 0
+    assert disk.count(".predict .snn-guess input") >= disk.count(".predict .snn-guess")
+    assert disk.count(".predict + .reveal") == 1
+    assert disk.page.get_by_role("button", name="Forget my answers").count() == 1
+
+
+@pytest.mark.browser
+def test_without_javascript_a_chapter_is_as_it_was(visit):
+    seen = visit(CHAPTERS[0], java_script_enabled=False)
+    assert seen.count(".snn-answer") == PAGES[CHAPTERS[0]].exercises
+    assert seen.count("article form, article button.snn-forget, .snn-commit") == 0
+    assert "(yes / no)" in seen.page.locator(".predict").inner_text()
+    assert all(box["height"] == 0 for box in [e.bounding_box() for e in seen.page.locator(".snn-answer").all()])

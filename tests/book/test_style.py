@@ -1,12 +1,19 @@
 """Readers with any kind of colour blindness can tell the book's colours apart, and see them on the card."""
 
+import base64
+import gzip
 import itertools
+import json
+import re
 
 import numpy as np
 import pytest
 
 from snnbook import losses
+from snnbook.book import themes
 from snnbook.results import style
+
+from .browser import HTML
 
 # Machado, Oliveira and Fernandes 2009, severity 1.0, on linear RGB
 SEEN_BY = {
@@ -102,3 +109,29 @@ def test_every_loss_has_a_style_of_its_own():
         losses.get(name)
     styles = style.LOSSES.values()
     assert len({each.marker for each in styles}) == len({str(each.dash) for each in styles}) == len(styles) == 6
+
+
+EMBEDDED = re.compile(r'data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)|class="snn-frames">([^<]+)<')
+COLOUR = re.compile(r"(?:fill|stroke)(?:: |=\")(#[0-9a-f]{6})\b")
+
+
+def pictures(page):
+    """The SVG texts of a built page, and the lines of its slider figures' states."""
+    for svg, frames in EMBEDDED.findall(page):
+        if svg:
+            yield base64.b64decode(svg).decode()
+        else:
+            yield "".join(json.loads(gzip.decompress(base64.b64decode(frames)))["lines"])
+
+
+def test_every_colour_of_the_book_s_pictures_has_a_dark_one():
+    pages = sorted(HTML.glob("*.html"))
+    if not pages:
+        pytest.skip("the book is not built: run make book first")
+    found = {}
+    for path in pages:
+        for picture in pictures(path.read_text(encoding="utf-8")):
+            for colour in COLOUR.findall(picture):
+                found.setdefault(colour, path.stem)
+    assert len(found) > 10
+    assert {colour: page for colour, page in found.items() if colour not in themes.TO_DARK} == {}

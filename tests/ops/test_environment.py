@@ -384,3 +384,19 @@ def test_a_pass_outside_of_a_compiler_is_the_function_itself():
     calls = []
     assert engines.uncompiled(lambda x: calls.append(x) or x)(3) == 3
     assert calls == [3]
+
+
+def test_what_was_compiled_first_decides_no_digit():
+    """A function without a setting of its own takes fast mathematics over from the one that compiles it first."""
+    from snnbook.ops.cpu import connected, events, images, maps, neurons
+
+    found = {
+        f"{module.__name__}.{name}": function.targetoptions.get("fastmath")
+        for module in (connected, events, images, maps, neurons)
+        for name, function in vars(module).items()
+        if hasattr(function, "targetoptions")
+    }
+    assert len(found) > 20
+    assert [name for name, setting in found.items() if setting is None] == []
+    # The neurons' arithmetic is the reference's, in its order.
+    assert {setting for name, setting in found.items() if ".neurons." in name} == {False}

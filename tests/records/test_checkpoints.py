@@ -200,8 +200,8 @@ def test_numbers_that_no_run_comes_to(run):
     else:
         case("sums are not 0", lambda values: values["sums"].fill_(60))
         case("seconds", lambda values: values.update(seconds=5.0))
-    case("seconds nan", lambda values: values.update(seconds=float("nan")))
-    case("seconds -1", lambda values: values.update(seconds=-1.0))
+    case("seconds of the checkpoint must be .* not nan", lambda values: values.update(seconds=float("nan")))
+    case("seconds of the checkpoint must be .* not -1", lambda values: values.update(seconds=-1.0))
     path = run / checkpoints.LAST
     whole = (run / checkpoints.LAST).read_bytes()
     for words, change in first.items():

@@ -18,7 +18,7 @@ from snnbook.datasets.sources import SOURCES
 from snnbook.errors import UserError
 from snnbook.records import RunRecord, provenance
 from snnbook.records.provenance import Provenance
-from snnbook.results import estimates, paper, render, tables
+from snnbook.results import estimates, orders, paper, render, tables
 
 from ..records.test_records import figures
 
@@ -226,6 +226,7 @@ def test_a_row_by_hand(root):
     assert (line["best"], line["last"], line["n"]) == ("94.10 ± 0.10", "93.10 ± 0.10", "3")
     assert line["crossed"] == "92.60 ± 0.10"
     assert (line["difference"], line["verdict"], line["epochs"]) == ("+0.07", "agrees", "100")
+    assert line["within 0.3"] == "not shown"  # 0.07 + 2.92 * 0.1 * the root of 4/3 is 0.41
     assert {other["best"] for other in others} == {"missing"}
     assert table.runs == tuple(f"fashion_mnist-e100-seed{seed}" for seed in range(3))
     (numbers, *_) = csv.DictReader(io.StringIO(render.render(table, "csv")))
@@ -252,16 +253,37 @@ def test_nothing_is_mixed(root):
         (name, "30", "90.50 ± 0.71", "2", "undecided"),
         (f"{name}_released", "100", "92.00", "1", "undecided"),
     ]
+    assert [row["within 0.3"] for row in lines] == ["missing", "undecided", "undecided"]
 
 
 def test_the_order_of_rows_needs_three_seeds(root):
     table = tables.build("4", saved(root, record("fashion_mnist_ttfs", [0.9]), record("fashion_mnist_ttfs_T", [0.8])))
-    assert table.notes[-1] == "Order of the rows after 100 epochs: 3 of 3 pairs undecided."
+    assert table.notes[-2:] == (
+        "Order by crossed after 100 epochs: 3 of 3 pairs undecided.",
+        "Order by last after 100 epochs: 3 of 3 pairs undecided.",
+    )
     more = [record(name, [value + seed / 1000], seed, epochs=30) for seed in range(3) for name, value in ORDERED]
     table = tables.build("4", saved(root, *more))
-    assert table.notes[-1] == (
-        "Order of the rows after 30 epochs: t_unfired = 4T > t_unfired = T and t_unfired = 20T; 1 of 3 pairs undecided."
+    order = "t_unfired = 4T > t_unfired = T and t_unfired = 20T; 1 of 3 pairs undecided."
+    assert table.notes[-2:] == (
+        f"Order by crossed after 30 epochs: {order}",
+        f"Order by last after 30 epochs: {order}",
     )
+    assert any("Holm" in note and "5 %" in note for note in table.notes)
+
+
+def test_orders_are_decided_on_the_last_epoch_not_on_the_best(root):
+    """4T is above T at its best, and below it in the end."""
+    runs = []
+    for seed in range(3):
+        runs.append(record("fashion_mnist_ttfs", [0.95 + seed / 1000, 0.7 + seed / 1000], seed, epochs=30))
+        runs.append(record("fashion_mnist_ttfs_T", [0.9 + seed / 1000, 0.8 + seed / 1000], seed, epochs=30))
+    found = saved(root, *runs)
+    higher = {figure: orders.orders("4", found, figure, 30)[0].higher for figure in ("best", "crossed", "last")}
+    assert higher == {"best": False, "crossed": False, "last": True}  # is T above 4T?
+    notes = tables.build("4", found).notes
+    assert "t_unfired = T > t_unfired = 4T" in notes[-1]
+    assert any("30 epochs: the last epoch is 25.0 points below the best" in note for note in notes)
 
 
 ORDERED = (("fashion_mnist_ttfs", 0.9), ("fashion_mnist_ttfs_T", 0.8), ("fashion_mnist_ttfs_20T", 0.8005))
@@ -280,6 +302,7 @@ def test_table_5_takes_running_bests_each_on_its_own(root):
     ]
     assert [row["paper's time"] for row in lines] == [f"{x:.3f}" for x in paper.TABLE_5_TIME]
     assert [row["verdict"] for row in lines] == ["–"] * 9 + ["undecided"]
+    assert [row["within 0.3"] for row in lines] == ["–"] * 9 + ["undecided"]
 
 
 def test_table_5_shows_a_schedule_that_ends_between_the_papers_lines(root):
@@ -304,6 +327,12 @@ def test_curves_are_means_over_seeds(root):
     ]
     assert tables.curve(group, "output threshold") == [(epoch, 1.5) for epoch in (1, 2, 3)]
     assert tables.curve(tables.groups(found, "fashion_mnist")[0], "sum of e") == []
+
+
+def test_bands_reach_from_the_lowest_seed_to_the_highest(root):
+    runs = [record("fashion_mnist", [best], seed, epochs=1) for seed, best in enumerate((0.6, 0.5, 0.9))]
+    (point,) = tables.band(tables.groups(saved(root, *runs), "fashion_mnist")[1], "test accuracy")
+    assert point == pytest.approx((1, 50, 200 / 3, 90))
 
 
 RATIOS = ("positive_ratio", "positive_share")

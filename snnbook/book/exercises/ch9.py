@@ -2,8 +2,8 @@
 
 import math
 
-from ...results import paper
-from ...results.protocol import CEILING, FLOOR, Spread, reach, spread, t_quantile, verdict
+from ...results import paper, student
+from ...results.protocol import CEILING, FLOOR, Spread, reach, spread, verdict
 from . import Wrong, compare, exercise, expect, one_of
 from .page import Field, ask, values
 
@@ -58,7 +58,8 @@ JUDGED = Spread(3, 84.0, 2.1)
     page=ask("r, in points"),
 )
 def how_far(answer):
-    hint = f"two uncertainties add up in the root, ours and that of one more run; t is {t_quantile(2)} for n = 3"
+    t = f"{student.quantile(0.975, REACH.n - 1):.3f}"
+    hint = f"two uncertainties add up in the root, ours and that of one more run; t is {t} for n = {REACH.n}"
     expect(answer, reach(REACH), hint=hint, relative=2e-3)
     return "with a deviation of 0.15 points, three seeds leave three quarters of a point open"
 

@@ -31,9 +31,12 @@ _warned = False
 
 def compiled(**options: Any) -> Callable[[Callable], Any]:
     """As `numba.njit(**options)` with NumPy's rules for division, and with a cache that cannot fail."""
+    # A function that says nothing of fast mathematics takes it over from the one that compiles it first, so that its
+    # last digits would depend on what a process ran before.
+    options = {"error_model": "numpy", "fastmath": False} | options
 
     def made(function: Callable) -> Any:
-        dispatcher = numba.njit(error_model="numpy", **options)(function)
+        dispatcher = numba.njit(**options)(function)
         cache = _cache(function)
         if cache is not None:
             dispatcher._cache = cache  # what `cache=True` sets, too

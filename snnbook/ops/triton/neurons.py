@@ -120,6 +120,25 @@ def backward(
 
 
 @triton.jit
+def _store_state(timing, weight, start, size, at, there, m, s, g, before):
+    """Store the state of neurons after a chunk in the first two rows of its gradients."""
+    tl.store(neuron.row(timing, start, size) + at, m, there)
+    tl.store(neuron.row(weight, start, size) + at, s, there)
+    tl.store(neuron.row(timing, start + 1, size) + at, g, there)
+    tl.store(neuron.row(weight, start + 1, size) + at, before, there)
+
+
+@triton.jit
+def _load_state(timing, weight, start, size, at, there):
+    """Load what `_store_state` stored, or zeros."""
+    m = tl.load(neuron.row(timing, start, size) + at, there, 0.0)
+    s = tl.load(neuron.row(weight, start, size) + at, there, 0.0)
+    g = tl.load(neuron.row(timing, start + 1, size) + at, there, 0.0)
+    before = tl.load(neuron.row(weight, start + 1, size) + at, there, 0.0)
+    return m, s, g, before
+
+
+@triton.jit
 def backward_pooled(
     current, grad, pooled, bits, timing, weight, largest, size, stride, count, height, width, steps,
     decay_m, decay_s, decay_g, gain, bound_weight, bound_timing, LEAKY: tl.constexpr, EXACT: tl.constexpr,
@@ -145,10 +164,7 @@ def backward_pooled(
                 m, s, g, before, inputs[i], decay_m, decay_s, decay_g, gain, LEAKY, EXACT
             )
             m, s, g, before = neuron.reset(fired[i], m, s, g, u)
-        tl.store(neuron.row(timing, start, size) + at, m, there)
-        tl.store(neuron.row(weight, start, size) + at, s, there)
-        tl.store(neuron.row(timing, start + 1, size) + at, g, there)
-        tl.store(neuron.row(weight, start + 1, size) + at, before, there)
+        _store_state(timing, weight, start, size, at, there, m, s, g, before)
     a = tl.zeros((WIDE,), tl.float32)
     b, f, h, earlier = a, a, a, a
     most_timing = neuron.magnitude(a)
@@ -156,11 +172,7 @@ def backward_pooled(
     for back in range(0, steps, CHUNK):
         start = last - back
         tl.debug_barrier()  # what one thread stored another may load
-        begun = there & (start > 0)
-        m = tl.load(neuron.row(timing, start - CHUNK, size) + at, begun, 0.0)
-        s = tl.load(neuron.row(weight, start - CHUNK, size) + at, begun, 0.0)
-        g = tl.load(neuron.row(timing, start - CHUNK + 1, size) + at, begun, 0.0)
-        before = tl.load(neuron.row(weight, start - CHUNK + 1, size) + at, begun, 0.0)
+        m, s, g, before = _load_state(timing, weight, start - CHUNK, size, at, there & (start > 0))
         inputs = neuron.chunk(current, start, stride, at, owned, steps, CHUNK)
         fired = neuron.fired(bits, at, owned, start, steps, size, CHUNK)
         shares = neuron.shares(grad, pooled, start, output, owned, count, steps, WINDOW, CHUNK)
