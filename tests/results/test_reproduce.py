@@ -154,7 +154,7 @@ def test_a_stopped_run_goes_on_and_a_finished_one_is_kept(call, tiny):
     assert code == 0
     assert "to do" not in out
     assert out.count(f"done, {reproduce.UNPUBLISHED}") == 2
-    assert out.count("missing") == 6  # the best and the verdict of three rows: these are not the published images
+    assert out.count("missing") == 9  # the best and both verdicts of three rows: these are not the published images
     assert {path: path.stat().st_mtime_ns for path in Path("results").rglob("*")} == before
 
     _, out, _ = call("reproduce", "table4", "--epochs", "4", "--device", "cpu")

@@ -165,7 +165,7 @@ def rewritten(folder, **changes):
     ("changes", "words"),
     [
         ({"epoch": 7}, "cannot be"),
-        ({"epoch": "3"}, "epoch of the checkpoint must be int"),
+        ({"epoch": "3"}, "epoch of the checkpoint must be a whole number, 0 or more"),
         ({"model": {}}, "does not hold the network"),
         ({"model": {"layers.0.weight": torch.zeros(3)}}, "does not hold the network"),
         ({"model": {3: 4}}, "does not hold the network"),
@@ -254,12 +254,12 @@ def test_a_bomb_in_a_record_does_not_go_off(name, stopped, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"step": -1}, "step -1 cannot be"),
+        ({"step": -1}, "step of the checkpoint must be a whole number, 0 or more, not -1"),
         ({"step": 4}, "3 steps of the optimiser are not those of 1 epoch"),
-        ({"step": 1.0}, "step of the checkpoint must be int"),
+        ({"step": 1.0}, "step of the checkpoint must be a whole number, 0 or more, not 1.0"),
         ({"sums": torch.zeros(3)}, "does not hold the optimiser"),
-        ({"sums": 3}, "sums of the checkpoint must be Tensor"),
-        ({"seconds": 1}, "seconds of the checkpoint must be float"),
+        ({"sums": 3}, "sums of the checkpoint must be a Tensor, not int"),
+        ({"seconds": 1}, "seconds 1.0 of a checkpoint at step 0 of an epoch cannot be"),
     ],
 )
 def test_states_within_an_epoch_that_cannot_be(changes, words, stopped):
