@@ -34,7 +34,7 @@ help:
 	@echo "make package    build sdist and wheel into dist/, and check both with the tools of package indexes"
 	@echo "make release    set version and date before a release: make release VERSION=0.2.0"
 	@echo "make mutations  break the package on purpose, one line at a time: each break must turn a test red"
-	@echo "make kills      kill small runs 400 times at random moments, and signal commands that start: they must end as they should"
+	@echo "make kills      kill small runs 400 times at random moments, and signal commands that start: they must end as they should; edit files at random"
 	@echo "make bench      speed and memory: engines, other libraries, losses, growth; RECORD=--record for chapter 8"
 	@echo "make clean      remove what was built; 'rm -rf .venv' removes the environment too"
 
@@ -105,6 +105,7 @@ test-gpu: setup
 
 kills: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.kills
+	SNNBOOK_RANDOM=1 $(BIN)/python -m pytest -q tests/datasets/test_fuzz_files.py
 
 mutations: setup
 	$(BIN)/python -m tests.break_code

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -19,6 +20,10 @@ from snnbook.errors import UserError
 
 from .small_runs import write_data
 
+# A job in the background of a shell ignores Ctrl-C, and so would the processes that tests signal.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton is imported: kernels run on a processor
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -26,7 +31,10 @@ ENGINES = ("reference", "cpu", "triton")
 
 CLOSED = "http://127.0.0.1:9/"  # nothing listens on the discard port
 
-settings.register_profile("snnbook", deadline=None, derandomize=True, max_examples=60)
+RANDOM = os.environ.get("SNNBOOK_RANDOM") == "1"
+"""Whether property-based tests look for new cases (make kills). Else they repeat, so that a change is what they judge."""
+
+settings.register_profile("snnbook", deadline=None, derandomize=not RANDOM, max_examples=60)
 settings.load_profile("snnbook")
 
 

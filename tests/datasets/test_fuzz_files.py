@@ -1,6 +1,7 @@
 """Data files edited, cut, spliced and swapped at random: a right result or one line, in bounded memory and time."""
 
 import gzip
+import io
 import re
 import struct
 import tarfile
@@ -130,9 +131,19 @@ def naive_idx(path):
     return (np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape),)
 
 
+UNUSED = ((100, 124), (136, 148), (329, 345))
+"""Where a tar header has numbers that nobody needs: mode, owner, time and device. tarfile ends without an error at a
+header in which one of them is no number; our reader does not look at them."""
+
+
 def naive_tar(path, names, depth):
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    for start in range(0, len(raw) - 511, 512):
+        if raw[start + 257 : start + 262] == b"ustar":
+            for first, last in UNUSED:
+                raw[start + first : start + last] = b"0000000\0".ljust(last - first, b"\0")
     found = {}
-    with tarfile.open(path, "r:gz") as archive:
+    with tarfile.open(fileobj=io.BytesIO(with_right_sums(raw))) as archive:
         for member in archive:
             if member.name.removeprefix("./") in names and member.isfile():
                 found[member.name.removeprefix("./")] = archive.extractfile(member).read()
@@ -236,7 +247,7 @@ def test_edited_files(folder, name, mislabelled, inner, changes):
 
 
 @pytest.mark.slow
-@settings(max_examples=2_000, suppress_health_check=[HealthCheck.too_slow], derandomize=False)
+@settings(max_examples=2_000, suppress_health_check=[HealthCheck.too_slow])
 @GIVEN
 def test_edited_files_in_the_thousands(folder, name, mislabelled, inner, changes):
     check(folder, name, mislabelled or name, inner, changes)
