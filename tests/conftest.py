@@ -32,7 +32,7 @@ ENGINES = ("reference", "cpu", "triton")
 CLOSED = "http://127.0.0.1:9/"  # nothing listens on the discard port
 
 RANDOM = os.environ.get("SNNBOOK_RANDOM") == "1"
-"""Whether property-based tests look for new cases (make kills). Else they repeat, and judge the change at hand alone."""
+"""Whether property-based tests look for new cases (make kills). Else they repeat, and judge the change alone."""
 
 settings.register_profile("snnbook", deadline=None, derandomize=not RANDOM, max_examples=60)
 settings.load_profile("snnbook")
