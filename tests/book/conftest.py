@@ -63,8 +63,11 @@ def book():
 
 
 @pytest.fixture(scope="session")
-def chromium(request, book):
-    """One browser for all tests; meanwhile Python draws in the background what its pictures are compared with."""
+def chromium(request):
+    """One browser for all tests, since a process can drive but one.
+
+    Meanwhile Python draws in the background what the pages' pictures are compared with.
+    """
     if any("redrawn" in item.fixturenames for item in request.session.items):
         request.getfixturevalue("redrawn")
     with browser.launched() as found:
@@ -100,7 +103,7 @@ def redrawn(request, book, tmp_path_factory):
 
 
 @pytest.fixture
-def visit(chromium):
+def visit(chromium, book):
     """Open a page from the disk, for one test."""
     with contextlib.ExitStack() as open_pages:
 
@@ -113,7 +116,7 @@ def visit(chromium):
 
 
 @pytest.fixture(scope="module")
-def disk(chromium, request):
+def disk(chromium, book, request):
     """A page from the disk, open for all tests of one module."""
     seen = browser.Visit(chromium, (browser.HTML / f"{request.param}.html").as_uri(), reduced_motion="reduce")
     seen.name = request.param

@@ -117,14 +117,8 @@ PREDICTION = """<div class="admonition tip predict"><p class="admonition-title">
 <ol><li>Yes.</li><li>2.</li></ol></div>"""
 
 
-@pytest.fixture(scope="module")
-def chrome():
-    with browser.launched() as found:
-        yield found
-
-
 @pytest.fixture
-def page(chrome, tmp_path):
+def page(chromium, tmp_path):
     """A page with the forms of all exercises and a prediction, on the disk."""
     of_pages = {"one": ["1.1", "1.2"], "two": ["2.1"], "page": []}
     text = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>page</title>
@@ -134,7 +128,7 @@ def page(chrome, tmp_path):
     {"".join(f'<div class="admonition">{placeholder(which)}</div>' for which in EXERCISES)}"""
     path = tmp_path / "page.html"
     path.write_text(text, encoding="utf-8")
-    seen = browser.Visit(chrome, path.as_uri())
+    seen = browser.Visit(chromium, path.as_uri())
     yield seen
     assert seen.asked == []
     assert seen.complaints == []

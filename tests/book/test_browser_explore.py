@@ -24,12 +24,6 @@ PIXELS = """async data => {
 
 
 @pytest.fixture(scope="module")
-def chromium():
-    with browser.launched() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """The address of a page with one figure, at its start m = 1."""
 

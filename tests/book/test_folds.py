@@ -140,19 +140,19 @@ def test_stubs_are_left_out_and_folds_are_named(built):
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_a_built_page_checks_an_answer_and_the_sidebar_counts(built):
-    with browser.launched() as chrome:
-        seen = browser.Visit(chrome, (built / "one.html").as_uri())
-        seen.page.get_by_label("steps, such as 2, 7").fill("3, 5")
-        seen.page.keyboard.press("Enter")
-        assert seen.page.locator(".snn-verdict").inner_text().startswith("✓ right")
-        seen.page.goto((built / "index.html").as_uri())
-        assert seen.page.locator(".bd-links .snn-done").all_text_contents() == [" 1 of 1 exercises answered"]
-        assert seen.count(".copybtn") == 0
-        seen.page.goto((built / "one.html").as_uri() + "#the-check")
-        seen.page.wait_for_function("document.querySelector('#check-it-adds-up').open")
-        assert seen.page.locator(".copybtn").count() == 4
-        seen.assert_quiet()
+def test_a_built_page_checks_an_answer_and_the_sidebar_counts(built, chromium):
+    seen = browser.Visit(chromium, (built / "one.html").as_uri())
+    seen.page.get_by_label("steps, such as 2, 7").fill("3, 5")
+    seen.page.keyboard.press("Enter")
+    assert seen.page.locator(".snn-verdict").inner_text().startswith("✓ right")
+    seen.page.goto((built / "index.html").as_uri())
+    assert seen.page.locator(".bd-links .snn-done").all_text_contents() == [" 1 of 1 exercises answered"]
+    assert seen.count(".copybtn") == 0
+    seen.page.goto((built / "one.html").as_uri() + "#the-check")
+    seen.page.wait_for_function("document.querySelector('#check-it-adds-up').open")
+    assert seen.page.locator(".copybtn").count() == 4
+    seen.assert_quiet()
+    seen.context.close()
 
 
 MEASURE = """() => {
