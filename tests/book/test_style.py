@@ -134,4 +134,5 @@ def test_every_colour_of_the_book_s_pictures_has_a_dark_one():
             for colour in COLOUR.findall(picture):
                 found.setdefault(colour, path.stem)
     assert len(found) > 10
-    assert {colour: page for colour, page in found.items() if colour not in themes.TO_DARK} == {}
+    known = {*themes.TO_DARK, *style.RUN_COLORS}  # most colours of runs are the same on a dark page
+    assert {colour: page for colour, page in found.items() if colour not in known} == {}
