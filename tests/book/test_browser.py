@@ -16,10 +16,10 @@ from .frames import frame, stored_as_difference, unpack
 pytestmark = pytest.mark.browser
 
 PAGES_WITH_CONTROLS = [name for name, page in PAGES.items() if page.explores]
-MAX_KB = 550
-"""Largest page, kB compressed: chapter 9, with the curves of all runs, has 510; the others less than 350."""
+MAX_KB = 400
+"""Largest page, kB compressed."""
 
-MAX_ALL_KB = 2150
+MAX_ALL_KB = 2000
 """Largest page with all that the book's first visit loads (MathJax 680, theme 870), kB compressed."""
 
 EDGE = 0.5
