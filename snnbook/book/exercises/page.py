@@ -142,8 +142,8 @@ def _values(function: Callable, cases: Iterable[tuple]) -> list | None:
         try:
             value = function(*case)
             numbers = _flat(value)
-        # A typical mistake may also fail; then nobody can type its value.
-        except Exception:
+        # A typical mistake may divide by 0 or look into an empty list; then nobody can type its value.
+        except (ArithmeticError, LookupError, ValueError, RuntimeError):
             return None
         found.append(numbers if hasattr(value, "__len__") else numbers[0])
     return found
